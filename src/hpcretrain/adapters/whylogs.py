@@ -1,0 +1,380 @@
+"""Data profiles in whylogs: stored once, counted exactly in bins that are frozen on the reference.
+
+Drift is measured on the counts and not by whylogs, whose drift verdicts depend on the number of rows. The stored
+profile holds whylogs' standard metrics for people, and `frozen_bins` (see `whylogs_bins`) for decisions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from hpcretrain.errors import LedgerError, LifeCycleError
+from hpcretrain.ports import BatchCounts, ColumnCounts, FloatArray, HashArray, Ledger, Rows
+from hpcretrain.records import Baseline, canonical, sha256
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_BINS = 10
+"""Bins of a number inside its plausible range."""
+
+KEPT_CATEGORIES = 50
+"""Most frequent categories that have bins of their own."""
+
+_LARGEST = float(np.finfo(np.float64).max)
+
+
+class Column(Protocol):
+    """A feature: its name, and its kind, "number" or "category"."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+
+class Frames(Protocol):
+    """What is needed of a table: frames of features with a name, a kind and known cells, and hashes of rows."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]: ...
+
+    def frame(self, rows: Rows) -> pd.DataFrame:
+        """Features: numbers as float64 (or objects, where text stands among them), categories as str or None."""
+
+    def hashes(self, rows: Rows, *, times: bool, labels: bool) -> HashArray:
+        """One hash a row, shape (rows,)."""
+
+
+class _Rule(ABC):
+    """What the rules of both kinds of columns have in common."""
+
+    @property
+    @abstractmethod
+    def payload(self) -> dict[str, Any]:
+        """The rule as JSON can hold it."""
+
+    @cached_property
+    def fingerprint(self) -> int:
+        """60 bits that name the rule."""
+        return int(sha256(canonical(self.payload))[:15], 16)
+
+
+@dataclass(frozen=True)
+class NumberRule(_Rule):
+    """Bins of a number: below `low`, between the `inner` edges, above `high`.
+
+    An inner edge belongs to the bin above it; `low` and `high` are plausible. None without a finite number in the
+    reference: then no number is plausible.
+    """
+
+    low: float | None
+    inner: tuple[float, ...]
+    high: float | None
+    minimum: float | None
+    maximum: float | None
+
+    cell = float
+
+    @staticmethod
+    def freeze(values: FloatArray, range_slack: float) -> NumberRule:
+        """The rule for a column.
+
+        Args:
+            values: Numbers of the reference; those that are not finite do not matter.
+            range_slack: Spans beyond the range that are plausible.
+        """
+        finite = values[np.isfinite(values)] + 0.0
+        if not len(finite):
+            return NumberRule(None, (), None, None, None)
+        least, greatest = float(finite.min()), float(finite.max())
+        span = min(greatest - least, _LARGEST) or max(abs(least), 1.0)
+        return NumberRule(
+            low=max(least - range_slack * span, -_LARGEST),
+            inner=_inner_edges(finite),
+            high=min(greatest + range_slack * span, _LARGEST),
+            minimum=least,
+            maximum=greatest,
+        )
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The rule as JSON can hold it."""
+        return {"kind": "number", **dataclasses.asdict(self)}
+
+    def tally(self, numbers: FloatArray, texts: list[str]) -> Mapping[str, int]:
+        """Counts of cells by bin, and of cells that fit none."""
+        finite = numbers[np.isfinite(numbers)]
+        if self.low is None or self.high is None:
+            bins = np.array([0, 0, len(finite)])
+        else:
+            edges = np.array([self.low, *self.inner, np.nextafter(self.high, np.inf)])
+            bins = np.bincount(np.searchsorted(edges, finite, side="right"), minlength=len(edges) + 1)
+        return {
+            "infinite": len(numbers) - len(finite),
+            "wrong_type": len(texts),
+            "unseen": 0,
+            **_by_bin(bins.tolist()),
+        }
+
+
+@dataclass(frozen=True)
+class CategoryRule(_Rule):
+    """Bins of a category: one for each of the first of `known`, which has the most frequent first, and one for the rest."""
+
+    known: tuple[str, ...]
+
+    cell = str
+
+    @staticmethod
+    def freeze(values: list[str]) -> CategoryRule:
+        """The rule for a column, from the reference's cells."""
+        counts = Counter(values)
+        return CategoryRule(tuple(sorted(counts, key=lambda name: (-counts[name], name))))
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The rule as JSON can hold it."""
+        return {"kind": "category", "known": list(self.known), "kept": len(self.known[:KEPT_CATEGORIES])}
+
+    @cached_property
+    def _bin(self) -> dict[str, int]:
+        return {name: min(place, KEPT_CATEGORIES) for place, name in enumerate(self.known)}
+
+    def tally(self, numbers: FloatArray, texts: list[str]) -> Mapping[str, int]:
+        """Counts of cells by bin, and of cells that fit none."""
+        bins = [0] * (len(self.known[:KEPT_CATEGORIES]) + 1)
+        unseen = 0
+        for name, count in Counter(texts).items():
+            if name in self._bin:
+                bins[self._bin[name]] += count
+            else:
+                unseen += count
+        return {"infinite": 0, "wrong_type": len(numbers), "unseen": unseen, **_by_bin(bins)}
+
+
+def _by_bin(counts: list[int]) -> dict[str, int]:
+    return {f"bin:{place}": count for place, count in enumerate(counts)}
+
+
+def _inner_edges(finite: FloatArray) -> tuple[float, ...]:
+    """Edges between few distinct values; else deciles that are values themselves (inverse of the empirical CDF)."""
+    distinct = np.unique(finite)
+    if len(distinct) <= MAX_BINS:
+        middles = distinct[:-1] / 2 + distinct[1:] / 2
+        # Between neighboring floats there is none; the upper one still separates them.
+        return tuple(np.where(middles > distinct[:-1], middles, distinct[1:]).tolist())
+    deciles = np.quantile(finite, np.arange(1, MAX_BINS) / MAX_BINS, method="inverted_cdf")
+    return tuple(edge for edge in np.unique(deciles).tolist() if edge > distinct[0])
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What the reference says that columns are like."""
+
+    range_slack: float
+    rules: Mapping[str, NumberRule | CategoryRule]
+
+    @cached_property
+    def body(self) -> str:
+        """The contract as canonical JSON."""
+        columns = [{"name": name, **rule.payload} for name, rule in self.rules.items()]
+        return canonical({"format": 1, "range_slack": self.range_slack, "columns": columns})
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the body."""
+        return sha256(self.body)
+
+    @staticmethod
+    def parse(body: str) -> Contract:
+        """The contract that canonical JSON holds."""
+        content = json.loads(body)
+        rules: dict[str, NumberRule | CategoryRule] = {}
+        for column in content["columns"]:
+            if column["kind"] == "number":
+                bounds = {name: column[name] for name in ("low", "high", "minimum", "maximum")}
+                rules[column["name"]] = NumberRule(inner=tuple(column["inner"]), **bounds)
+            else:
+                rules[column["name"]] = CategoryRule(tuple(column["known"]))
+        return Contract(content["range_slack"], rules)
+
+
+class WhylogsProfiles:
+    """The `Profiles` port over a folder of whylogs profiles, whose digests are in the operations log.
+
+    Args:
+        table: Gives frames and hashes.
+        folder: Where contracts and profiles are kept.
+        ledger: Keeps the digest of each stored profile, and the baseline that names the contract.
+        model: Name of the model.
+        range_slack: Spans of the reference beyond its range that are still plausible.
+    """
+
+    def __init__(self, table: Frames, folder: Path, ledger: Ledger, model: str, range_slack: float) -> None:
+        self._table = table
+        self._folder = folder
+        self._ledger = ledger
+        self._model = model
+        self._range_slack = range_slack
+        self._contract: Contract | None = None
+        self._counts: dict[str, BatchCounts] = {}
+
+    def freeze(self, reference: Rows) -> str:
+        """Freeze the contract on the reference, and keep it in the folder; its digest. Idempotent.
+
+        Raises:
+            LedgerError: The folder holds an altered copy of it.
+        """
+        frame = self._table.frame(reference)
+        rules: dict[str, NumberRule | CategoryRule] = {}
+        for column in self._table.columns:
+            cells = frame[column.name].to_list()
+            if column.kind == "number":
+                numbers = np.array([cell for cell in cells if isinstance(cell, int | float)], dtype=np.float64)
+                rules[column.name] = NumberRule.freeze(numbers, self._range_slack)
+            else:
+                rules[column.name] = CategoryRule.freeze([cell for cell in cells if isinstance(cell, str)])
+        contract = Contract(self._range_slack, rules)
+        path = self._contract_path(contract.digest)
+        if path.exists():
+            self._read_contract(contract.digest)
+        else:
+            _write(path, contract.body.encode())
+        self._contract = contract
+        return contract.digest
+
+    def counts(self, rows: Rows) -> BatchCounts:
+        """Profile a batch, unless its profile is stored; count from what is stored.
+
+        Raises:
+            LedgerError: The stored profile or contract is not the one in the ledger.
+            LifeCycleError: No contract is frozen.
+        """
+        contract = self._frozen()
+        key = self._key(contract, rows)
+        if key not in self._counts:
+            path = self._folder / f"{key}.bin"
+            serialized = self._stored(key, path) or self._profile(contract, rows, key, path)
+            self._counts[key] = _counted(contract, serialized)
+        return self._counts[key]
+
+    def _frozen(self) -> Contract:
+        if self._contract is None:
+            records = (record for record in self._ledger.records() if record.model == self._model)
+            baseline = next((record for record in records if isinstance(record, Baseline)), None)
+            if baseline is None:
+                raise LifeCycleError(f"{self._model} has no baseline: freeze its reference before counting a batch")
+            self._contract = self._read_contract(baseline.contract_digest)
+        return self._contract
+
+    def _contract_path(self, digest: str) -> Path:
+        return self._folder / f"contract-{digest}.json"
+
+    def _read_contract(self, digest: str) -> Contract:
+        path = self._contract_path(digest)
+        if not path.exists():
+            raise LedgerError(f"{path} is missing; restore it, or start anew in another home")
+        body = path.read_bytes()
+        if hashlib.sha256(body).hexdigest() != digest:
+            raise LedgerError(
+                f"{path} was altered: its SHA-256 is not in its name; restore it, or start anew elsewhere"
+            )
+        return Contract.parse(body.decode())
+
+    def _key(self, contract: Contract, rows: Rows) -> str:
+        hashes = self._table.hashes(rows, times=True, labels=False).astype("<u8")
+        content = hashlib.sha256(hashes.tobytes()).hexdigest()
+        batch = [contract.digest, rows.start, rows.end, len(rows), content]
+        return sha256(canonical(batch))[:32]
+
+    def _stored(self, key: str, path: Path) -> bytes | None:
+        """The stored profile; None if there is none, or one without a note: then its writing was cut short."""
+        notes = self._ledger.notes(event="profile_stored", serves=key)
+        if not notes or not path.exists():
+            return None
+        serialized = path.read_bytes()
+        noted, found = notes[-1]["sha256"], hashlib.sha256(serialized).hexdigest()
+        if noted != found:
+            raise LedgerError(
+                f"{path} was altered: its SHA-256 is {found}, and the ledger's is {noted}; restore it, "
+                "or delete it to have the batch profiled again"
+            )
+        return serialized
+
+    def _profile(self, contract: Contract, rows: Rows, key: str, path: Path) -> bytes:
+        from hpcretrain.adapters import whylogs_bins
+
+        repeated = len(rows) - len(np.unique(self._table.hashes(rows, times=True, labels=False)))
+        facts = {
+            "hpcretrain.model": self._model,
+            "hpcretrain.contract": contract.digest,
+            "hpcretrain.rows": str(len(rows)),
+            "hpcretrain.duplicates": str(repeated),
+        }
+        _write(path, whylogs_bins.profile(self._table.frame(rows), contract.rules, rows.start, facts))
+        # Read back: what is scored is what is stored.
+        serialized = path.read_bytes()
+        self._ledger.note(
+            "profile_stored",
+            serves=key,
+            path=path.name,
+            sha256=hashlib.sha256(serialized).hexdigest(),
+            rows=len(rows),
+        )
+        return serialized
+
+
+def _counted(contract: Contract, serialized: bytes) -> BatchCounts:
+    from hpcretrain.adapters import whylogs_bins
+
+    stored = whylogs_bins.read(serialized)
+    columns = {name: _column(stored.columns[name]) for name in contract.rules}
+    rows, duplicates = int(stored.facts["hpcretrain.rows"]), int(stored.facts["hpcretrain.duplicates"])
+    body = {
+        "rows": rows,
+        "duplicates": duplicates,
+        "columns": {name: dataclasses.asdict(column) for name, column in columns.items()},
+    }
+    return BatchCounts(rows=rows, duplicates=duplicates, columns=columns, digest=sha256(canonical(body)))
+
+
+def _column(parts: Mapping[str, Any]) -> ColumnCounts:
+    places = sum(name.startswith("bin:") for name in parts)
+    varies = parts["least"] != parts["greatest"]
+    return ColumnCounts(
+        rows=parts["rows"],
+        missing=parts["missing"],
+        infinite=parts["infinite"],
+        wrong_type=parts["wrong_type"],
+        unseen=parts["unseen"],
+        bins=tuple(parts[f"bin:{place}"] for place in range(places)),
+        minimum=parts["minimum"] if np.isfinite(parts["minimum"]) else None,
+        maximum=parts["maximum"] if np.isfinite(parts["maximum"]) else None,
+        constant=parts["rows"] >= 2 and parts["missing"] == 0 and not varies,
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write by atomic rename; for the owner's eyes, since profiles hold frequent values of the table."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    os.replace(temporary, path)

@@ -1,0 +1,135 @@
+"""Replay a table in virtual time: a loop over the same steps that run live, and the two arms it is compared with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from hpcretrain.adapters.clock import VirtualClock
+from hpcretrain.history import History
+from hpcretrain.ports import FloatArray, Rows
+from hpcretrain.records import Purpose
+from hpcretrain.stats import metrics
+from hpcretrain.steps.desk import Desk
+from hpcretrain.steps.plan import everything
+from hpcretrain.steps.tick import begin, tick
+from hpcretrain.steps.train import specify
+
+Progress = Callable[[str, int, int, History], None]
+"""Called with what is being done, how many of how many are done, and the history so far."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """Metrics of the three arms over one period; None where a metric is not defined."""
+
+    start: datetime
+    end: datetime
+    rows: int
+    served: dict[str, float | None]
+    frozen: dict[str, float | None]
+    ungated: dict[str, float | None]
+
+
+@dataclass
+class Arms:
+    """What was served, and what would have been without gates: a model for each stretch of time."""
+
+    periods: list[Period] = field(default_factory=list)
+    ungated_train_cpu_s: float = 0.0
+
+
+def replay(desk: Desk, clock: VirtualClock, last: datetime, progress: Progress) -> Arms:
+    """Run the cycle over the whole table, then compare what it served with the other arms.
+
+    Args:
+        desk: The desk, whose clock is `clock`.
+        clock: Set from tick to tick.
+        last: Time of the last row; a batch is observed once it is complete.
+        progress: Told of each step.
+    """
+    until, step = desk.terms.reference_until, desk.terms.config.backtest.observe_every
+    resume = desk.book.resume_at
+    clock.moment = until
+    if resume is None or resume == until:
+        progress("training the first champion", 0, 1, desk.history)
+        begin(desk)
+    count = (last - until) // step
+    for number in range(1, count + 1):
+        moment = until + step * number
+        if resume is not None and moment < resume:
+            continue
+        clock.moment = moment
+        tick(desk)
+        progress(f"{moment:%Y-%m-%d}", number, count, desk.history)
+    return compare_arms(desk, clock, last, progress)
+
+
+def compare_arms(desk: Desk, clock: VirtualClock, last: datetime, progress: Progress) -> Arms:
+    """Metrics by period of what was served, of the first champion throughout, and of ungated periodic retraining."""
+    arms = Arms()
+    spans = list(_periods(desk, last))
+    frozen = desk.history.releases[0].model_digest
+    ungated = frozen
+    for number, (start, end) in enumerate(spans):
+        if number:
+            clock.moment = start
+            rows = _all_history(desk)
+            trained = desk.trainer.train(specify(desk, rows, Purpose.REFIT, ()), rows)
+            arms.ungated_train_cpu_s += trained.cpu_s
+            ungated = trained.model_digest
+        clock.moment = max(last + timedelta(microseconds=1), end) + desk.table.label_delay
+        rows = desk.table.labelled(start, end)
+        arms.periods.append(
+            Period(
+                start=start,
+                end=end,
+                rows=len(rows),
+                served=_measure(desk, rows, served(desk, rows)),
+                frozen=_measure(desk, rows, desk.predictor.predict(frozen, rows)),
+                ungated=_measure(desk, rows, desk.predictor.predict(ungated, rows)),
+            )
+        )
+        progress("comparing with ungated retraining", number + 1, len(spans), desk.history)
+    return arms
+
+
+def served(desk: Desk, rows: Rows) -> FloatArray:
+    """Predictions of the champion of each moment, shape (rows,)."""
+    predictions = np.full(len(rows), math.nan)
+    done = 0
+    releases = desk.history.releases
+    for release, following in zip(releases, [*releases[1:], None], strict=True):
+        start = max(release.at, rows.start)
+        end = min(following.at, rows.end) if following else rows.end
+        if start >= end:
+            continue
+        part = desk.table.labelled(start, end)
+        predictions[done : done + len(part)] = desk.predictor.predict(release.model_digest, part)
+        done += len(part)
+    return predictions
+
+
+def _all_history(desk: Desk) -> Rows:
+    # Ungated means that nothing is kept from it, quarantined batches included.
+    if desk.history.quarantine:
+        return desk.table.labelled(desk.start, desk.matured_until)
+    return everything(desk)
+
+
+def _periods(desk: Desk, last: datetime) -> Iterator[tuple[datetime, datetime]]:
+    until, step = desk.terms.reference_until, desk.terms.config.backtest.report_every
+    number = 0
+    while (start := until + step * number) <= last:
+        yield start, until + step * (number + 1)
+        number += 1
+
+
+def _measure(desk: Desk, rows: Rows, predictions: FloatArray) -> dict[str, float | None]:
+    labels = desk.table.labels(rows)
+    values = {name: metrics.measure(name, labels, predictions).value for name in desk.metrics}
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}

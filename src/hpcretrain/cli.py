@@ -1,0 +1,131 @@
+"""The command line. Exit codes: 0 done, 1 the answer is no, 2 bad input, 3 an outside system failed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hpcretrain.errors import HpcretrainError
+
+DONE, NO, BAD_INPUT, OUTSIDE_FAILED = 0, 1, 2, 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except HpcretrainError as error:
+        for line in str(error).splitlines():
+            print(f"hpcretrain: {line}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("hpcretrain: interrupted; the same command takes it up where it stopped", file=sys.stderr)
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hpcretrain", description="Keeps models fresh on a cluster without hurting what it serves."
+    )
+    parser.add_argument("--version", action="version", version=f"hpcretrain {version('hpcretrain')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = _command(commands, "demo", _demo, "replay the flights of New York in 2013, as if live")
+    demo.set_defaults(config=None)
+    replay = _command(commands, "backtest", _backtest, "replay your own table, as if live")
+    replay.add_argument("config", type=Path, metavar="CONFIG.toml", help="what to predict, from which table")
+    _command(commands, "status", _status, "how the model of a home stands")
+    explain = _command(commands, "explain", _explain, "why a thing happened")
+    explain.add_argument("id", help="identifier of a record, or its beginning")
+    audit = commands.add_parser("audit", help="check the trail").add_subparsers(required=True, metavar="COMMAND")
+    _command(audit, "verify", _verify, "check that no record was altered, removed, inserted or reordered")
+    return parser
+
+
+def _command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.add_argument(
+        "--home", type=Path, metavar="DIR", help="folder of ledger, models and profiles (HPCRETRAIN_HOME, .hpcretrain/)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from hpcretrain.wiring import run_demo
+
+    return _print_result(run_demo(options.home, _Progress()), options)
+
+
+def _backtest(options: argparse.Namespace) -> int:
+    from hpcretrain.wiring import run_backtest
+
+    return _print_result(run_backtest(options.config, options.home, _Progress()), options)
+
+
+def _print_result(result: dict[str, Any], options: argparse.Namespace) -> int:
+    from hpcretrain.report.text import show_result
+
+    print(json.dumps(result) if options.json else show_result(result))
+    return DONE
+
+
+def _status(options: argparse.Namespace) -> int:
+    from hpcretrain.report.explain import status_text
+    from hpcretrain.report.text import show_cycle
+    from hpcretrain.wiring import read_status
+
+    state = read_status(options.home)
+    print(json.dumps(state) if options.json else status_text(state, show_cycle))
+    return DONE
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from hpcretrain.report.explain import explain, explain_text
+    from hpcretrain.wiring import read_history
+
+    history, _ = read_history(options.home)
+    print(json.dumps(explain(history, options.id)) if options.json else explain_text(history, options.id))
+    return DONE
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from hpcretrain.records import Outcome, plain
+    from hpcretrain.wiring import verify
+
+    findings = verify(options.home)
+    whole = all(finding.outcome is Outcome.PASS for finding in findings)
+    if options.json:
+        print(json.dumps({"intact": whole, "findings": [plain(finding) for finding in findings]}))
+    else:
+        for finding in findings:
+            print(f"{finding.outcome.value:<6} {finding.check}: {finding.reason}")
+    return DONE if whole else NO
+
+
+class _Progress:
+    """Progress on standard error: one line that is rewritten on a terminal, else one line at each tenth."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._shown = ""
+
+    def __call__(self, what: str, done: int, count: int, history: Any) -> None:
+        from hpcretrain.report.text import show_progress
+
+        line = show_progress(what, done, count, history.cycles[-1] if history.cycles else None)
+        if self._terminal:
+            print(f"\r\033[K{line[:99]}", end="\n" if done == count else "", file=sys.stderr, flush=True)
+            return
+        tenth = f"{done * 10 // max(count, 1)}/{count}"
+        if tenth != self._shown:
+            self._shown = tenth
+            print(line, file=sys.stderr, flush=True)

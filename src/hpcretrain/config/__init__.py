@@ -1,0 +1,1 @@
+"""Configuration: the user's TOML files, read, checked as a whole and made typed."""

@@ -1,0 +1,143 @@
+"""Read a configuration and its policy; every problem at once, with file and key."""
+
+from __future__ import annotations
+
+import glob
+import tomllib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ValidationError
+
+from hpcretrain.config.types import Config
+from hpcretrain.errors import InputError
+from hpcretrain.policy.types import Policy
+from hpcretrain.records import canonical, sha256
+
+Model = TypeVar("Model", bound=BaseModel)
+
+SHIPPED_POLICY = "standard.toml"
+
+# Where files lie says nothing about what they hold: a moved table or a renamed policy is the same configuration.
+_NO_TERMS: Any = {"policy": True, "data": {"path"}}
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A checked configuration with all that it names: the terms on which a model is watched."""
+
+    config: Config
+    policy: Policy
+    folder: Path
+    paths: tuple[Path, ...]
+    reference_until: datetime
+    config_digest: str
+    policy_digest: str
+
+
+def load(path: Path) -> Terms:
+    """The terms that a configuration file sets.
+
+    Raises:
+        InputError: The file, its policy or its data files are missing, or hold what they may not.
+    """
+    config = _parse(Config, _read(path), str(path))
+    folder = path.resolve().parent
+    problems: list[str] = []
+    policy = shipped_policy()
+    try:
+        policy = _policy(config.policy.file, folder)
+    except InputError as error:
+        problems += error.problems
+    until = datetime.now(UTC)
+    try:
+        until = _reference_until(config)
+    except InputError as error:
+        problems += error.problems
+    paths = tuple(Path(name) for name in sorted(glob.glob(str(folder / config.data.path), recursive=True)))
+    if not paths:
+        problems.append(f'{path}: data.path: no file matches "{config.data.path}" in {folder}')
+    if problems:
+        raise InputError(problems)
+    return Terms(
+        config=config,
+        policy=policy,
+        folder=folder,
+        paths=paths,
+        reference_until=until,
+        config_digest=sha256(canonical(config.model_dump(mode="json", exclude=_NO_TERMS, fallback=str))),
+        policy_digest=sha256(canonical(policy.model_dump(mode="json"))),
+    )
+
+
+def shipped_policy() -> Policy:
+    """The policy that ships with hpcretrain."""
+    text = resources.files("hpcretrain.config").joinpath(SHIPPED_POLICY).read_text(encoding="utf-8")
+    return _parse(Policy, tomllib.loads(text), SHIPPED_POLICY)
+
+
+def _policy(name: str, folder: Path) -> Policy:
+    path = folder / name
+    if name == SHIPPED_POLICY and not path.exists():
+        return shipped_policy()
+    return _parse(Policy, _read(path), str(path))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: is not TOML: {error}") from error
+
+
+def _parse(kind: type[Model], content: dict[str, Any], where: str) -> Model:
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise InputError([f"{where}: {_sentence(problem, kind)}" for problem in error.errors()]) from error
+
+
+def _sentence(problem: Any, kind: type[BaseModel]) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(sorted(_keys(kind, problem["loc"][:-1])))
+        return f"{key}: unknown key; known here are: {known}"
+    if problem["type"] == "missing":
+        return f"{key}: is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    return (
+        f"{key}: {message} (got {problem['input']!r})"
+        if not isinstance(problem["input"], dict)
+        else f"{key}: {message}"
+    )
+
+
+def _keys(kind: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    for part in location:
+        field = kind.model_fields.get(str(part))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return []
+        kind = field.annotation
+    return list(kind.model_fields)
+
+
+def _reference_until(config: Config) -> datetime:
+    text = config.backtest.reference_until
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(
+            f'backtest.reference_until: "{text}" is no time; write ISO 8601, such as "2013-03-01"'
+        ) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=ZoneInfo(config.data.timezone))
+    return moment.astimezone(UTC)

@@ -1,0 +1,55 @@
+"""Errors that hpcretrain raises on purpose.
+
+Each carries the exit code that the command line ends with: 2 for bad input, 3 for an outside system that failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class HpcretrainError(Exception):
+    """The parent of every error that hpcretrain raises on purpose."""
+
+    exit_code = 3
+
+
+class InputError(HpcretrainError):
+    """The user's configuration, data or arguments cannot be used; nothing was changed.
+
+    `problems` holds one sentence for each thing that is wrong, so that all can be mended at once.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class PeekError(HpcretrainError):
+    """Something asked for a row or a label that is not yet known at the time of the view."""
+
+
+class LifeCycleError(HpcretrainError):
+    """A record does not follow from the records that it answers; nothing was written."""
+
+
+class LedgerError(HpcretrainError):
+    """The ledger is damaged, or does not agree with what is being replayed."""
+
+
+class ModelFileError(HpcretrainError):
+    """A model's files are missing, differ from their digest, or cannot be loaded."""
+
+
+class TrainingError(HpcretrainError):
+    """A training job ended without a model.
+
+    `reason` is the same every time the same job fails the same way, so it can stand in the ledger; `log` is the end of
+    what the job printed, for people.
+    """
+
+    def __init__(self, reason: str, log: str = "") -> None:
+        self.reason = reason
+        super().__init__(f"{reason}\n{log}" if log else reason)

@@ -1,0 +1,196 @@
+"""What the records say so far: the state of one model, folded from its decisions in order.
+
+Nothing here is stored; a restart folds the ledger again and stands where it stood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from hpcretrain import cycle
+from hpcretrain.errors import LedgerError
+from hpcretrain.records import (
+    Action,
+    Assessment,
+    Baseline,
+    Candidate,
+    Closing,
+    Decision,
+    Family,
+    Job,
+    Outcome,
+    Record,
+    Release,
+    ReleaseKind,
+    RetrainRequest,
+    Review,
+    Signal,
+    Verdict,
+    Watch,
+)
+
+Span = tuple[datetime, datetime]
+
+
+@dataclass
+class Cycle:
+    """One request and what came of it."""
+
+    request: RetrainRequest
+    decisions: list[Decision] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    release: Release | None = None
+    watches: list[Watch] = field(default_factory=list)
+    rollback: Release | None = None
+    review: Review | None = None
+
+    @property
+    def run(self) -> Decision | None:
+        """The decision that ordered the training."""
+        return next((decision for decision in self.decisions if decision.action is Action.RUN), None)
+
+
+@dataclass
+class History:
+    """The fold over a model's records, in the order of the ledger."""
+
+    known: dict[str, Record] = field(default_factory=dict)
+    baseline: Baseline | None = None
+    releases: list[Release] = field(default_factory=list)
+    signals: list[Signal] = field(default_factory=list)
+    """Those about the model that serves."""
+    assessment: Assessment | None = None
+    cycles: list[Cycle] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    costs: list[tuple[datetime, float]] = field(default_factory=list)
+    """Modelled cost of trainings that a cycle ordered, with their times."""
+    quarantine: list[Span] = field(default_factory=list)
+    """Stretches of rows that failed the data gate."""
+    slots: list[Span] = field(default_factory=list)
+    """All observed slots."""
+    rejections: int = 0
+    """Rejected candidates since the last release."""
+
+    @classmethod
+    def fold(cls, records: Iterable[Record]) -> History:
+        """The state after `records`."""
+        history = cls()
+        for record in records:
+            history.add(record)
+        return history
+
+    @property
+    def champion(self) -> Release:
+        """The release that serves.
+
+        Raises:
+            LedgerError: There is none yet.
+        """
+        if not self.releases:
+            raise LedgerError("no model serves yet")
+        return self.releases[-1]
+
+    @property
+    def open_cycle(self) -> Cycle | None:
+        """The request that waits for a decision to run."""
+        if self.cycles and self.cycles[-1].review is None and self.cycles[-1].run is None:
+            return self.cycles[-1]
+        return None
+
+    @property
+    def watched(self) -> Cycle | None:
+        """The cycle whose release is still being watched."""
+        if self.cycles and self.cycles[-1].release is not None and self.cycles[-1].review is None:
+            return self.cycles[-1]
+        return None
+
+    @property
+    def last_run(self) -> datetime | None:
+        """When a training was last ordered."""
+        return next((decision.at for decision in map(_run, reversed(self.cycles)) if decision is not None), None)
+
+    def release(self, identifier: str) -> Release:
+        """The release of that identifier.
+
+        Raises:
+            LedgerError: There is none.
+        """
+        record = self.known.get(identifier)
+        if not isinstance(record, Release):
+            raise LedgerError(f"{identifier} is no release in this ledger")
+        return record
+
+    def accepted(self) -> list[Span]:
+        """Observed slots that are not quarantined."""
+        bad = set(self.quarantine)
+        return [slot for slot in self.slots if slot not in bad]
+
+    def add(self, record: Record) -> None:
+        """Take in the next record.
+
+        Raises:
+            LifeCycleError: It does not follow from what it answers.
+        """
+        if record.id in self.known:
+            raise LedgerError(f"{record.id} is in the ledger already")
+        cycle.check(record, self.known)
+        self.known[record.id] = record
+        match record:
+            case Baseline():
+                self.baseline = record
+            case Signal():
+                self._add_signal(record)
+            case Assessment():
+                self.assessment = record
+            case RetrainRequest():
+                self.cycles.append(Cycle(record))
+            case Decision():
+                self.cycles[-1].decisions.append(record)
+            case Job():
+                self._add_job(record)
+            case Verdict():
+                self.verdicts.append(record)
+                self.cycles[-1].verdicts.append(record)
+            case Release():
+                self._add_release(record)
+            case Watch():
+                self.cycles[-1].watches.append(record)
+            case Review():
+                self.cycles[-1].review = record
+                if record.closing is Closing.REJECTED:
+                    self.rejections += 1
+            case Candidate():
+                pass
+
+    def _add_signal(self, signal: Signal) -> None:
+        span = (signal.slot.start, signal.slot.end)
+        self.signals.append(signal)
+        if signal.family is not Family.DATA_QUALITY:
+            return
+        if not signal.name.startswith("label") and span not in self.slots[-1:]:
+            self.slots.append(span)
+        if signal.finding.outcome in (Outcome.FAIL, Outcome.ERROR) and span not in self.quarantine:
+            self.quarantine.append(span)
+
+    def _add_job(self, job: Job) -> None:
+        if self.releases:
+            self.cycles[-1].jobs.append(job)
+            self.costs.append((job.at, job.cost_mrow_passes))
+
+    def _add_release(self, release: Release) -> None:
+        self.releases.append(release)
+        self.signals = []
+        self.assessment = None
+        if release.release_kind is ReleaseKind.PROMOTION:
+            self.cycles[-1].release = release
+            self.rejections = 0
+        elif release.release_kind is ReleaseKind.ROLLBACK:
+            self.cycles[-1].rollback = release
+            self.rejections += 1
+
+
+def _run(each: Cycle) -> Decision | None:
+    return each.run

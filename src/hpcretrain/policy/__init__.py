@@ -1,0 +1,1 @@
+"""Decisions: pure functions of records, counts, arrays, the policy and `now`."""

@@ -1,0 +1,119 @@
+"""What to do about a request now: run, wait, hold, or drop; every rule leaves a finding with its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from hpcretrain.policy.types import Policy
+from hpcretrain.records import Action, Finding, Outcome, PriorityClass
+
+BUDGET_PERIOD = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a decision sees; costs are in millions of row-passes (rows times rounds)."""
+
+    now: datetime
+    batch: timedelta
+    last_run: datetime | None
+    rejections: int
+    watching: bool
+    spent: Sequence[tuple[datetime, float]]
+    holdout_rows: int
+    training_rows: int
+    passes: int
+    data: tuple[Finding, ...]
+    """Findings of the data gate, on the newest batch, labels and drift."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a decision will say."""
+
+    action: Action
+    outcome: Outcome
+    cost_mrow_passes: float
+    findings: tuple[Finding, ...]
+
+
+def decide(priority_class: PriorityClass, facts: Facts, policy: Policy) -> Choice:
+    """Run when every check passes; wait when time alone will help; hold when something must be mended."""
+    cost = cost_of(facts.training_rows, facts.passes)
+    if policy.training.refit:
+        cost += cost_of(facts.training_rows + facts.holdout_rows, facts.passes)
+    findings = (
+        *facts.data,
+        _rows("training_rows", facts.training_rows, policy.gate.min_rows, "matured rows to train on"),
+        _rows("holdout_rows", facts.holdout_rows, policy.gate.min_rows, "matured rows that the champion has not seen"),
+        _watch(facts.watching),
+        _cooldown(priority_class, facts, policy),
+        _budget(priority_class, facts, policy, cost),
+    )
+    outcome = Outcome.worst(finding.outcome for finding in findings)
+    action = {Outcome.PASS: Action.RUN, Outcome.WAIT: Action.WAIT}.get(outcome, Action.HOLD)
+    return Choice(action, outcome, cost, findings)
+
+
+def withdraw(score: int, policy: Policy) -> Choice | None:
+    """Drop a waiting request once its reason has gone; None while it stands."""
+    if score >= policy.score.withdraw_below:
+        return None
+    finding = Finding(
+        check="still_wanted",
+        outcome=Outcome.FAIL,
+        reason="the reason for the request has gone",
+        observed=score,
+        limit=policy.score.withdraw_below,
+    )
+    return Choice(Action.DROP, Outcome.FAIL, 0.0, (finding,))
+
+
+def cost_of(rows: int, passes: int) -> float:
+    """The modelled cost of a training, in millions of row-passes: a unit that does not depend on the machine."""
+    return rows * passes / 1e6
+
+
+def _rows(check: str, rows: int, limit: int, what: str) -> Finding:
+    outcome = Outcome.PASS if rows >= limit else Outcome.WAIT
+    return Finding(check=check, outcome=outcome, reason=f"{rows} {what}", observed=rows, limit=limit)
+
+
+def _watch(watching: bool) -> Finding:
+    if watching:
+        return Finding(check="watch", outcome=Outcome.WAIT, reason="the last release is still being watched")
+    return Finding(check="watch", outcome=Outcome.PASS, reason="no release is being watched")
+
+
+def _cooldown(priority_class: PriorityClass, facts: Facts, policy: Policy) -> Finding:
+    classes = policy.classes
+    base = classes.limits(priority_class).cooldown_batches
+    batches = min(base * classes.cooldown_growth**facts.rejections, max(base, classes.cooldown_max_batches))
+    if facts.last_run is None:
+        return Finding(check="cooldown", outcome=Outcome.PASS, reason="nothing was trained before", limit=batches)
+    passed = (facts.now - facts.last_run) / facts.batch
+    return Finding(
+        check="cooldown",
+        outcome=Outcome.PASS if passed >= batches else Outcome.WAIT,
+        reason=f"{passed:.3g} batches since the last training, {facts.rejections} rejected since the last release",
+        observed=passed,
+        limit=batches,
+    )
+
+
+def _budget(priority_class: PriorityClass, facts: Facts, policy: Policy, cost: float) -> Finding:
+    limit = policy.classes.limits(priority_class).fits_per_30d
+    full = cost_of(facts.training_rows + facts.holdout_rows, facts.passes)
+    spent = sum(amount for at, amount in facts.spent if at > facts.now - BUDGET_PERIOD)
+    if full <= 0:
+        return Finding(check="budget", outcome=Outcome.WAIT, reason="no rows, so no cost to compare", limit=limit)
+    fits = (spent + cost) / full
+    return Finding(
+        check="budget",
+        outcome=Outcome.PASS if fits <= limit else Outcome.WAIT,
+        reason=f"{spent:.4g} spent in 30 days and {cost:.4g} asked, in full fits of {full:.4g} million row-passes",
+        observed=fits,
+        limit=limit,
+    )

@@ -1,0 +1,156 @@
+"""From measurements to signals: how much worse a model is doing, as effects with lower bounds.
+
+Each function gives a `Sign`; the step that observes adds model, time and slot and makes it a `Signal`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hpcretrain.counts import BatchCounts, distribution, total
+from hpcretrain.policy.types import FamilyWeight, Score
+from hpcretrain.records import Family, Finding, Histogram, Outcome, Reading, Signal
+from hpcretrain.stats import metrics
+from hpcretrain.stats.drift import psi
+
+
+@dataclass(frozen=True)
+class Sign:
+    """A signal before it has a place in time: see `records.Signal`."""
+
+    family: Family
+    name: str
+    effect: float | None
+    lower_bound: float | None
+    n: int
+    reference: float | None
+    unit: str
+    finding: Finding
+
+
+def insufficient(family: Family, name: str, unit: str, n: int, limit: int, why: str) -> Sign:
+    """A sign that says that nothing can be said."""
+    finding = Finding(check=name, outcome=Outcome.INSUFFICIENT, reason=why, observed=n, limit=limit)
+    return Sign(family, name, None, None, n, None, unit, finding)
+
+
+def _sign(
+    family: Family,
+    name: str,
+    unit: str,
+    weight: FamilyWeight,
+    *,
+    effect: float,
+    bound: float,
+    n: int,
+    reference: float | None,
+    why: str,
+) -> Sign:
+    """A measured sign; one that is not finite is INSUFFICIENT, and one that counts in full is a FAIL."""
+    if not (math.isfinite(effect) and math.isfinite(bound)):
+        return insufficient(family, name, unit, n, 1, f"{why}: not defined on these {n} rows")
+    worse, bound = max(effect, 0.0), max(bound, 0.0)
+    finding = Finding(
+        check=name,
+        outcome=Outcome.PASS if bound < weight.scale else Outcome.FAIL,
+        reason=why,
+        observed=bound,
+        limit=weight.scale,
+    )
+    return Sign(family, name, worse, bound, n, reference, unit, finding)
+
+
+def input_drift(batch: BatchCounts, reference: Sequence[BatchCounts], score: Score) -> list[Sign]:
+    """PSI of each feature between a batch and the batches that the champion learned from."""
+    weight = score.input_drift
+    if batch.rows < score.min_rows:
+        why = f"{batch.rows} rows are too few to tell drift"
+        return [
+            insufficient(Family.INPUT_DRIFT, name, "psi", batch.rows, score.min_rows, why) for name in batch.columns
+        ]
+    signs = []
+    for name, column in batch.columns.items():
+        drift = psi(total(reference, name), distribution(column), z=weight.z)
+        why = f"PSI of {name} against the champion's training rows"
+        signs.append(
+            _sign(
+                Family.INPUT_DRIFT, name, "psi", weight,
+                effect=drift.effect, bound=drift.lower_bound, n=batch.rows, reference=None, why=why,
+            )
+        )  # fmt: skip
+    return signs
+
+
+def prediction_shift(scores: Histogram, reference: Histogram, score: Score) -> Sign:
+    """PSI of the champion's predictions against those it made on rows that it had not seen when it was judged."""
+    n = sum(scores.counts)
+    if n < score.min_rows:
+        why = f"{n} predictions are too few to tell a shift"
+        return insufficient(Family.PREDICTION_SHIFT, "prediction", "psi", n, score.min_rows, why)
+    drift = psi(reference.counts, scores.counts, z=score.prediction_shift.z)
+    return _sign(
+        Family.PREDICTION_SHIFT, "prediction", "psi", score.prediction_shift,
+        effect=drift.effect, bound=drift.lower_bound, n=n, reference=None, why="PSI of predictions against the judged ones",
+    )  # fmt: skip
+
+
+def performance(current: metrics.Measurement, metric: str, reading: Reading, score: Score) -> Sign:
+    """Relative decline of a metric since the champion was judged, less z standard errors of both."""
+    unit = "share of skill lost" if metric in ("auc", "accuracy") else "share of loss gained"
+    if current.n < score.min_rows:
+        why = f"{current.n} labeled rows are too few"
+        return insufficient(Family.PERFORMANCE, metric, unit, current.n, score.min_rows, why)
+    effect, slope = metrics.decline(metric, reading.value, current.value)
+    error = math.hypot(current.se, reading.se) * slope
+    return _sign(
+        Family.PERFORMANCE, metric, unit, score.performance,
+        effect=effect, bound=effect - score.performance.z * error, n=current.n, reference=reading.value,
+        why=f"{metric} {current.value:.4g} against {reading.value:.4g} when it was judged",
+    )  # fmt: skip
+
+
+def calibration(bias: metrics.Measurement, spread: float, judged: Reading, score: Score) -> Sign:
+    """Growth of the mean error of predictions since the champion was judged, in standard deviations of the target."""
+    unit = "sd of target"
+    if bias.n < score.min_rows:
+        why = f"{bias.n} labeled rows are too few"
+        return insufficient(Family.CALIBRATION, "bias", unit, bias.n, score.min_rows, why)
+    if not spread > 0:
+        return insufficient(Family.CALIBRATION, "bias", unit, bias.n, 1, "the target did not vary")
+    effect = (abs(bias.value) - abs(judged.value)) / spread
+    error = math.hypot(bias.se, judged.se) / spread
+    return _sign(
+        Family.CALIBRATION, "bias", unit, score.calibration,
+        effect=effect, bound=effect - score.calibration.z * error, n=bias.n, reference=judged.value,
+        why=f"mean of prediction minus label {bias.value:.4g}, against {judged.value:.4g} when it was judged",
+    )  # fmt: skip
+
+
+def freshness(new_rows: int, trained_rows: int, score: Score) -> Sign:
+    """Labeled rows that the champion has not learned from, as a share of those that it has."""
+    growth = new_rows / trained_rows if trained_rows else math.nan
+    return _sign(
+        Family.FRESHNESS, "new_rows", "share of training rows", score.freshness,
+        effect=growth, bound=growth, n=new_rows, reference=float(trained_rows),
+        why=f"{new_rows} new labeled rows since {trained_rows} were trained on",
+    )  # fmt: skip
+
+
+def structural(signals: Sequence[Signal], psi_limit: float, share_limit: float) -> Finding:
+    """Whether so many features changed so much that a person should look before anything is trained."""
+    bounds = [signal.lower_bound for signal in signals if signal.family is Family.INPUT_DRIFT]
+    measured = [bound for bound in bounds if bound is not None]
+    if not measured:
+        return Finding(check="drift", outcome=Outcome.INSUFFICIENT, reason="no feature's drift could be measured")
+    changed = [bound for bound in measured if bound >= psi_limit]
+    share = len(changed) / len(measured)
+    return Finding(
+        check="drift",
+        outcome=Outcome.PASS if share <= share_limit else Outcome.FAIL,
+        reason=f"{len(changed)} of {len(measured)} features have a PSI of {psi_limit:g} or more"
+        + ("" if share <= share_limit else "; a change of structure: a person should look"),
+        observed=share,
+        limit=share_limit,
+    )

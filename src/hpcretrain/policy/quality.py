@@ -1,0 +1,187 @@
+"""The data gate: is a batch fit to learn from? Every check gives findings with numbers; unknown is never fine.
+
+Limits are learned: the worst that reference batches and later accepted batches showed, plus the policy's slack. So a
+column that is constant for a week, or often missing, or grows slowly, is judged by its own habits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from hpcretrain.counts import BatchCounts, ColumnCounts
+from hpcretrain.policy.types import DataGate
+from hpcretrain.records import Finding, Outcome
+
+
+def inspect(batch: BatchCounts, accepted: Sequence[BatchCounts], gate: DataGate) -> tuple[Finding, ...]:
+    """Check one batch against the batches accepted so far (the reference's first).
+
+    Args:
+        batch: Exact counts of the batch.
+        accepted: Counts of the reference's batches and of those that passed since; not empty.
+        gate: The policy's data gate.
+
+    Returns:
+        For each check one PASS with its worst column, or one FAIL for each column that fails; INSUFFICIENT for a batch
+        without rows.
+    """
+    if batch.rows == 0:
+        return (
+            Finding(
+                check="rows",
+                outcome=Outcome.INSUFFICIENT,
+                reason="the batch is empty: the model is blind; check the source",
+                observed=0,
+                limit=1,
+            ),
+        )
+    earlier = [other for other in accepted if other.rows]
+    findings = [_volume(batch, earlier, gate), _duplicates(batch, earlier, gate)]
+    shares = _Shares(batch, earlier)
+    findings += shares.check("missing", "missing cells", lambda c: c.missing, gate.missing_slack)
+    findings += shares.check("type", "cells of another type", lambda c: c.wrong_type, 0.0)
+    findings += shares.check("infinite", "infinite cells", lambda c: c.infinite, 0.0)
+    findings += shares.check("range", "cells outside the plausible range", _outside, gate.out_of_range_slack)
+    findings += shares.check("category", "cells of unknown category", lambda c: c.unseen, gate.new_category_slack)
+    findings += _constant(batch, earlier)
+    return tuple(findings)
+
+
+def inspect_labels(
+    labels: npt.NDArray[np.float64], *, binary: bool, min_rows: int, missing_limit: float
+) -> tuple[Finding, ...]:
+    """Check labels that have matured since the last look.
+
+    Args:
+        labels: Labels of rows whose label time has come, shape (rows,); NaN where there is none.
+        binary: Whether both classes should occur.
+        min_rows: Labels below which one class alone says nothing.
+        missing_limit: Highest share of missing labels.
+    """
+    n = len(labels)
+    if n == 0:
+        return (
+            Finding(check="labels", outcome=Outcome.INSUFFICIENT, reason="no label has matured", observed=0, limit=1),
+        )
+    missing = int(np.count_nonzero(~np.isfinite(labels)))
+    share = missing / n
+    findings = [
+        Finding(
+            check="label_missing",
+            outcome=Outcome.PASS if share <= missing_limit else Outcome.FAIL,
+            reason=f"{missing} of {n} matured labels are missing or unreadable",
+            observed=share,
+            limit=missing_limit,
+        )
+    ]
+    classes = len(np.unique(labels[np.isfinite(labels)]))
+    if classes <= 1:
+        kind = "class" if binary else "value"
+        enough = n - missing >= min_rows
+        findings.append(
+            Finding(
+                check="label_constant",
+                outcome=Outcome.FAIL if enough else Outcome.INSUFFICIENT,
+                reason=f"{n - missing} labels show {classes} {kind}{'' if classes == 1 else 's'}; check how labels are joined",
+                observed=classes,
+                limit=2,
+            )
+        )
+    else:
+        findings.append(
+            Finding(check="label_constant", outcome=Outcome.PASS, reason="labels vary", observed=classes, limit=2)
+        )
+    return tuple(findings)
+
+
+def _volume(batch: BatchCounts, earlier: Sequence[BatchCounts], gate: DataGate) -> Finding:
+    rows = [other.rows for other in earlier]
+    low, high = min(rows) / gate.volume_factor, max(rows) * gate.volume_factor
+    fine = low <= batch.rows <= high
+    return Finding(
+        check="volume",
+        outcome=Outcome.PASS if fine else Outcome.FAIL,
+        reason=f"{batch.rows} rows, where {low:.0f} to {high:.0f} are plausible"
+        + ("" if fine else "; check the source"),
+        observed=batch.rows,
+        limit=low if batch.rows < low else high,
+    )
+
+
+def _duplicates(batch: BatchCounts, earlier: Sequence[BatchCounts], gate: DataGate) -> Finding:
+    share = batch.duplicates / batch.rows
+    limit = max(other.duplicates / other.rows for other in earlier) + gate.duplicate_slack
+    return Finding(
+        check="duplicates",
+        outcome=Outcome.PASS if share <= limit else Outcome.FAIL,
+        reason=f"{batch.duplicates} of {batch.rows} rows repeat another",
+        observed=share,
+        limit=limit,
+    )
+
+
+def _outside(column: ColumnCounts) -> int:
+    # Only a number's first and last bins are edges of a range; a category has no minimum.
+    return column.bins[0] + column.bins[-1] if column.minimum is not None else 0
+
+
+class _Shares:
+    """Checks of the form: the share of such cells in a column, against the highest share accepted so far."""
+
+    def __init__(self, batch: BatchCounts, earlier: Sequence[BatchCounts]) -> None:
+        self.batch = batch
+        self.earlier = earlier
+
+    def check(self, check: str, what: str, count: Callable[[ColumnCounts], int], slack: float) -> list[Finding]:
+        failed, worst = [], None
+        for name, column in self.batch.columns.items():
+            share = count(column) / self.batch.rows
+            limit = max(count(other.columns[name]) / other.rows for other in self.earlier) + slack
+            finding = Finding(
+                check=f"{check}:{name}",
+                outcome=Outcome.PASS if share <= limit else Outcome.FAIL,
+                reason=f"{count(column)} of {self.batch.rows} {what} in {name}",
+                observed=share,
+                limit=limit,
+            )
+            if finding.outcome is Outcome.FAIL:
+                failed.append(finding)
+            if worst is None or share - limit > worst[0]:
+                worst = (share - limit, finding)
+        if failed or worst is None:
+            return failed
+        nearest = worst[1]
+        return [
+            Finding(
+                check=check,
+                outcome=Outcome.PASS,
+                reason=f"all columns within limits; nearest: {nearest.reason}",
+                observed=nearest.observed,
+                limit=nearest.limit,
+            )
+        ]
+
+
+def _constant(batch: BatchCounts, earlier: Sequence[BatchCounts]) -> list[Finding]:
+    suspects = [
+        name
+        for name, column in batch.columns.items()
+        if column.constant and not any(other.columns[name].constant for other in earlier)
+    ]
+    if not suspects:
+        constant = sum(column.constant for column in batch.columns.values())
+        reason = f"{constant} of {len(batch.columns)} columns are constant, as they were before"
+        return [Finding(check="constant", outcome=Outcome.PASS, reason=reason, observed=constant, limit=constant)]
+    return [
+        Finding(
+            check=f"constant:{name}",
+            outcome=Outcome.FAIL,
+            reason=f"{name} has one value in all {batch.rows} rows, and never had in {len(earlier)} earlier batches",
+            observed=1,
+            limit=0,
+        )
+        for name in suspects
+    ]

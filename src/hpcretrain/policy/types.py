@@ -1,0 +1,124 @@
+"""The types of a policy file. The reference of the policy in the documents is generated from them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hpcretrain.records import Family, PriorityClass
+
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Alpha = Annotated[float, Field(gt=0, lt=0.5)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FamilyWeight(_Table):
+    """How one family of signals counts."""
+
+    weight: Share = Field(description="Share of the full score that the family reaches alone.")
+    scale: Positive = Field(description="Effect that counts in full; smaller effects count in proportion.")
+    z: NotNegative = Field(description="Standard errors taken off an effect before it counts.")
+
+
+class Score(_Table):
+    """From signals to one number between 0 and 1000."""
+
+    threshold: int = Field(ge=1, le=1000, description="Score of decline at which a retraining is requested.")
+    withdraw_below: int = Field(ge=0, le=1000, description="Score below which a waiting request is withdrawn.")
+    half_life_batches: Positive = Field(description="Batches after which evidence counts half.")
+    min_rows: int = Field(ge=2, description="Rows below which a batch says nothing.")
+    performance: FamilyWeight
+    calibration: FamilyWeight
+    prediction_shift: FamilyWeight
+    input_drift: FamilyWeight
+    freshness: FamilyWeight
+
+    def family(self, family: Family) -> FamilyWeight | None:
+        """The weight of a family; None for data quality, which retraining does not cure and so is not scored."""
+        weight: FamilyWeight | None = getattr(self, family.value, None)
+        return weight
+
+
+class ClassLimits(_Table):
+    """What one priority class may do."""
+
+    min_score: int = Field(ge=0, le=1000, description="Score from which a request is of this class.")
+    cooldown_batches: int = Field(ge=0, description="Batches to wait after the last training that was ordered.")
+    fits_per_30d: Positive = Field(description="Budget: full fits on all history within any 30 days.")
+
+
+class Classes(_Table):
+    """The priority classes."""
+
+    urgent: ClassLimits
+    standard: ClassLimits
+    background: ClassLimits
+    cooldown_growth: Annotated[float, Field(ge=1)] = Field(
+        description="Factor on the cooldown for each candidate rejected since the last release."
+    )
+    cooldown_max_batches: int = Field(ge=1, description="Longest cooldown.")
+
+    def limits(self, priority_class: PriorityClass) -> ClassLimits:
+        """The limits of a class."""
+        limits: ClassLimits = getattr(self, priority_class.value)
+        return limits
+
+
+class DataGate(_Table):
+    """What a batch of data must be like. Limits are the worst of the reference and accepted batches, plus a slack."""
+
+    volume_factor: Annotated[float, Field(gt=1)] = Field(
+        description="A batch may have this many times fewer or more rows than any accepted batch."
+    )
+    missing_slack: Share = Field(description="Added to the highest share of missing cells.")
+    new_category_slack: Share = Field(description="Added to the highest share of categories unknown to the reference.")
+    duplicate_slack: Share = Field(description="Added to the highest share of duplicated rows.")
+    range_slack: NotNegative = Field(description="Spans of the reference beyond its range that are still plausible.")
+    out_of_range_slack: Share = Field(description="Added to the highest share of cells outside the plausible range.")
+    structural_psi: Positive = Field(description="PSI (lower bound) from which a feature has changed structurally.")
+    structural_share: Share = Field(description="Share of structurally changed features from which a person is asked.")
+
+
+class Training(_Table):
+    """What a candidate is trained on."""
+
+    window: Literal["all"] = Field(description="Rows that a candidate is trained on: all matured history.")
+    refit: bool = Field(description="Train the accepted candidate again on all matured rows, and release that.")
+
+
+class Gate(_Table):
+    """When a candidate may replace the champion."""
+
+    alpha: Alpha = Field(description="Chance of releasing an equal candidate, before payment for reused rows.")
+    holdout_batches: Annotated[int, Field(ge=1)] = Field(description="Newest matured batches held out.")
+    min_rows: int = Field(ge=50, description="Fewest held-out rows; the holdout reaches further back for them.")
+    max_rows: int = Field(ge=50, description="Most held-out rows, the newest.")
+    guard_margin: NotNegative = Field(description="Relative worsening of a guard metric that is not yet inferior.")
+    refit_tolerance: NotNegative = Field(description="Relative worsening of the refit against its twin on the holdout.")
+    overlap_slack: Share = Field(description="Share of held-out rows seen in training, above what the reference has.")
+
+
+class WatchRules(_Table):
+    """How a release is watched."""
+
+    looks: Annotated[int, Field(ge=1)] = Field(description="Looks with enough rows before a release is kept.")
+    min_rows: int = Field(ge=50, description="Fewest matured rows since the release for a look.")
+    alpha: Alpha = Field(description="Chance of rolling back an equal release, over all looks.")
+
+
+class Policy(_Table):
+    """The versioned rules by which hpcretrain decides."""
+
+    name: str = Field(min_length=1, description="Name of the policy.")
+    score: Score
+    classes: Classes
+    data_gate: DataGate
+    training: Training
+    gate: Gate
+    watch: WatchRules

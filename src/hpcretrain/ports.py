@@ -1,0 +1,148 @@
+"""What the steps need from the world, as protocols.
+
+Ports pass references (`Rows`, digests), numpy arrays and count records, never data frames. Backtest and live differ in
+`Clock`, `Table` (a view as of the clock) and `Trainer` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from hpcretrain.counts import BatchCounts as BatchCounts
+from hpcretrain.counts import ColumnCounts as ColumnCounts
+from hpcretrain.records import Histogram, Job, Record
+
+FloatArray = npt.NDArray[np.float64]
+HashArray = npt.NDArray[np.uint64]
+Span = tuple[datetime, datetime]
+"""start <= time < end."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A reference to rows of a table: positions in time order (int64, increasing) of rows known at the view's time."""
+
+    start: datetime
+    end: datetime
+    index: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+class Clock(Protocol):
+    """Tells the time; a backtest's is virtual."""
+
+    def now(self) -> datetime: ...
+
+
+class Ledger(Protocol):
+    """Two append-only, hash-chained logs: decisions (records) and operations (notes)."""
+
+    def append(self, records: Sequence[Record]) -> None: ...
+
+    def records(self) -> Iterator[Record]: ...
+
+    def head(self) -> str: ...
+
+    def note(self, event: str, serves: str, **facts: Any) -> None: ...
+
+    def notes(self, event: str | None = None, serves: str | None = None) -> list[Mapping[str, Any]]: ...
+
+
+class Table(Protocol):
+    """The rows of the user's table that are known at the clock's time, and no others."""
+
+    label_delay: timedelta
+
+    def rows(self, start: datetime, end: datetime, excluded: Sequence[Span] = ()) -> Rows:
+        """Rows with start <= time < end, `end` at most now; labels may not be known yet."""
+
+    def labelled(self, start: datetime, end: datetime, excluded: Sequence[Span] = ()) -> Rows:
+        """Rows with start <= time < end whose label has matured by now and is there."""
+
+    def matured(self, start: datetime, end: datetime, excluded: Sequence[Span] = ()) -> Rows:
+        """Rows with start <= time < end whose label time has come by now, whether or not a usable label is there."""
+
+    def newest(self, rows: Rows, count: int) -> datetime:
+        """The latest time from which on `rows` holds at least `count` rows; the start of `rows` if it has fewer."""
+
+    def labels(self, rows: Rows) -> FloatArray:
+        """Labels of matured rows, shape (rows,); NaN where a matured label is missing or unreadable."""
+
+    def digest(self, rows: Rows, *, labels: bool) -> str:
+        """SHA-256 of what the rows hold (times, features and, when `labels`, matured labels)."""
+
+    def hashes(self, rows: Rows, *, times: bool, labels: bool) -> HashArray:
+        """One hash a row, shape (rows,), of its features and, when asked, its time and label."""
+
+    def snapshot(self, rows: Rows, path: Path) -> None:
+        """Write the rows with labels as Parquet for a training job, by atomic rename."""
+
+
+class Profiles(Protocol):
+    """Stored whylogs data profiles, with exact counts in bins frozen on the reference."""
+
+    def freeze(self, reference: Rows) -> str:
+        """Freeze the contract (types, bins, categories) on the reference; its digest. Idempotent."""
+
+    def counts(self, rows: Rows) -> BatchCounts:
+        """Profile a batch of features (stored once, scored from what is stored) and give its exact counts."""
+
+
+class Predictor(Protocol):
+    """Predictions of models, loaded by verified digest in another process."""
+
+    def predict(self, model_digest: str, rows: Rows) -> FloatArray:
+        """Predictions, shape (rows,): probabilities of the positive class, or values.
+
+        Raises:
+            ModelFileError: The model's files are missing, altered or cannot be loaded.
+        """
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training: the digest of the model's files, and the CPU seconds of all its fits."""
+
+    model_digest: str
+    cpu_s: float
+
+
+class Trainer(Protocol):
+    """Runs training jobs in other processes; adopts or fences what an earlier life of the controller left behind."""
+
+    def passes(self) -> int:
+        """How often one training reads each row (boosting rounds, epochs); the unit of modelled cost."""
+
+    def train(self, job: Job, rows: Rows) -> Trained:
+        """Train, wait, and give the result; at once when this very job was finished before.
+
+        Raises:
+            TrainingError: The job ended without a model, with the reason.
+        """
+
+
+class Registry(Protocol):
+    """Runs, model versions and aliases, for people; never read to make a decision. Every call is idempotent."""
+
+    def register(self, candidate: Record, job: Job, trained: Trained, lineage: Mapping[str, str]) -> None: ...
+
+    def measure(self, candidate_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None: ...
+
+    def alias(self, candidate_id: str, alias: str) -> None:
+        """Point `alias` at the candidate's version and read it back."""
+
+
+def histogram(edges: Sequence[float], values: FloatArray) -> Histogram:
+    """Counts of `values` in the bins between `edges` (open ends)."""
+    index = np.searchsorted(np.asarray(edges, dtype=np.float64), values, side="right")
+    counts = np.bincount(index, minlength=len(edges) + 1)
+    return Histogram(edges=tuple(float(edge) for edge in edges), counts=tuple(int(count) for count in counts))

@@ -1,0 +1,435 @@
+"""The records that flow through a retraining cycle.
+
+`Signal -> Assessment -> RetrainRequest -> Decision -> Job -> Candidate -> Verdict -> Release -> Watch -> Review`, all
+under a `Baseline`. Each is frozen, bears an aware UTC time, and names the records that it answers. A record's identifier
+is derived from its content, so the same inputs give the same identifiers. Floats are rounded when a record is made: what
+decides is exactly what is written down.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, cached_property
+from typing import Any, ClassVar
+
+from pydantic import TypeAdapter
+
+RULE_VERSION = "1"
+"""The version of the decision rules; it stands in every baseline, since other rules make other decisions."""
+
+_SIGNIFICANT_DIGITS = 9
+
+
+class Outcome(enum.Enum):
+    """How a check came out. Ordered: the worst of several wins, and only PASS goes on."""
+
+    PASS = "pass"
+    WAIT = "wait"
+    INSUFFICIENT = "insufficient"
+    FAIL = "fail"
+    ERROR = "error"
+
+    @property
+    def severity(self) -> int:
+        return list(Outcome).index(self)
+
+    @staticmethod
+    def worst(outcomes: Iterable[Outcome]) -> Outcome:
+        """The worst of `outcomes`; INSUFFICIENT when there are none, since nothing was checked."""
+        return max(outcomes, key=lambda outcome: outcome.severity, default=Outcome.INSUFFICIENT)
+
+
+class Family(enum.Enum):
+    """Families of signals; a score's contributions are given by family."""
+
+    PERFORMANCE = "performance"
+    CALIBRATION = "calibration"
+    INPUT_DRIFT = "input_drift"
+    PREDICTION_SHIFT = "prediction_shift"
+    DATA_QUALITY = "data_quality"
+    FRESHNESS = "freshness"
+
+
+class PriorityClass(enum.Enum):
+    """Priority classes, most urgent first."""
+
+    URGENT = "urgent"
+    STANDARD = "standard"
+    BACKGROUND = "background"
+
+
+class Action(enum.Enum):
+    """What a decision orders."""
+
+    RUN = "run"
+    WAIT = "wait"
+    HOLD = "hold"
+    DROP = "drop"
+
+
+class Purpose(enum.Enum):
+    """What a training job is for."""
+
+    JUDGE = "judge"
+    """A model to be judged on rows that it has not seen."""
+    REFIT = "refit"
+    """The same training on all matured rows, once its twin was judged."""
+
+
+class ReleaseKind(enum.Enum):
+    """Why a model came to serve."""
+
+    FIRST = "first"
+    PROMOTION = "promotion"
+    ROLLBACK = "rollback"
+
+
+class Closing(enum.Enum):
+    """How a cycle ended."""
+
+    KEPT = "kept"
+    ROLLED_BACK = "rolled_back"
+    REJECTED = "rejected"
+    DROPPED = "dropped"
+
+
+def rounded(value: float) -> float:
+    """`value` to nine significant digits; the noise of the last bits would make identifiers differ."""
+    if value == 0 or not math.isfinite(value):
+        return value
+    return float(f"{value:.{_SIGNIFICANT_DIGITS}g}")
+
+
+def utc(moment: datetime) -> datetime:
+    """`moment` in UTC.
+
+    Raises:
+        ValueError: It has no time zone.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment} has no time zone")
+    return moment.astimezone(UTC)
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """Frozen data whose floats are rounded and whose times are aware and in UTC."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _clean(getattr(self, field.name)))
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, bool | int | str | enum.Enum | _Plain) or value is None:
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{value} cannot be recorded: give None and a finding that says why")
+        return rounded(value)
+    if isinstance(value, datetime):
+        return utc(value)
+    if isinstance(value, Mapping):
+        return {key: _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(_clean(item) for item in value)
+    raise TypeError(f"{type(value).__name__} cannot be recorded")
+
+
+@dataclass(frozen=True)
+class Finding(_Plain):
+    """One piece of evidence: a check, how it came out, why, what was seen and what the limit is."""
+
+    check: str
+    outcome: Outcome
+    reason: str
+    observed: float | int | str | None = None
+    limit: float | int | str | None = None
+
+
+@dataclass(frozen=True)
+class Slice(_Plain):
+    """A stretch of rows of the table: `start` <= time < `end`, how many, and a digest of what they hold."""
+
+    start: datetime
+    end: datetime
+    rows: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Window(_Plain):
+    """The rows that a model is trained on; `excluded` are quarantined stretches inside it."""
+
+    name: str
+    start: datetime
+    end: datetime
+    rows: int
+    digest: str
+    excluded: tuple[tuple[datetime, datetime], ...] = ()
+
+
+@dataclass(frozen=True)
+class Reading(_Plain):
+    """A metric measured on labelled rows, with its standard error (both in the metric's unit)."""
+
+    metric: str
+    value: float
+    se: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Histogram(_Plain):
+    """Counts in bins: `counts[i]` values lie in [edges[i-1], edges[i]), with open ends; one more count than edges."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(_Plain):
+    """What every record has: the model, the (virtual) time, and the identifiers of the records that it answers."""
+
+    kind: ClassVar[str]
+
+    model: str
+    at: datetime
+    answers: tuple[str, ...] = ()
+
+    @cached_property
+    def body(self) -> str:
+        """The record as canonical JSON."""
+        return canonical({"kind": self.kind, **plain(self)})
+
+    @cached_property
+    def id(self) -> str:
+        """The kind and the first 16 hexadecimal digits of the SHA-256 of the canonical JSON."""
+        return f"{self.kind}-{sha256(self.body)[:16]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline(Record):
+    """The terms under which a model is watched: configuration, policy, rules, and the frozen reference."""
+
+    kind = "baseline"
+
+    config_digest: str
+    policy_digest: str
+    rule_version: str
+    contract_digest: str
+    reference: Slice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signal(Record):
+    """One measured sign of how a model is doing in one slot. Answers the release that was serving.
+
+    `effect` and `lower_bound` say how much worse (never negative for better), in `unit`; None when not measurable, and
+    then `finding` says why.
+    """
+
+    kind = "signal"
+
+    family: Family
+    name: str
+    slot: Slice
+    effect: float | None
+    lower_bound: float | None
+    n: int
+    reference: float | None
+    unit: str
+    finding: Finding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessment(Record):
+    """The score of a model at one time: 0 to 1000, in whole contributions by family. Answers signals."""
+
+    kind = "assessment"
+
+    score: int
+    contributions: Mapping[str, int]
+    levels: Mapping[str, float]
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainRequest(Record):
+    """A wish to retrain. Answers the assessment that gave rise to it."""
+
+    kind = "request"
+
+    priority_class: PriorityClass
+    score: int
+    contributions: Mapping[str, int]
+    triggers: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision(Record):
+    """What is to be done about a request now, and everything that was seen. Answers the request and an assessment."""
+
+    kind = "decision"
+
+    action: Action
+    outcome: Outcome
+    priority_class: PriorityClass
+    cost_mrow_passes: float
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(Record):
+    """A training to be done. Answers a baseline (the first champion), a decision, or a verdict (a refit)."""
+
+    kind = "job"
+
+    purpose: Purpose
+    recipe: str
+    params: Mapping[str, str]
+    seed: int
+    window: Window
+    cost_mrow_passes: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate(Record):
+    """A trained model. Answers its job."""
+
+    kind = "candidate"
+
+    purpose: Purpose
+    model_digest: str
+    window: Window
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict(Record):
+    """Whether a candidate may serve. Answers the candidate (or the job that failed) and the champion's release.
+
+    `use` is the how-manieth verdict this is on rows of the holdout; `twin` names the judged candidate when a refit is
+    checked against it.
+    """
+
+    kind = "verdict"
+
+    candidate: str
+    twin: str | None
+    outcome: Outcome
+    holdout: Slice | None
+    use: int
+    findings: tuple[Finding, ...]
+    readings: tuple[Reading, ...]
+    scores: Histogram | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release(Record):
+    """A model that serves from now on. Answers a verdict, a watch (roll-back) or candidates (the first champion).
+
+    `readings` and `scores` were measured on rows that the judged twin had not seen; later signals compare with them.
+    """
+
+    kind = "release"
+
+    release_kind: ReleaseKind
+    candidate: str
+    twin: str
+    model_digest: str
+    window: Window
+    previous: str | None
+    readings: tuple[Reading, ...]
+    scores: Histogram
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch(Record):
+    """One look at a fresh release against the model before it. Answers the release."""
+
+    kind = "watch"
+
+    look: int
+    outcome: Outcome
+    slot: Slice
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Review(Record):
+    """The end of a cycle, with its modelled cost and measured gain. Answers the request and what ended it."""
+
+    kind = "review"
+
+    closing: Closing
+    cost_mrow_passes: float
+    gain: Finding
+
+
+KINDS: dict[str, type[Record]] = {
+    record.kind: record
+    for record in (
+        Baseline,
+        Signal,
+        Assessment,
+        RetrainRequest,
+        Decision,
+        Job,
+        Candidate,
+        Verdict,
+        Release,
+        Watch,
+        Review,
+    )
+}
+
+
+def plain(value: Any) -> Any:
+    """`value` as what JSON can hold: objects, lists, strings, numbers; times as ISO 8601 in UTC with a Z."""
+    if isinstance(value, _Plain):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return utc(value).isoformat().replace("+00:00", "Z")
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def canonical(value: Any) -> str:
+    """`value` as JSON with sorted keys, no spaces, and no NaN or infinity."""
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def sha256(text: str) -> str:
+    """The SHA-256 of `text` in UTF-8, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def _adapter(kind: str) -> TypeAdapter[Record]:
+    return TypeAdapter(KINDS[kind])
+
+
+def parse(body: str) -> Record:
+    """The record that canonical JSON `body` holds.
+
+    Raises:
+        ValueError: It is not a record, or not one that this version knows.
+    """
+    content = json.loads(body)
+    kind = content.pop("kind", None)
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of record: {kind!r}")
+    return _adapter(kind).validate_python(content)

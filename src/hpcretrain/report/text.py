@@ -1,0 +1,71 @@
+"""The result of a backtest and the state of a home as text, readable in 100 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hpcretrain.history import Cycle
+from hpcretrain.records import Outcome, Verdict
+
+
+def show_result(result: Mapping[str, Any]) -> str:
+    """A table by period, a line a cycle, and a summary."""
+    primary, summary = result["primary_metric"], result["summary"]
+    names = list(result["periods"][0]["served"]) if result["periods"] else [primary]
+    lines = [f"{result['model']}: {primary} served, by the frozen first model, and by ungated retraining", ""]
+    guards = names[1:2]
+    head = f"{'period':<12}{'rows':>9}  " + "".join(f"{f'{name} {arm}':>18}" for name in names[:1] for arm in _ARMS)
+    lines.append(head + "".join(f"{f'{name} served':>18}" for name in guards))
+    for period in result["periods"]:
+        cells = [period[arm][primary] for arm in _ARMS] + [period["served"][name] for name in guards]
+        lines.append(
+            f"{period['start'][:10]:<12}{period['rows']:>9,}  " + "".join(f"{_number(cell):>18}" for cell in cells)
+        )
+    lines.append(f"{'mean':<12}{'':>9}  " + "".join(f"{_number(summary[arm]):>18}" for arm in _ARMS))
+    lines += ["", "cycles" if result["cycles"] else "no retraining was requested"]
+    lines += [show_cycle(cycle) for cycle in result["cycles"]]
+    lines += [
+        "",
+        f"{summary['retrains']} retrainings, {summary['releases']} released, {summary['rollbacks']} rolled back; "
+        f"CPU of fits {summary['train_cpu_s']:.1f} s, ungated {summary['ungated_train_cpu_s']:.1f} s",
+        f"ledger head {result['ledger_head']}",
+    ]
+    return "\n".join(lines)
+
+
+_ARMS = ("served", "frozen", "ungated")
+
+
+def show_cycle(cycle: Mapping[str, Any]) -> str:
+    """One line: when, how urgent, why, what was decided and what came of it."""
+    end = cycle["decision"]
+    if cycle["verdict"] is not None:
+        end = f"verdict {cycle['verdict']}"
+        end += ", rolled back" if cycle["rolled_back"] else ", released" if cycle["released"] else ""
+    triggers = ", ".join(cycle["triggers"])
+    line = f"  {cycle['requested_at'][:10]}  {cycle['class']:<10} {cycle['score']:>4}  {triggers}: {end}"
+    return f"{line[:72]:<72} {cycle['id']}"
+
+
+def show_progress(what: str, done: int, count: int, cycle: Cycle | None) -> str:
+    """One line on how far a backtest is."""
+    line = f"[{done:>{len(str(count))}}/{count}] {what}"
+    if cycle is None:
+        return line
+    return f"{line}  last request {cycle.request.at:%Y-%m-%d}: {_came_to(cycle)}"
+
+
+def _came_to(cycle: Cycle) -> str:
+    if cycle.rollback:
+        return "rolled back"
+    if cycle.release:
+        return "released"
+    judged: Verdict | None = cycle.verdicts[0] if cycle.verdicts else None
+    if judged is not None and judged.outcome is not Outcome.PASS:
+        return f"candidate not released ({judged.outcome.value})"
+    return cycle.decisions[-1].action.value if cycle.decisions else "open"
+
+
+def _number(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.4f}"

@@ -1,0 +1,74 @@
+"""Decide: what to do now about the open request."""
+
+from __future__ import annotations
+
+from hpcretrain.history import Cycle
+from hpcretrain.policy import decide as policy
+from hpcretrain.policy.observe import structural
+from hpcretrain.records import (
+    Action,
+    Assessment,
+    Closing,
+    Decision,
+    Family,
+    Finding,
+    PriorityClass,
+)
+from hpcretrain.steps.assess import wanted
+from hpcretrain.steps.desk import Desk
+from hpcretrain.steps.plan import Plan
+from hpcretrain.steps.review import close
+
+
+def decide(desk: Desk, cycle: Cycle, assessment: Assessment, plan: Plan) -> Decision:
+    """Record the decision about an open request; a dropped request is reviewed at once."""
+    priority_class = _class(desk, cycle, assessment)
+    choice = policy.withdraw(assessment.score, desk.terms.policy) or policy.decide(
+        priority_class, _facts(desk, plan), desk.terms.policy
+    )
+    answers = dict.fromkeys((cycle.request.id, assessment.id))
+    decision = Decision(
+        model=desk.terms.config.model.name,
+        at=desk.now,
+        answers=tuple(answers),
+        action=choice.action,
+        outcome=choice.outcome,
+        priority_class=priority_class,
+        cost_mrow_passes=choice.cost_mrow_passes,
+        findings=choice.findings,
+    )
+    desk.book.enter(decision)
+    if decision.action is Action.DROP:
+        close(desk, cycle, Closing.DROPPED, decision.id)
+    return decision
+
+
+def _class(desk: Desk, cycle: Cycle, assessment: Assessment) -> PriorityClass:
+    """The class of the request, or a more urgent one that the newest assessment asks for."""
+    asked = wanted(desk, assessment)
+    order = list(PriorityClass)
+    classes = [cycle.request.priority_class] + ([asked.priority_class] if asked else [])
+    return min(classes, key=order.index)
+
+
+def _facts(desk: Desk, plan: Plan) -> policy.Facts:
+    history = desk.history
+    return policy.Facts(
+        now=desk.now,
+        batch=desk.terms.config.backtest.observe_every,
+        last_run=history.last_run,
+        rejections=history.rejections,
+        watching=history.watched is not None,
+        spent=history.costs,
+        holdout_rows=len(plan.holdout),
+        training_rows=len(plan.training),
+        passes=desk.trainer.passes(),
+        data=_data_gate(desk),
+    )
+
+
+def _data_gate(desk: Desk) -> tuple[Finding, ...]:
+    gate = desk.terms.policy.data_gate
+    latest = [signal for signal in desk.history.signals if signal.at == desk.now]
+    quality = tuple(signal.finding for signal in latest if signal.family is Family.DATA_QUALITY)
+    return (*quality, structural(latest, gate.structural_psi, gate.structural_share))

@@ -1,0 +1,106 @@
+"""What every step works with: the terms, the ports, and the book that records go into."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+
+from hpcretrain.config.load import Terms
+from hpcretrain.errors import LedgerError
+from hpcretrain.history import History
+from hpcretrain.ports import Clock, Ledger, Predictor, Profiles, Registry, Rows, Span, Table, Trainer
+from hpcretrain.records import Record, Slice
+
+
+class Book:
+    """Takes records into the history and the ledger, in step.
+
+    After a restart the history holds what came before the tick that was cut short; the records of that tick are
+    expected again, in order and to the byte.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        records = list(ledger.records())
+        self.resume_at: datetime | None = records[-1].at if records else None
+        self.history = History.fold(record for record in records if record.at != self.resume_at)
+        self._expected = deque(record for record in records if record.at == self.resume_at)
+        self._ledger = ledger
+
+    def enter(self, *records: Record) -> None:
+        """Write records down, all or none.
+
+        Raises:
+            LifeCycleError: One does not follow from what it answers.
+            LedgerError: One differs from what an earlier life wrote at this place.
+        """
+        fresh = []
+        for record in records:
+            self.history.add(record)
+            if not self._expected:
+                fresh.append(record)
+            elif (expected := self._expected.popleft()).id != record.id:
+                raise LedgerError(
+                    f"the ledger has {expected.id} at {expected.at:%Y-%m-%d %H:%M} where {record.id} is due now: the "
+                    "data, the software or the ledger changed since; start anew in another home"
+                )
+        if fresh:
+            self._ledger.append(fresh)
+
+
+@dataclass
+class Desk:
+    """The terms on which one model is watched, and the doors to the world."""
+
+    terms: Terms
+    start: datetime
+    """Time of the first row."""
+    clock: Clock
+    ledger: Ledger
+    table: Table
+    profiles: Profiles
+    trainer: Trainer
+    predictor: Predictor
+    registry: Registry
+    book: Book
+    _spread: float | None = field(default=None, init=False)
+
+    @property
+    def history(self) -> History:
+        """The state that the records say."""
+        return self.book.history
+
+    @property
+    def now(self) -> datetime:
+        """The clock's time."""
+        return self.clock.now()
+
+    @property
+    def matured_until(self) -> datetime:
+        """Rows before this have their labels."""
+        return self.now - self.table.label_delay
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The primary metric, then the guard metrics."""
+        return (self.terms.config.model.primary_metric, *self.terms.config.model.guard_metrics)
+
+    def slice(self, rows: Rows, *, labels: bool) -> Slice:
+        """A record of rows."""
+        return Slice(rows.start, rows.end, len(rows), self.table.digest(rows, labels=labels))
+
+    def reference_slots(self) -> list[Span]:
+        """The reference in batches, newest first; whole ones, or the one part if there is no whole one."""
+        step, until = self.terms.config.backtest.observe_every, self.terms.reference_until
+        count = (until - self.start) // step
+        slots = [(until - step * (k + 1), until - step * k) for k in range(count)]
+        return slots or [(self.start, until)]
+
+    def reference_spread(self) -> float:
+        """The standard deviation of the reference's labels."""
+        if self._spread is None:
+            rows = self.table.labelled(self.start, self.terms.reference_until)
+            self._spread = float(np.std(self.table.labels(rows)))
+        return self._spread

@@ -1,0 +1,77 @@
+"""Release: put a model to serve, first, by promotion, or back again."""
+
+from __future__ import annotations
+
+from hpcretrain.records import Candidate, Histogram, Reading, Release, ReleaseKind, Verdict, Watch
+from hpcretrain.steps.desk import Desk
+
+
+def first(
+    desk: Desk, twin: Candidate, champion: Candidate, readings: tuple[Reading, ...], scores: Histogram
+) -> Release:
+    """Record the first champion; its readings are of the twin, on the end of the reference, unseen by it."""
+    release = Release(
+        model=champion.model,
+        at=desk.now,
+        answers=(twin.id, champion.id),
+        release_kind=ReleaseKind.FIRST,
+        candidate=champion.id,
+        twin=twin.id,
+        model_digest=champion.model_digest,
+        window=champion.window,
+        previous=None,
+        readings=readings,
+        scores=scores,
+    )
+    return _serve(desk, release)
+
+
+def promote(desk: Desk, judged: Verdict, twin: Candidate, refit: tuple[Verdict, Candidate] | None) -> Release:
+    """Record the promotion of a judged candidate, or of the refit that was checked against it."""
+    scores = judged.scores
+    if scores is None:
+        raise ValueError(f"{judged.id} passed without scores")
+    served = refit[1] if refit else twin
+    release = Release(
+        model=twin.model,
+        at=desk.now,
+        answers=(judged.id, refit[0].id) if refit else (judged.id,),
+        release_kind=ReleaseKind.PROMOTION,
+        candidate=served.id,
+        twin=twin.id,
+        model_digest=served.model_digest,
+        window=served.window,
+        previous=desk.history.champion.id,
+        readings=judged.readings,
+        scores=scores,
+    )
+    return _serve(desk, release)
+
+
+def roll_back(desk: Desk, watch: Watch) -> Release:
+    """Record the return of the model before the champion."""
+    champion = desk.history.champion
+    before = desk.history.release(champion.previous or "")
+    release = Release(
+        model=champion.model,
+        at=desk.now,
+        answers=(watch.id,),
+        release_kind=ReleaseKind.ROLLBACK,
+        candidate=before.candidate,
+        twin=before.twin,
+        model_digest=before.model_digest,
+        window=before.window,
+        previous=champion.id,
+        readings=before.readings,
+        scores=before.scores,
+    )
+    return _serve(desk, release)
+
+
+def _serve(desk: Desk, release: Release) -> Release:
+    """Announce, move the alias, read it back, confirm."""
+    desk.book.enter(release)
+    desk.ledger.note("release_intended", release.id, candidate=release.candidate)
+    desk.registry.alias(release.candidate, "champion")
+    desk.ledger.note("release_confirmed", release.id, candidate=release.candidate)
+    return release

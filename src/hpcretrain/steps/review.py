@@ -1,0 +1,35 @@
+"""Review: close a cycle with its cost and gain."""
+
+from __future__ import annotations
+
+from hpcretrain.history import Cycle
+from hpcretrain.policy.review import no_gain
+from hpcretrain.records import Closing, Finding, Review
+from hpcretrain.steps.desk import Desk
+
+_WHY = {
+    Closing.DROPPED: "nothing was trained: the reason had gone",
+    Closing.REJECTED: "nothing was released: the candidate did not pass",
+}
+
+
+def close(desk: Desk, cycle: Cycle, closing: Closing, by: str, gain: Finding | None = None) -> None:
+    """Record the end of a cycle.
+
+    Args:
+        desk: The desk.
+        cycle: The cycle that ends.
+        closing: How it ends.
+        by: Identifier of the decision, verdict or watch that ended it.
+        gain: The measured gain of what was released; None when nothing was.
+    """
+    desk.book.enter(
+        Review(
+            model=desk.terms.config.model.name,
+            at=desk.now,
+            answers=(cycle.request.id, by),
+            closing=closing,
+            cost_mrow_passes=sum(job.cost_mrow_passes for job in cycle.jobs),
+            gain=gain or no_gain(_WHY[closing]),
+        )
+    )

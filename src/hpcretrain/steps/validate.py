@@ -1,0 +1,146 @@
+"""Validate: let candidate and champion meet on held-out rows, and check a refit against its judged twin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hpcretrain.errors import TrainingError
+from hpcretrain.policy import validate as policy
+from hpcretrain.ports import FloatArray, HashArray, Rows, histogram
+from hpcretrain.records import Candidate, Finding, Histogram, Job, Outcome, Reading, Verdict
+from hpcretrain.steps.desk import Desk
+from hpcretrain.steps.plan import Plan
+
+SCORE_BINS = 10
+
+
+def validate(desk: Desk, candidate: Candidate, plan: Plan) -> Verdict:
+    """Record whether a candidate may replace the champion."""
+    champion, table = desk.history.champion, desk.table
+    labels = table.labels(plan.holdout)
+    predictions = desk.predictor.predict(candidate.model_digest, plan.holdout)
+    model = desk.terms.config.model
+    use = 1 + _earlier_uses(desk, plan.holdout)
+    question = policy.Question(
+        labels=labels,
+        champion=desk.predictor.predict(champion.model_digest, plan.holdout),
+        candidate=predictions,
+        task=model.task,
+        primary=model.primary_metric,
+        guards=model.guard_metrics,
+        use=use,
+        seen_share=_share_seen(_contents(desk, plan.holdout), _contents(desk, plan.training)),
+        usual_share=usual_share(desk),
+    )
+    findings = policy.judge(question, desk.terms.policy.gate)
+    verdict = Verdict(
+        model=model.name,
+        at=desk.now,
+        answers=(candidate.id, champion.id),
+        candidate=candidate.id,
+        twin=None,
+        outcome=Outcome.worst(finding.outcome for finding in findings),
+        holdout=desk.slice(plan.holdout, labels=True),
+        use=use,
+        findings=findings,
+        readings=policy.readings(labels, predictions, model.task, desk.metrics),
+        scores=score_histogram(predictions),
+    )
+    desk.book.enter(verdict)
+    _publish(desk, verdict)
+    return verdict
+
+
+def validate_refit(desk: Desk, refit: Candidate, judged: Verdict, twin: Candidate, plan: Plan) -> Verdict:
+    """Record whether a refit stands in for the twin that was judged."""
+    labels = desk.table.labels(plan.holdout)
+    findings = policy.check_refit(
+        labels,
+        desk.predictor.predict(twin.model_digest, plan.holdout),
+        desk.predictor.predict(refit.model_digest, plan.holdout),
+        desk.metrics,
+        desk.terms.policy.gate,
+    )
+    verdict = Verdict(
+        model=refit.model,
+        at=desk.now,
+        answers=(refit.id, desk.history.champion.id),
+        candidate=refit.id,
+        twin=twin.id,
+        outcome=Outcome.worst(finding.outcome for finding in findings),
+        holdout=judged.holdout,
+        use=judged.use,
+        findings=findings,
+        readings=(),
+        scores=None,
+    )
+    desk.book.enter(verdict)
+    _publish(desk, verdict)
+    return verdict
+
+
+def failed(desk: Desk, job: Job, error: TrainingError) -> Verdict:
+    """Record that a job ended without a model."""
+    finding = Finding(check="training", outcome=Outcome.ERROR, reason=error.reason)
+    verdict = Verdict(
+        model=job.model,
+        at=desk.now,
+        answers=(job.id, desk.history.champion.id),
+        candidate=job.id,
+        twin=None,
+        outcome=Outcome.ERROR,
+        holdout=None,
+        use=0,
+        findings=(finding,),
+        readings=(),
+        scores=None,
+    )
+    desk.book.enter(verdict)
+    return verdict
+
+
+def score_histogram(predictions: FloatArray) -> Histogram | None:
+    """Counts of predictions between their own deciles; None where there is none that is finite."""
+    finite = predictions[np.isfinite(predictions)]
+    if not len(finite):
+        return None
+    inner = np.quantile(finite, np.arange(1, SCORE_BINS) / SCORE_BINS)
+    return histogram(sorted({float(f"{edge:.9g}") for edge in inner}), finite)
+
+
+def _earlier_uses(desk: Desk, holdout: Rows) -> int:
+    """How many verdicts were given on rows of this holdout before, by the hashes of rows with time and label."""
+    mine = desk.table.hashes(holdout, times=True, labels=True)
+    uses = 0
+    for verdict in desk.history.verdicts:
+        if verdict.holdout is None or verdict.twin is not None:
+            continue
+        earlier = desk.table.labelled(verdict.holdout.start, verdict.holdout.end)
+        uses += bool(np.isin(desk.table.hashes(earlier, times=True, labels=True), mine).any())
+    return uses
+
+
+def _contents(desk: Desk, rows: Rows) -> HashArray:
+    return desk.table.hashes(rows, times=False, labels=True)
+
+
+def _share_seen(rows: HashArray, learned: HashArray) -> float:
+    return float(np.isin(rows, learned).mean()) if len(rows) else 0.0
+
+
+def usual_share(desk: Desk) -> float:
+    """The share of rows of the reference's last quarter that stand in its earlier part too: what is usual here."""
+    rows = _contents(desk, desk.table.labelled(desk.start, desk.terms.reference_until))
+    cut = len(rows) * 3 // 4
+    return _share_seen(rows[cut:], rows[:cut])
+
+
+def _publish(desk: Desk, verdict: Verdict) -> None:
+    metrics = _flat(verdict.readings)
+    desk.registry.measure(verdict.candidate, metrics, {"verdict": verdict.outcome.value, "verdict_id": verdict.id})
+
+
+def _flat(readings: Sequence[Reading]) -> dict[str, float]:
+    return {f"holdout_{reading.metric}": reading.value for reading in readings}
