@@ -32,7 +32,7 @@ def default_home() -> Path:
     return Path(os.environ.get("HPCRETRAIN_HOME") or DEFAULT_HOME)
 
 
-def run_backtest(config: Path, home: Path | None = None, progress: backtest.Progress | None = None) -> dict[str, Any]:
+def run_backtest(config: Path | str, home: Path | str | None = None, progress: backtest.Progress | None = None) -> dict[str, Any]:
     """Replay the table of a configuration in virtual time; see docs/reference/json.md for the result.
 
     A home in which the same backtest was cut short is taken up where it stopped, and ends with the same ledger head.
@@ -45,16 +45,16 @@ def run_backtest(config: Path, home: Path | None = None, progress: backtest.Prog
     Raises:
         InputError: The configuration or the data cannot be used, or the home belongs to another; nothing was changed.
     """
-    return _run(load(config), home or default_home(), progress or _silent, None)
+    return _run(load(Path(config)), Path(home) if home else default_home(), progress or _silent, None)
 
 
-def run_demo(home: Path | None = None, progress: backtest.Progress | None = None) -> dict[str, Any]:
+def run_demo(home: Path | str | None = None, progress: backtest.Progress | None = None) -> dict[str, Any]:
     """Replay the flights of New York in 2013; the table and its configuration stay in the home's `demo/`."""
     from hpcretrain.adapters import nycflights
 
     with tempfile.TemporaryDirectory(prefix="hpcretrain-demo-") as folder:
         terms = load(nycflights.write(Path(folder)))
-        return _run(terms, home or default_home(), progress or _silent, Path(folder))
+        return _run(terms, Path(home) if home else default_home(), progress or _silent, Path(folder))
 
 
 def _silent(what: str, done: int, count: int, history: History) -> None:
@@ -86,7 +86,8 @@ def _run(terms: Terms, home: Path, progress: backtest.Progress, keep: Path | Non
     with open_desk(terms, table, clock, home) as (desk, place):
         if keep is not None:
             shutil.copytree(keep, place.path / "demo", dirs_exist_ok=True)
-        arms = backtest.replay(desk, clock, table.last_time, progress)
+        backtest.replay(desk, clock, table.last_time, progress)
+        arms = backtest.compare_arms(desk, clock, table.last_time, progress)
         outcome = result(
             desk.history,
             model=model.name,
@@ -147,18 +148,18 @@ def open_desk(terms: Terms, table: Any, clock: VirtualClock, home: Path) -> Iter
             )
 
 
-def read_history(home: Path | None = None) -> tuple[History, SqliteLedger]:
+def read_history(home: Path | str | None = None) -> tuple[History, SqliteLedger]:
     """The state of a home, and its ledger, for reading.
 
     Raises:
         InputError: There is no home there.
     """
-    place = Home.existing(home or default_home())
+    place = Home.existing(Path(home) if home else default_home())
     ledger = SqliteLedger(place.ledger, read_only=True)
     return History.fold(ledger.records()), ledger
 
 
-def read_status(home: Path | None = None) -> dict[str, Any]:
+def read_status(home: Path | str | None = None) -> dict[str, Any]:
     """How the model of a home stands; see docs/reference/json.md."""
     history, ledger = read_history(home)
     return status(history, ledger.head(), _cpu(ledger))
@@ -168,7 +169,7 @@ def verify(home: Path | None = None) -> list[Finding]:
     """Check both chains of a home's ledger."""
     from hpcretrain.adapters import ledger
 
-    return ledger.verify(Home.existing(home or default_home()).ledger)
+    return ledger.verify(Home.existing(Path(home) if home else default_home()).ledger)
 
 
 def _cpu(ledger: Ledger) -> Callable[[str], float]:

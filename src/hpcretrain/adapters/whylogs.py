@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -121,7 +122,7 @@ class NumberRule(_Rule):
         if self.low is None or self.high is None:
             bins = np.array([0, 0, len(finite)])
         else:
-            edges = np.array([self.low, *self.inner, np.nextafter(self.high, np.inf)])
+            edges = np.array([self.low, *self.inner, math.nextafter(self.high, math.inf)])
             bins = np.bincount(np.searchsorted(edges, finite, side="right"), minlength=len(edges) + 1)
         return {
             "infinite": len(numbers) - len(finite),
@@ -133,7 +134,7 @@ class NumberRule(_Rule):
 
 @dataclass(frozen=True)
 class CategoryRule(_Rule):
-    """Bins of a category: one for each of the first of `known`, which has the most frequent first, and one for the rest."""
+    """Bins of a category: one for each of the first of `known` (most frequent first), and one for the rest."""
 
     known: tuple[str, ...]
 
@@ -342,7 +343,7 @@ def _counted(contract: Contract, serialized: bytes) -> BatchCounts:
     from hpcretrain.adapters import whylogs_bins
 
     stored = whylogs_bins.read(serialized)
-    columns = {name: _column(stored.columns[name]) for name in contract.rules}
+    columns = {name: _column(stored.columns[name], rule.cell is float) for name, rule in contract.rules.items()}
     rows, duplicates = int(stored.facts["hpcretrain.rows"]), int(stored.facts["hpcretrain.duplicates"])
     body = {
         "rows": rows,
@@ -352,9 +353,10 @@ def _counted(contract: Contract, serialized: bytes) -> BatchCounts:
     return BatchCounts(rows=rows, duplicates=duplicates, columns=columns, digest=sha256(canonical(body)))
 
 
-def _column(parts: Mapping[str, Any]) -> ColumnCounts:
+def _column(parts: Mapping[str, Any], is_number: bool) -> ColumnCounts:
     places = sum(name.startswith("bin:") for name in parts)
     varies = parts["least"] != parts["greatest"]
+    ranged = is_number and parts["minimum"] <= parts["maximum"]
     return ColumnCounts(
         rows=parts["rows"],
         missing=parts["missing"],
@@ -362,8 +364,8 @@ def _column(parts: Mapping[str, Any]) -> ColumnCounts:
         wrong_type=parts["wrong_type"],
         unseen=parts["unseen"],
         bins=tuple(parts[f"bin:{place}"] for place in range(places)),
-        minimum=parts["minimum"] if np.isfinite(parts["minimum"]) else None,
-        maximum=parts["maximum"] if np.isfinite(parts["maximum"]) else None,
+        minimum=parts["minimum"] if ranged else None,
+        maximum=parts["maximum"] if ranged else None,
         constant=parts["rows"] >= 2 and parts["missing"] == 0 and not varies,
     )
 

@@ -95,7 +95,8 @@ class FrozenBins(Metric):  # type: ignore[misc]
     """Counts of one column by its rule, with rows, missing cells and the exact range.
 
     `least` and `greatest` are the extremes of a 64-bit name of each cell's value (a number's bits; for text 63 bits of
-    its SHA-256): they are equal if all cells are. Without a rule (read from a profile) it can be merged but not updated.
+    its SHA-256): they are equal if all cells are. Without a rule, as read from a profile, it can be merged but not
+    updated.
     """
 
     def __init__(self, components: Mapping[str, MetricComponent[Any]], rule: Rule | None = None) -> None:

@@ -52,7 +52,8 @@ def decide(priority_class: PriorityClass, facts: Facts, policy: Policy) -> Choic
         _cooldown(priority_class, facts, policy),
         _budget(priority_class, facts, policy, cost),
     )
-    outcome = Outcome.worst(finding.outcome for finding in findings)
+    # Without a finding about the data nothing was checked, and that is not a pass.
+    outcome = Outcome.worst((Outcome.worst(finding.outcome for finding in facts.data), *(f.outcome for f in findings)))
     action = {Outcome.PASS: Action.RUN, Outcome.WAIT: Action.WAIT}.get(outcome, Action.HOLD)
     return Choice(action, outcome, cost, findings)
 

@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 
 from hpcretrain.config.load import Terms
+from hpcretrain.counts import BatchCounts
 from hpcretrain.errors import LedgerError
 from hpcretrain.history import History
 from hpcretrain.ports import Clock, Ledger, Predictor, Profiles, Registry, Rows, Span, Table, Trainer
@@ -66,6 +67,7 @@ class Desk:
     registry: Registry
     book: Book
     _spread: float | None = field(default=None, init=False)
+    _counts: dict[Span, BatchCounts] = field(default_factory=dict, init=False)
 
     @property
     def history(self) -> History:
@@ -90,6 +92,12 @@ class Desk:
     def slice(self, rows: Rows, *, labels: bool) -> Slice:
         """A record of rows."""
         return Slice(rows.start, rows.end, len(rows), self.table.digest(rows, labels=labels))
+
+    def counts(self, slot: Span) -> BatchCounts:
+        """Exact counts of an observed slot; kept, since every tick looks at all of them."""
+        if slot not in self._counts:
+            self._counts[slot] = self.profiles.counts(self.table.rows(*slot))
+        return self._counts[slot]
 
     def reference_slots(self) -> list[Span]:
         """The reference in batches, newest first; whole ones, or the one part if there is no whole one."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import numpy as np
 
@@ -21,7 +20,7 @@ def observe(desk: Desk) -> None:
     step = desk.terms.config.backtest.observe_every
     champion = desk.history.champion
     batch = desk.table.rows(desk.now - step, desk.now)
-    counts = desk.profiles.counts(batch)
+    counts = desk.counts((batch.start, batch.end))
     slot = desk.slice(batch, labels=False)
 
     findings = inspect(counts, _accepted(desk), desk.terms.policy.data_gate)
@@ -76,17 +75,13 @@ def _observe_decline(desk: Desk, champion: Release) -> None:
 
 
 def _accepted(desk: Desk) -> list[BatchCounts]:
-    return [_counts(desk, start, end) for start, end in (*desk.reference_slots(), *desk.history.accepted())]
+    return [desk.counts(slot) for slot in (*desk.reference_slots(), *desk.history.accepted())]
 
 
 def _learned(desk: Desk, champion: Release) -> list[BatchCounts]:
     """Counts of the batches that the champion learned from."""
     slots = [*desk.reference_slots(), *desk.history.accepted()]
-    return [_counts(desk, start, end) for start, end in slots if start < champion.window.end]
-
-
-def _counts(desk: Desk, start: datetime, end: datetime) -> BatchCounts:
-    return desk.profiles.counts(desk.table.rows(start, end))
+    return [desk.counts(slot) for slot in slots if slot[0] < champion.window.end]
 
 
 def _scores(desk: Desk, champion: Release, batch: Rows) -> Histogram:

@@ -1,0 +1,1 @@
+"""Adapters: one door to each outside system."""

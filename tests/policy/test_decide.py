@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from records_for_tests import PASSED, POLICY, START, WEEK
+
+from hpcretrain.policy.decide import Facts, decide, withdraw
+from hpcretrain.records import Action, Finding, Outcome, PriorityClass
+
+READY = Facts(
+    now=START,
+    batch=WEEK,
+    last_run=START - 3 * WEEK,
+    rejections=0,
+    watching=False,
+    spent=(),
+    holdout_rows=5000,
+    training_rows=50_000,
+    passes=100,
+    data=(PASSED,),
+)
+STANDARD = PriorityClass.STANDARD
+
+
+def seen(check: str, facts: Facts, priority_class: PriorityClass = STANDARD) -> Finding:
+    return next(finding for finding in decide(priority_class, facts, POLICY).findings if finding.check == check)
+
+
+def test_when_every_check_passes_the_training_runs_and_its_cost_is_known() -> None:
+    choice = decide(STANDARD, READY, POLICY)
+    assert choice.action is Action.RUN
+    assert choice.cost_mrow_passes == pytest.approx((50_000 + 55_000) * 100 / 1e6)
+
+
+@pytest.mark.parametrize(
+    ("change", "check"),
+    [
+        ({"holdout_rows": 399}, "holdout_rows"),
+        ({"training_rows": 399}, "training_rows"),
+        ({"watching": True}, "watch"),
+        ({"last_run": START - WEEK}, "cooldown"),
+        ({"last_run": START - 3 * WEEK, "rejections": 1}, "cooldown"),
+        ({"spent": ((START - WEEK, 25.0),)}, "budget"),
+    ],
+)
+def test_what_time_will_mend_makes_it_wait(change: dict[str, object], check: str) -> None:
+    facts = replace(READY, **change)  # type: ignore[arg-type]
+    assert seen(check, READY).outcome is Outcome.PASS
+    assert seen(check, facts).outcome is Outcome.WAIT
+    assert decide(STANDARD, facts, POLICY).action is Action.WAIT
+
+
+@pytest.mark.parametrize("outcome", [Outcome.INSUFFICIENT, Outcome.FAIL, Outcome.ERROR])
+def test_data_that_is_not_known_to_be_fine_holds_everything(outcome: Outcome) -> None:
+    facts = replace(READY, data=(PASSED, Finding(check="missing:x", outcome=outcome, reason="bad")))
+    choice = decide(STANDARD, facts, POLICY)
+    assert choice.action is Action.HOLD
+    assert choice.outcome is outcome
+
+
+def test_no_finding_about_the_data_is_not_a_pass() -> None:
+    assert decide(STANDARD, replace(READY, data=()), POLICY).action is Action.HOLD
+
+
+def test_cost_older_than_the_budget_period_is_forgotten() -> None:
+    facts = replace(READY, spent=((START - timedelta(days=30), 1e9),))
+    assert seen("budget", facts).outcome is Outcome.PASS
+
+
+def test_the_cooldown_doubles_with_each_rejection_up_to_its_limit() -> None:
+    limits = [seen("cooldown", replace(READY, rejections=count)).limit for count in range(6)]
+    assert limits == [2.0, 4.0, 8.0, 8.0, 8.0, 8.0]
+
+
+def test_urgent_work_waits_less() -> None:
+    facts = replace(READY, last_run=START - WEEK)
+    assert decide(PriorityClass.URGENT, facts, POLICY).action is Action.RUN
+    assert decide(STANDARD, facts, POLICY).action is Action.WAIT
+
+
+def test_a_request_is_withdrawn_only_once_the_evidence_has_clearly_gone() -> None:
+    assert withdraw(POLICY.score.threshold - 1, POLICY) is None
+    assert withdraw(POLICY.score.withdraw_below, POLICY) is None
+    dropped = withdraw(POLICY.score.withdraw_below - 1, POLICY)
+    assert dropped is not None
+    assert dropped.action is Action.DROP
+
+
+def test_every_finding_carries_its_numbers_or_says_why_not() -> None:
+    for finding in decide(STANDARD, READY, POLICY).findings:
+        assert finding.reason
+        assert finding.observed is not None or finding.check in ("watch", "x")

@@ -1,0 +1,134 @@
+"""Replays for tests: the real steps over real profiles, with trainings in this process so that many can run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hpcretrain import backtest
+from hpcretrain.adapters.clock import VirtualClock
+from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.table import MemoryTable, TableSpec, read
+from hpcretrain.adapters.whylogs import WhylogsProfiles
+from hpcretrain.config.load import Terms, load
+from hpcretrain.history import History
+from hpcretrain.node.recipe import TrainingData, load_recipe
+from hpcretrain.ports import FloatArray, Rows, Trained
+from hpcretrain.records import Candidate, Job, sha256
+from hpcretrain.steps.desk import Book, Desk
+
+
+class InlineModels:
+    """Trainer and predictor of the built-in recipe in this process; the model files' digest is its parameters' text."""
+
+    def __init__(self, terms: Terms, table: MemoryTable, folder: Path) -> None:
+        self.recipe = load_recipe(terms.config.model.recipe, terms.config.model.params, search_path=terms.folder)
+        self.task = terms.config.model.task
+        self.table = table
+        self.folder = folder
+        self.models: dict[str, object] = {}
+        self.predictions: dict[tuple[str, bytes], FloatArray] = {}
+
+    def passes(self) -> int:
+        return self.recipe.passes
+
+    def train(self, job: Job, rows: Rows) -> Trained:
+        categorical = tuple(column.name for column in self.table.columns if column.kind == "category")
+        features = self._features(rows)
+        data = TrainingData(features, self.table.labels(rows), categorical, self.task)
+        *_, model = self.recipe.train(data, seed=job.seed, threads=1, resume=None)
+        place = self.folder / job.id
+        place.mkdir(parents=True, exist_ok=True)
+        self.recipe.save(model, place)
+        digest = sha256("".join(sorted(path.read_text() for path in place.iterdir())))
+        self.models[digest] = model
+        return Trained(digest, 0.0)
+
+    def predict(self, model_digest: str, rows: Rows) -> FloatArray:
+        if not len(rows):
+            return np.empty(0)
+        key = (model_digest, rows.index.tobytes())
+        if key not in self.predictions:
+            self.predictions[key] = np.asarray(self.recipe.predict(self.models[model_digest], self._features(rows)))
+        return self.predictions[key]
+
+    def _features(self, rows: Rows) -> pd.DataFrame:
+        frame = self.table.frame(rows)
+        for column in self.table.columns:
+            if column.kind == "number":
+                frame[column.name] = pd.to_numeric(frame[column.name], errors="coerce").astype("float64")
+        return frame
+
+
+class NoRegistry:
+    """A registry that nobody looks at; no decision ever reads one."""
+
+    def register(self, candidate: Candidate, job: Job, trained: Trained, lineage: Mapping[str, str]) -> None:
+        pass
+
+    def measure(self, candidate_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        pass
+
+    def alias(self, candidate_id: str, alias: str) -> None:
+        pass
+
+
+@contextmanager
+def desk(config: Path, home: Path) -> Iterator[tuple[Desk, VirtualClock, datetime]]:
+    """A desk over a table, its clock, and the time of the last row."""
+    terms = load(config)
+    clock = VirtualClock(terms.reference_until)
+    model, data = terms.config.model, terms.config.data
+    table = read(
+        TableSpec(
+            paths=terms.paths,
+            time_column=data.time_column,
+            timezone=data.timezone,
+            time_format=data.time_format,
+            target=model.target,
+            task=model.task,
+            features=model.features,
+            categorical=model.categorical,
+            label_delay=data.label_delay,
+            reference_until=terms.reference_until,
+        ),
+        clock,
+    )
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "profiles").mkdir(exist_ok=True)
+    ledger = SqliteLedger(home / "ledger.db")
+    models = InlineModels(terms, table, home / "models")
+    profiles = WhylogsProfiles(table, home / "profiles", ledger, model.name, terms.policy.data_gate.range_slack)
+    yield (
+        Desk(
+            terms=terms,
+            start=table.first_time,
+            clock=clock,
+            ledger=ledger,
+            table=table,
+            profiles=profiles,
+            trainer=models,
+            predictor=models,
+            registry=NoRegistry(),
+            book=Book(ledger),
+        ),
+        clock,
+        table.last_time,
+    )
+
+
+def replay(config: Path, home: Path, until: datetime | None = None) -> History:
+    """The history after a replay, up to `until` or to the end of the table."""
+    with desk(config, home) as (at, clock, last):
+        backtest.replay(at, clock, last if until is None else min(until, last), lambda *_: None)
+        return at.history
+
+
+def bodies(history: History, until: datetime) -> list[str]:
+    """The records up to a time, byte for byte."""
+    return [record.body for record in history.known.values() if record.at <= until]

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tables import configure, orders
+
+from hpcretrain.config.load import load, shipped_policy
+from hpcretrain.errors import InputError
+
+TABLE = orders(100)
+
+
+def problems(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        load(path)
+    return str(caught.value)
+
+
+def test_a_short_configuration_has_sensible_defaults(tmp_path: Path) -> None:
+    terms = load(configure(tmp_path, TABLE))
+    assert terms.config.model.primary_metric == "auc"
+    assert terms.config.model.guard_metrics == ("log_loss",)
+    assert terms.policy == shipped_policy()
+    assert terms.paths == (tmp_path / "table.csv",)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model__nmae": 'nmae = "x"'}, "model.nmae: unknown key; known here are"),
+        ({"model__task": 'task = "ranking"'}, "model.task"),
+        ({"model__primary_metric": 'primary_metric = "rmse"'}, 'primary_metric "rmse" does not fit task "binary"'),
+        ({"model__guard_metrics": 'guard_metrics = ["mae"]'}, 'guard_metrics "mae" does not fit'),
+        ({"model__guard_metrics": 'guard_metrics = ["auc"]'}, "other metrics than the primary"),
+        ({"data__path": 'path = "nothing-*.csv"'}, 'no file matches "nothing-*.csv"'),
+        ({"data__label_delay": 'label_delay = "soon"'}, "'soon' is no duration"),
+        ({"data__timezone": 'timezone = "Mars/Base"'}, 'unknown time zone "Mars/Base"'),
+        ({"backtest__reference_until": 'reference_until = "spring"'}, '"spring" is no time'),
+        ({"backtest__observe_every": 'observe_every = "0d"'}, "longer than nothing"),
+        ({"backtest__report_every": 'report_every = "0mo"'}, "longer than nothing"),
+        ({"policy__file": 'file = "mine.toml"'}, "mine.toml: there is no such file"),
+    ],
+)
+def test_bad_input_is_named_with_its_key(tmp_path: Path, change: dict[str, str], words: str) -> None:
+    assert words in problems(configure(tmp_path, TABLE, **change))
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    text = problems(configure(tmp_path, TABLE, model__task='task = "x"', data__timezone='timezone = "y"'))
+    assert "model.task" in text
+    assert "data.timezone" in text
+
+
+def test_a_missing_file_and_a_file_that_is_not_toml_are_named(tmp_path: Path) -> None:
+    assert "no such file" in problems(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("[model\n")
+    assert "is not TOML" in problems(tmp_path / "bad.toml")
+
+
+def test_where_the_table_lies_is_not_part_of_the_configuration(tmp_path: Path) -> None:
+    one = load(configure(tmp_path / "a", TABLE))
+    (tmp_path / "b").mkdir()
+    TABLE.to_csv(tmp_path / "b" / "other.csv", index=False)
+    other = load(configure(tmp_path / "b", None, data__path='path = "other.csv"'))
+    changed = load(configure(tmp_path / "c", TABLE, model__seed="seed = 2"))
+    assert one.config_digest == other.config_digest != changed.config_digest
+
+
+def test_a_bare_toml_date_is_as_good_as_a_quoted_one(tmp_path: Path) -> None:
+    quoted = load(configure(tmp_path / "a", TABLE))
+    bare = load(configure(tmp_path / "b", TABLE, backtest__reference_until="reference_until = 2024-02-01"))
+    assert quoted.reference_until == bare.reference_until
+    assert quoted.config_digest == bare.config_digest
+
+
+def test_a_reference_date_is_in_the_zone_of_the_data(tmp_path: Path) -> None:
+    terms = load(configure(tmp_path, TABLE, data__timezone='timezone = "America/New_York"'))
+    assert terms.reference_until.isoformat() == "2024-02-01T05:00:00+00:00"
+
+
+def test_a_policy_of_ones_own_counts_by_what_it_says_and_not_by_its_name(tmp_path: Path) -> None:
+    from importlib import resources
+
+    text = resources.files("hpcretrain.config").joinpath("standard.toml").read_text()
+    configure(tmp_path, TABLE, policy__file='file = "mine.toml"')
+    (tmp_path / "mine.toml").write_text(text)
+    same = load(tmp_path / "config.toml")
+    (tmp_path / "mine.toml").write_text(text.replace("threshold = 300 ", "threshold = 400 "))
+    other = load(tmp_path / "config.toml")
+    shipped = load(configure(tmp_path / "shipped", TABLE))
+    assert same.policy_digest == shipped.policy_digest != other.policy_digest
+    (tmp_path / "mine.toml").write_text(text.replace("threshold = 300 ", "threshold = 3000\nthreshhold = 1 "))
+    assert "score.threshhold: unknown key" in problems(tmp_path / "config.toml")
+    assert "score.threshold" in problems(tmp_path / "config.toml")

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from hpcretrain.cycle import FOLLOWS, OPENS, check
+from hpcretrain.errors import LifeCycleError
+from hpcretrain.history import History
+from hpcretrain.records import (
+    KINDS,
+    Action,
+    Assessment,
+    Baseline,
+    Candidate,
+    Closing,
+    Decision,
+    Family,
+    Finding,
+    Histogram,
+    Job,
+    Outcome,
+    PriorityClass,
+    Purpose,
+    Record,
+    Release,
+    ReleaseKind,
+    RetrainRequest,
+    Review,
+    Signal,
+    Slice,
+    Verdict,
+    Watch,
+    Window,
+)
+
+AT = datetime(2024, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+FINE = Finding(check="x", outcome=Outcome.PASS, reason="fine")
+SPAN = Slice(AT, AT + DAY, 10, "d")
+WINDOW = Window("all", AT, AT + DAY, 10, "d")
+SCORES = Histogram((0.5,), (3, 4))
+
+
+def whole_cycle() -> list[Record]:
+    """One cycle from the baseline to the review of a roll-back, in order."""
+    made: dict[str, Record] = {}
+
+    def make(kind: type[Record], name: str, day: int, answers: tuple[str, ...], /, **fields: Any) -> Record:
+        ids = tuple(made[answer].id for answer in answers)
+        record = kind(model="m", at=AT + day * DAY, answers=ids, **fields)
+        made[name] = record
+        return record
+
+    def job(name: str, day: int, answers: tuple[str, ...], purpose: Purpose) -> Record:
+        return make(
+            Job, name, day, answers,
+            purpose=purpose, recipe="r", params={}, seed=day, window=WINDOW, cost_mrow_passes=1.0,
+        )  # fmt: skip
+
+    def candidate(name: str, day: int, answers: tuple[str, ...], purpose: Purpose) -> Record:
+        return make(Candidate, name, day, answers, purpose=purpose, model_digest=name, window=WINDOW)
+
+    def release(name: str, day: int, answers: tuple[str, ...], kind: ReleaseKind, served: str, twin: str) -> Record:
+        return make(
+            Release, name, day, answers,
+            release_kind=kind, candidate=made[served].id, twin=made[twin].id, model_digest=served, window=WINDOW,
+            previous=None, readings=(), scores=SCORES,
+        )  # fmt: skip
+
+    def verdict(name: str, day: int, answers: tuple[str, ...], judged: str, twin: str | None) -> Record:
+        return make(
+            Verdict, name, day, answers,
+            candidate=made[judged].id, twin=made[twin].id if twin else None, outcome=Outcome.PASS, holdout=SPAN,
+            use=1, findings=(FINE,), readings=(), scores=SCORES,
+        )  # fmt: skip
+
+    make(
+        Baseline, "baseline", 0, (),
+        config_digest="c", policy_digest="p", rule_version="1", contract_digest="k", reference=SPAN,
+    )  # fmt: skip
+    job("job0", 0, ("baseline",), Purpose.JUDGE)
+    candidate("twin0", 0, ("job0",), Purpose.JUDGE)
+    job("job1", 0, ("baseline",), Purpose.REFIT)
+    candidate("first", 0, ("job1",), Purpose.REFIT)
+    release("release0", 0, ("twin0", "first"), ReleaseKind.FIRST, "first", "twin0")
+    make(
+        Signal, "signal", 7, ("release0",),
+        family=Family.PERFORMANCE, name="auc", slot=SPAN, effect=0.1, lower_bound=0.1, n=10, reference=0.7, unit="u",
+        finding=FINE,
+    )  # fmt: skip
+    make(Assessment, "assessment", 7, ("signal",), score=400, contributions={}, levels={}, findings=(FINE,))
+    make(
+        RetrainRequest, "request", 7, ("assessment",),
+        priority_class=PriorityClass.STANDARD, score=400, contributions={}, triggers=("performance",), reason="r",
+    )  # fmt: skip
+    make(
+        Decision, "decision", 7, ("request", "assessment"),
+        action=Action.RUN, outcome=Outcome.PASS, priority_class=PriorityClass.STANDARD, cost_mrow_passes=1.0,
+        findings=(FINE,),
+    )  # fmt: skip
+    job("job2", 7, ("decision",), Purpose.JUDGE)
+    candidate("twin", 7, ("job2",), Purpose.JUDGE)
+    verdict("verdict", 7, ("twin", "release0"), "twin", None)
+    job("job3", 7, ("verdict",), Purpose.REFIT)
+    candidate("refit", 7, ("job3",), Purpose.REFIT)
+    verdict("verdict2", 7, ("refit", "release0"), "refit", "twin")
+    release("release1", 7, ("verdict", "verdict2"), ReleaseKind.PROMOTION, "refit", "twin")
+    make(Watch, "watch", 14, ("release1",), look=1, outcome=Outcome.FAIL, slot=SPAN, findings=(FINE,))
+    release("release2", 14, ("watch",), ReleaseKind.ROLLBACK, "first", "twin0")
+    make(
+        Review, "review", 14, ("request", "watch"),
+        closing=Closing.ROLLED_BACK, cost_mrow_passes=2.0, gain=FINE,
+    )  # fmt: skip
+    return list(made.values())
+
+
+def position(kind: type[Record], occurrence: int = 0) -> int:
+    return [index for index, record in enumerate(whole_cycle()) if isinstance(record, kind)][occurrence]
+
+
+def refused(at: int, changed: Record, words: str) -> None:
+    """The record at a place of the cycle, changed, is refused with these words, and the history stays as it was."""
+    history = History.fold(whole_cycle()[:at])
+    before = repr(history)
+    with pytest.raises(LifeCycleError, match=words):
+        history.add(changed)
+    assert repr(history) == before
+
+
+def test_the_table_names_every_kind_and_only_kinds() -> None:
+    assert set(FOLLOWS) == set(KINDS)
+    assert set().union(*FOLLOWS.values()) <= set(KINDS)
+    assert {kind for kind, answered in FOLLOWS.items() if not answered} == OPENS
+
+
+def test_a_whole_cycle_with_a_roll_back_is_legal() -> None:
+    history = History.fold(whole_cycle())
+    assert history.champion.candidate == history.releases[0].candidate
+    assert history.cycles[0].review is not None
+    assert history.watched is None
+    assert history.open_cycle is None
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - OPENS))
+def test_only_a_baseline_answers_nothing(kind: str) -> None:
+    at = position(KINDS[kind])
+    refused(at, replace(whole_cycle()[at], answers=()), "answers no record")
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_record_may_answer_only_what_the_table_says(kind: str) -> None:
+    records = whole_cycle()
+    at = position(KINDS[kind], -1)
+    for other in records[:at]:
+        if other.kind not in FOLLOWS[kind]:
+            refused(at, replace(records[at], answers=(other.id,)), "may not follow|refused")
+
+
+def test_a_record_may_not_answer_the_unknown_the_future_or_another_model() -> None:
+    at = position(Assessment)
+    record = whole_cycle()[at]
+    refused(at, replace(record, answers=("signal-0",)), "not in the ledger")
+    refused(at, replace(record, at=AT), "before signal-")
+    refused(at, replace(record, model="other"), "is about other")
+
+
+def test_a_second_baseline_and_a_second_first_release_are_refused() -> None:
+    records = whole_cycle()
+    refused(5, replace(records[0], at=AT + DAY), "a baseline already")
+    release = records[5]
+    refused(7, replace(release, at=AT + 9 * DAY), "a model serves already")
+
+
+@pytest.mark.parametrize("action", [Action.WAIT, Action.HOLD, Action.DROP])
+def test_no_job_follows_a_decision_that_did_not_order_one(action: Action) -> None:
+    records = whole_cycle()
+    at = position(Decision)
+    decision = replace(records[at], action=action)  # type: ignore[call-arg]
+    history = History.fold([*records[:at], decision])
+    with pytest.raises(LifeCycleError, match="did not order a run"):
+        check(replace(records[at + 1], answers=(decision.id,)), history.known)
+
+
+@pytest.mark.parametrize("outcome", [each for each in Outcome if each is not Outcome.PASS])
+def test_nothing_is_released_or_refitted_on_a_verdict_that_did_not_pass(outcome: Outcome) -> None:
+    records = whole_cycle()
+    at = position(Verdict)
+    verdict = replace(records[at], outcome=outcome)  # type: ignore[call-arg]
+    known = History.fold([*records[:at], verdict]).known
+    promotion = records[position(Release, 1)]
+    twin = records[position(Candidate, 2)]
+    with pytest.raises(LifeCycleError, match="only a refit follows a verdict"):
+        check(replace(records[at + 1], answers=(verdict.id,)), known)
+    with pytest.raises(LifeCycleError, match="did not pass"):
+        check(replace(promotion, answers=(verdict.id,), candidate=twin.id, twin=twin.id), known)  # type: ignore[call-arg]
+
+
+def test_a_release_needs_a_verdict_on_the_very_candidate_and_on_its_twin() -> None:
+    records = whole_cycle()
+    at = position(Release, 1)
+    judged, checked = records[position(Verdict)], records[position(Verdict, 1)]
+    refused(at, replace(records[at], answers=(judged.id,)), "has no verdict that passed")
+    refused(at, replace(records[at], answers=(checked.id,)), "has no verdict that passed")
+    refused(at, replace(records[at], candidate="candidate-0"), "is unknown")  # type: ignore[call-arg]
+
+
+def test_a_roll_back_needs_a_watch_that_failed() -> None:
+    records = whole_cycle()
+    at = position(Watch)
+    watch = replace(records[at], outcome=Outcome.WAIT)  # type: ignore[call-arg]
+    known = History.fold([*records[:at], watch]).known
+    with pytest.raises(LifeCycleError, match="a watch that failed"):
+        check(replace(records[at + 1], answers=(watch.id,)), known)

@@ -1,0 +1,137 @@
+"""The cycle on tables that change: it asks, judges, releases, watches and reviews; and bad data stops nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from replays import replay
+from tables import REGRESSION, configure, demand, orders
+
+from hpcretrain.history import History
+from hpcretrain.records import Action, Closing, Family, Outcome, ReleaseKind
+
+BATCH = slice("2024-03-07", "2024-03-13")
+"""The days of one batch: it ends on 14 March."""
+
+
+def test_when_the_world_changes_a_better_model_is_released_watched_and_reviewed(tmp_path: Path) -> None:
+    history = replay(configure(tmp_path, orders()), tmp_path / "home")
+    assert history.cycles
+    first = next(cycle for cycle in history.cycles if cycle.release)
+    assert set(first.request.triggers) & {"performance", "calibration"}
+    assert first.run is not None
+    assert first.verdicts[0].outcome is Outcome.PASS
+    assert first.release is not None
+    assert first.release.twin == first.verdicts[0].candidate
+    assert first.release.candidate == first.verdicts[1].candidate
+    assert first.watches
+    assert first.review is not None
+    assert first.review.closing is Closing.KEPT
+    assert first.review.gain.observed is not None
+    assert float(first.review.gain.observed) > 0
+
+
+def test_a_regression_is_retrained_as_well(tmp_path: Path) -> None:
+    history = replay(configure(tmp_path, demand(), **REGRESSION), tmp_path / "home")
+    kinds = [release.release_kind for release in history.releases]
+    assert kinds[0] is ReleaseKind.FIRST
+    assert ReleaseKind.PROMOTION in kinds
+
+
+def test_what_judges_was_learned_by_neither_model(tmp_path: Path) -> None:
+    history = replay(configure(tmp_path, orders()), tmp_path / "home")
+    serving = history.releases[0]
+    for cycle in history.cycles:
+        for verdict in cycle.verdicts:
+            if verdict.twin is None and verdict.holdout is not None:
+                assert serving.window.end <= verdict.holdout.start
+                assert cycle.jobs[0].window.end <= verdict.holdout.start
+        serving = cycle.rollback or cycle.release or serving
+
+
+def test_the_same_replay_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    config = configure(tmp_path, orders(rows=6_000, minutes=20))
+    one, other = (replay(config, tmp_path / name) for name in ("one", "other"))
+    assert [record.body for record in one.known.values()] == [record.body for record in other.known.values()]
+
+
+def damaged(damage: Callable[[pd.DataFrame], pd.DataFrame], folder: Path, change_at: float | None = 0.3) -> History:
+    """The history of a table one batch of which (ending on 14 March) is damaged."""
+    table = orders(change_at=change_at).set_index("time", drop=False).astype(object)
+    before = table[table["time"] < pd.Timestamp("2024-03-07", tz="UTC")]
+    batch = table.loc[BATCH].copy()
+    after = table[table["time"] >= pd.Timestamp("2024-03-14", tz="UTC")]
+    return replay(configure(folder, pd.concat([before, damage(batch), after])), folder / "home")
+
+
+def set_column(name: str, value: object) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    def damage(batch: pd.DataFrame) -> pd.DataFrame:
+        batch[name] = value
+        return batch
+
+    return damage
+
+
+def set_some(name: str, value: object) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    def damage(batch: pd.DataFrame) -> pd.DataFrame:
+        batch.loc[batch.index[::5], name] = value
+        return batch
+
+    return damage
+
+
+def all_null(batch: pd.DataFrame) -> pd.DataFrame:
+    batch[["amount", "days", "noise", "country", "late"]] = None
+    return batch
+
+
+DAMAGES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str, int]] = {
+    "empty": (lambda batch: batch.iloc[:0], "rows", 0),
+    "all null": (all_null, "missing:amount", 0),
+    "one column null": (set_column("days", None), "missing:days", 0),
+    "new categories": (set_column("country", "XX"), "category:country", 0),
+    "a constant column": (set_column("noise", 1.5), "constant:noise", 0),
+    "duplicates": (lambda batch: pd.concat([batch, batch, batch.iloc[:200]]), "duplicates", 0),
+    "a changed type": (set_column("amount", "12 EUR"), "type:amount", 0),
+    "text in some numbers": (set_some("days", "many"), "type:days", 0),
+    "infinite values": (set_some("noise", "inf"), "infinite:noise", 0),
+    "another unit": (set_column("noise", 4.2e7), "range:noise", 0),
+    "far more rows": (lambda batch: pd.concat([batch] * 5), "volume", 0),
+    "one class": (set_column("late", 1), "label_constant", 1),
+    "no labels": (set_column("late", None), "label_missing", 1),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_bad_data_gives_findings_and_no_release_and_the_replay_goes_on(name: str, tmp_path: Path) -> None:
+    damage, check, later = DAMAGES[name]
+    history = damaged(damage, tmp_path)
+    seen_at = pd.Timestamp("2024-03-14", tz="UTC") + later * pd.Timedelta(days=7)
+    quality = [
+        record
+        for record in history.known.values()
+        if record.kind == "signal" and record.at == seen_at and record.family is Family.DATA_QUALITY  # type: ignore[attr-defined]
+    ]
+    found = {record.name: record.finding.outcome for record in quality}  # type: ignore[attr-defined]
+    assert found[check] in (Outcome.FAIL, Outcome.INSUFFICIENT), found
+    assert not [release for release in history.releases if release.at == seen_at]
+    for decision in (d for cycle in history.cycles for d in cycle.decisions if d.at == seen_at):
+        assert decision.action in (Action.HOLD, Action.WAIT, Action.DROP)
+    assert history.slots[-1][1] >= np.datetime64("2024-04-25").astype("datetime64[us]").item().replace(
+        tzinfo=history.slots[-1][1].tzinfo
+    )
+
+
+def test_rows_of_a_bad_batch_are_never_learned(tmp_path: Path) -> None:
+    history = damaged(set_column("noise", 4.2e7), tmp_path)
+    bad = [span for span in history.quarantine if span[1] == pd.Timestamp("2024-03-14", tz="UTC")]
+    assert bad
+    later = [
+        job.window for cycle in history.cycles for job in cycle.jobs if job.window.end > bad[0][1].replace(tzinfo=bad[0][1].tzinfo)
+    ]
+    assert later
+    assert all(bad[0] in window.excluded for window in later)
