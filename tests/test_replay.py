@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from replays import replay
@@ -101,8 +100,8 @@ DAMAGES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str, int]] = {
     "infinite values": (set_some("noise", "inf"), "infinite:noise", 0),
     "another unit": (set_column("noise", 4.2e7), "range:noise", 0),
     "far more rows": (lambda batch: pd.concat([batch] * 5), "volume", 0),
-    "one class": (set_column("late", 1), "label_constant", 1),
-    "no labels": (set_column("late", None), "label_missing", 1),
+    "one class": (set_column("late", 1), "label_constant", 0),
+    "no labels": (set_column("late", None), "label_missing", 0),
 }
 
 
@@ -116,22 +115,20 @@ def test_bad_data_gives_findings_and_no_release_and_the_replay_goes_on(name: str
         for record in history.known.values()
         if record.kind == "signal" and record.at == seen_at and record.family is Family.DATA_QUALITY  # type: ignore[attr-defined]
     ]
-    found = {record.name: record.finding.outcome for record in quality}  # type: ignore[attr-defined]
-    assert found[check] in (Outcome.FAIL, Outcome.INSUFFICIENT), found
+    found = [(record.name, record.finding.outcome) for record in quality]  # type: ignore[attr-defined]
+    assert (check, Outcome.FAIL) in found or (check, Outcome.INSUFFICIENT) in found, found
     assert not [release for release in history.releases if release.at == seen_at]
     for decision in (d for cycle in history.cycles for d in cycle.decisions if d.at == seen_at):
         assert decision.action in (Action.HOLD, Action.WAIT, Action.DROP)
-    assert history.slots[-1][1] >= np.datetime64("2024-04-25").astype("datetime64[us]").item().replace(
-        tzinfo=history.slots[-1][1].tzinfo
-    )
+    assert history.slots[-1][1] > seen_at + pd.Timedelta(days=28)
 
 
 def test_rows_of_a_bad_batch_are_never_learned(tmp_path: Path) -> None:
-    history = damaged(set_column("noise", 4.2e7), tmp_path)
+    history = damaged(set_column("noise", 4.2e7), tmp_path, change_at=0.6)
     bad = [span for span in history.quarantine if span[1] == pd.Timestamp("2024-03-14", tz="UTC")]
     assert bad
     later = [
-        job.window for cycle in history.cycles for job in cycle.jobs if job.window.end > bad[0][1].replace(tzinfo=bad[0][1].tzinfo)
+        job.window for cycle in history.cycles for job in cycle.jobs if job.window.end > bad[0][1]
     ]
     assert later
     assert all(bad[0] in window.excluded for window in later)

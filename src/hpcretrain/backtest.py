@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -121,10 +122,12 @@ def _all_history(desk: Desk) -> Rows:
 
 
 def _periods(desk: Desk, last: datetime) -> Iterator[tuple[datetime, datetime]]:
-    until, step = desk.terms.reference_until, desk.terms.config.backtest.report_every
+    # Months are months where the data is from, whatever its clocks do.
+    until = desk.terms.reference_until.astimezone(ZoneInfo(desk.terms.config.data.timezone))
+    step = desk.terms.config.backtest.report_every
     number = 0
     while (start := until + step * number) <= last:
-        yield start, until + step * (number + 1)
+        yield start.astimezone(UTC), (until + step * (number + 1)).astimezone(UTC)
         number += 1
 
 

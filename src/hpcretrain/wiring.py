@@ -175,5 +175,5 @@ def verify(home: Path | None = None) -> list[Finding]:
 def _cpu(ledger: Ledger) -> Callable[[str], float]:
     spent: dict[str, float] = {}
     for note in ledger.notes(event="job_finished"):
-        spent[note["serves"]] = float(note["cpu_s"])
+        spent[note["serves"]] = float(note.get("cpu_s", 0.0))
     return lambda job: spent.get(job, 0.0)

@@ -68,6 +68,8 @@ def test_what_was_usual_before_is_no_damage_now() -> None:
     assert outcomes(with_column("x", missing=650), BATCH, often_missing)["missing"] is Outcome.PASS
     once_constant = with_column("x", constant=True)
     assert outcomes(once_constant, BATCH, once_constant)["constant"] is Outcome.PASS
+    rain = with_column("x", bins=(0, 950, 40, 0))
+    assert outcomes(with_column("x", constant=True), BATCH, rain)["constant"] is Outcome.PASS
     assert outcomes(replace(BATCH, rows=6000), BATCH, replace(BATCH, rows=2500))["volume"] is Outcome.PASS
 
 
@@ -79,8 +81,11 @@ def test_more_missing_cells_never_look_better(one: int, other: int) -> None:
     assert passed[0] or not passed[1]
 
 
-def check_labels(labels: list[float], binary: bool = True) -> dict[str, Outcome]:
-    findings = inspect_labels(np.asarray(labels, dtype=np.float64), binary=binary, min_rows=20, missing_limit=0.1)
+USUAL = np.asarray([0.0, 1.0, 0.0] * 100)
+
+
+def check_labels(labels: list[float], usual: np.ndarray = USUAL) -> dict[str, Outcome]:
+    findings = inspect_labels(np.asarray(labels, dtype=np.float64), usual, GATE)
     return {finding.check: finding.outcome for finding in findings}
 
 
@@ -88,12 +93,14 @@ def test_labels_of_both_classes_pass() -> None:
     assert set(check_labels([0.0, 1.0] * 20).values()) == {Outcome.PASS}
 
 
-def test_labels_of_one_class_fail_and_a_few_of_them_say_nothing() -> None:
+def test_labels_of_one_class_fail_unless_chance_would_do_it() -> None:
     assert check_labels([1.0] * 30)["label_constant"] is Outcome.FAIL
-    assert check_labels([1.0] * 5)["label_constant"] is Outcome.INSUFFICIENT
-    assert check_labels([2.5] * 30, binary=False)["label_constant"] is Outcome.FAIL
+    assert check_labels([0.0] * 5)["label_constant"] is Outcome.PASS
+    assert check_labels([0.0] * 100, np.asarray([0.0] * 999 + [1.0]))["label_constant"] is Outcome.PASS
+    assert check_labels([2.5] * 5, np.linspace(0, 1, 50))["label_constant"] is Outcome.FAIL
 
 
 def test_missing_labels_are_counted_and_no_labels_are_not_fine() -> None:
     assert check_labels([0.0, 1.0] * 10 + [float("nan")] * 5)["label_missing"] is Outcome.FAIL
-    assert check_labels([])["labels"] is Outcome.INSUFFICIENT
+    assert set(check_labels([float("nan")] * 5).values()) == {Outcome.FAIL}
+    assert check_labels([])["label_rows"] is Outcome.INSUFFICIENT

@@ -28,6 +28,7 @@ guard_metrics = ["log_loss"]
 [data]
 path = "flights.parquet"
 time_column = "time"
+timezone = "America/New_York"
 label_delay = "1d"
 
 [backtest]
@@ -56,8 +57,8 @@ def write(folder: Path) -> Path:
     table = table.merge(planes[["tailnum", *PLANE]], on="tailnum", how="left")
     # A flight that was canceled or diverted has no arrival delay, so no label.
     table = table[table["arr_delay"].notna()]
-    table["time"] = pd.to_datetime(table["time_hour"], utc=True)
-    table["weekday"] = table["time"].dt.tz_convert("America/New_York").dt.weekday
+    table["time"] = pd.to_datetime(table["time_hour"], utc=True).dt.tz_convert("America/New_York")
+    table["weekday"] = table["time"].dt.weekday
     table["late"] = (table["arr_delay"] > LATE_MINUTES).astype("int64")
     columns = ["time", *SCHEDULE, *WEATHER, *PLANE, "late"]
     table.sort_values("time", kind="stable")[columns].to_parquet(folder / "flights.parquet", index=False)

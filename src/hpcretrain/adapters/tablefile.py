@@ -1,7 +1,7 @@
 """One file of the user's table: its columns in arrow, and its cells as numbers, text and times.
 
-What a cell becomes depends on that cell and on its file's types alone, never on other rows: a table that is seen as of an
-earlier time must look the same whatever came later.
+What a cell becomes depends on that cell and on its file's types alone, never on other rows: a table that is seen as of
+an earlier time must look the same whatever came later.
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ _NS_PER = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 @dataclass(frozen=True)
 class Sheet:
-    """A file: the names of all its columns, and those that are wanted as arrow integers, float64, text, or as they were.
+    """A file: the names of all its columns, and those that are wanted in arrow.
 
-    `typed` tells whether the file itself tells numbers from text, as Parquet does and CSV does not.
+    They are integers, float64, large text, or else of a type that is no good for a feature. `typed` tells whether the
+    file itself tells numbers from text, as Parquet does and CSV does not.
     """
 
     path: Path
@@ -165,8 +166,8 @@ def split(column: Any, *, typed: bool) -> tuple[FloatArray, BoolArray]:
         typed: Whether text is text even if it reads as a number.
 
     Returns:
-        Numbers, shape (rows,), NaN where there is none, and where there is something else, shape (rows,). A missing cell
-        is neither.
+        Numbers, shape (rows,), NaN where there is none, and where there is something else, shape (rows,). A missing
+        cell is neither.
     """
     present = pc.is_valid(column).to_numpy()
     if is_number(column):
@@ -235,8 +236,8 @@ def times(sheet: Sheet, name: str, zone: ZoneInfo, time_format: str | None) -> I
         stamps = _read_times(column, zone, time_format)
     else:
         raise InputError(
-            f'{sheet.path}: the time column "{name}" holds {sheet.columns[name].type}, which is no time; write ISO 8601 '
-            'text, such as "2013-03-01T06:00", or Parquet timestamps'
+            f'{sheet.path}: the time column "{name}" holds {sheet.columns[name].type}, which is no time; write '
+            'ISO 8601 text, such as "2013-03-01T06:00", or Parquet timestamps'
         )
     bad = np.flatnonzero(stamps == _NAT)
     if len(bad):
@@ -295,24 +296,29 @@ def _bad_time(sheet: Sheet, name: str, column: Any, bad: IntArray, time_format: 
     if not column[row].is_valid:
         what = "is missing"
     elif is_text(column):
-        what = f'"{column[row].as_py()}" is ' + (f'not like "{time_format}"' if time_format else "no ISO 8601 time")
+        what = f'"{column[row].as_py()}" is ' + (
+            f'not like "{time_format}"' if time_format else "no ISO 8601 time from 1678 to 2261"
+        )
     else:
         what = f"{np.datetime64(int(_index(column).asi8[row]), _index(column).unit)} is out of range"
     return (
-        f'{sheet.path}: row {row + 1}: the time in "{name}" {what} ({len(bad)} such rows); mend them'
+        f'{sheet.path}: row {row + 1}: the time in "{name}" {what} ({len(bad)} of {sheet.rows} rows); mend them'
         + (', or set data.time_format, such as "%d.%m.%Y %H:%M"' if time_format is None and is_text(column) else "")
     )  # fmt: skip
 
 
-def check_time_format(time_format: str) -> None:
-    """Check that times can be read by a strptime format.
+def check_time_format(time_format: str | None) -> None:
+    """Check that times can be read by a strptime format, if one is given.
 
     Raises:
         InputError: They cannot.
     """
+    if time_format is None:
+        return
+    wrong = InputError(f'data.time_format: "{time_format}" is no strptime format; write one such as "%d.%m.%Y %H:%M"')
+    if "%" not in time_format:
+        raise wrong
     try:
         pd.to_datetime(pd.Series(["2000-01-01"], dtype=object), format=time_format, errors="coerce")
     except ValueError as error:
-        raise InputError(f'data.time_format: "{time_format}" is no strptime format: {error}') from error
-    if "%" not in time_format:
-        raise InputError(f'data.time_format: "{time_format}" is no strptime format; write one such as "%d.%m.%Y %H:%M"')
+        raise wrong from error

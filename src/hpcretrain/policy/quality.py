@@ -15,6 +15,14 @@ from hpcretrain.counts import BatchCounts, ColumnCounts
 from hpcretrain.policy.types import DataGate
 from hpcretrain.records import Finding, Outcome
 
+FloatArray = npt.NDArray[np.float64]
+
+CHANCE_OF_CONSTANT = 1e-3
+"""Labels that are all the same are suspicious when chance would make them so more seldom than this."""
+
+NEARLY_CONSTANT = 0.9
+"""Share of rows in one frozen bin from which a column is nearly constant."""
+
 
 def inspect(batch: BatchCounts, accepted: Sequence[BatchCounts], gate: DataGate) -> tuple[Finding, ...]:
     """Check one batch against the batches accepted so far (the reference's first).
@@ -50,51 +58,50 @@ def inspect(batch: BatchCounts, accepted: Sequence[BatchCounts], gate: DataGate)
     return tuple(findings)
 
 
-def inspect_labels(
-    labels: npt.NDArray[np.float64], *, binary: bool, min_rows: int, missing_limit: float
-) -> tuple[Finding, ...]:
-    """Check labels that have matured since the last look.
+def inspect_labels(labels: FloatArray, usual: FloatArray, gate: DataGate) -> tuple[Finding, ...]:
+    """Check labels that have matured since the last look, of rows of one batch.
 
     Args:
         labels: Labels of rows whose label time has come, shape (rows,); NaN where there is none.
-        binary: Whether both classes should occur.
-        min_rows: Labels below which one class alone says nothing.
-        missing_limit: Highest share of missing labels.
+        usual: Labels of the reference, likewise; not empty.
+        gate: The policy's data gate.
     """
     n = len(labels)
     if n == 0:
-        return (
-            Finding(check="labels", outcome=Outcome.INSUFFICIENT, reason="no label has matured", observed=0, limit=1),
-        )
+        reason = "no label has matured since the last batch"
+        return (Finding(check="label_rows", outcome=Outcome.INSUFFICIENT, reason=reason, observed=0, limit=1),)
     missing = int(np.count_nonzero(~np.isfinite(labels)))
-    share = missing / n
-    findings = [
+    limit = float(np.mean(~np.isfinite(usual))) + gate.missing_slack
+    return (
         Finding(
             check="label_missing",
-            outcome=Outcome.PASS if share <= missing_limit else Outcome.FAIL,
+            outcome=Outcome.PASS if missing / n <= limit else Outcome.FAIL,
             reason=f"{missing} of {n} matured labels are missing or unreadable",
-            observed=share,
-            limit=missing_limit,
-        )
-    ]
-    classes = len(np.unique(labels[np.isfinite(labels)]))
-    if classes <= 1:
-        kind = "class" if binary else "value"
-        enough = n - missing >= min_rows
-        findings.append(
-            Finding(
-                check="label_constant",
-                outcome=Outcome.FAIL if enough else Outcome.INSUFFICIENT,
-                reason=f"{n - missing} labels show {classes} {kind}{'' if classes == 1 else 's'}; check how labels are joined",
-                observed=classes,
-                limit=2,
-            )
-        )
-    else:
-        findings.append(
-            Finding(check="label_constant", outcome=Outcome.PASS, reason="labels vary", observed=classes, limit=2)
-        )
-    return tuple(findings)
+            observed=missing / n,
+            limit=limit,
+        ),
+        _label_constant(labels[np.isfinite(labels)], usual[np.isfinite(usual)]),
+    )
+
+
+def _label_constant(labels: FloatArray, usual: FloatArray) -> Finding:
+    """Labels that are all the same, unless that happens by chance where the most frequent one is as frequent as usual."""
+    check, n = "label_constant", len(labels)
+    if n == 0:
+        return Finding(check=check, outcome=Outcome.FAIL, reason="there is no readable label", observed=0, limit=1)
+    if len(np.unique(labels)) > 1:
+        return Finding(check=check, outcome=Outcome.PASS, reason=f"{n} labels vary", observed=n, limit=n)
+    share = float(np.unique(usual, return_counts=True)[1].max() / len(usual))
+    chance = share**n
+    fine = chance >= CHANCE_OF_CONSTANT
+    return Finding(
+        check=check,
+        outcome=Outcome.PASS if fine else Outcome.FAIL,
+        reason=f"{n} labels are all {labels[0]:g}; the chance of that, from the reference, is {chance:.2g}"
+        + ("" if fine else "; check how labels are joined"),
+        observed=chance,
+        limit=CHANCE_OF_CONSTANT,
+    )
 
 
 def _volume(batch: BatchCounts, earlier: Sequence[BatchCounts], gate: DataGate) -> Finding:
@@ -165,21 +172,26 @@ class _Shares:
         ]
 
 
+def _may_be_constant(column: ColumnCounts) -> bool:
+    """Whether a column was constant, or so nearly that it may well be: rain, say, in a dry week."""
+    return column.constant or max(column.bins) >= NEARLY_CONSTANT * column.rows
+
+
 def _constant(batch: BatchCounts, earlier: Sequence[BatchCounts]) -> list[Finding]:
     suspects = [
         name
         for name, column in batch.columns.items()
-        if column.constant and not any(other.columns[name].constant for other in earlier)
+        if column.constant and not any(_may_be_constant(other.columns[name]) for other in earlier)
     ]
     if not suspects:
         constant = sum(column.constant for column in batch.columns.values())
-        reason = f"{constant} of {len(batch.columns)} columns are constant, as they were before"
+        reason = f"{constant} of {len(batch.columns)} columns are constant, as they were, or nearly were, before"
         return [Finding(check="constant", outcome=Outcome.PASS, reason=reason, observed=constant, limit=constant)]
     return [
         Finding(
             check=f"constant:{name}",
             outcome=Outcome.FAIL,
-            reason=f"{name} has one value in all {batch.rows} rows, and never had in {len(earlier)} earlier batches",
+            reason=f"{name} has one value in all {batch.rows} rows, and was far from it in {len(earlier)} earlier batches",
             observed=1,
             limit=0,
         )

@@ -172,6 +172,13 @@ def _losses(losses: FloatArray, alpha: float, seed: int, *, root: bool) -> _Test
     return _bootstrap(losses, alpha, seed, root=root)
 
 
+def _gain(means: FloatArray, *, root: bool) -> FloatArray:
+    """Old less new of mean losses (or of their roots); the first axis holds old and new, or their difference alone."""
+    values = np.sqrt(means) if root else means
+    gain: FloatArray = values[0] - values[1] if len(values) > 1 else values[0]
+    return gain
+
+
 def _student(losses: FloatArray, alpha: float, *, root: bool) -> _Test:
     from scipy.special import stdtr, stdtrit
 
@@ -179,7 +186,7 @@ def _student(losses: FloatArray, alpha: float, *, root: bool) -> _Test:
     means = losses.mean(axis=1)
     # A root mean of 0 comes from losses that are all 0: its term has no variance, whatever it is divided by.
     slopes = 1 / (2 * np.sqrt(np.where(means > 0, means, 1.0))) if root else np.ones(2)
-    gain = _gain(means, root=root)
+    gain = float(_gain(means, root=root))
     se = float(np.std(losses[0] * slopes[0] - losses[1] * slopes[1], ddof=1)) / math.sqrt(n)
     if se == 0:
         return _Test(gain, gain, 0.0 if gain > 0 else 1.0, "Student's t of paired differences")
@@ -192,10 +199,20 @@ def _bootstrap(losses: FloatArray, alpha: float, seed: int, *, root: bool) -> _T
     # Of mean losses only the difference counts, which halves the work and makes equal losses cancel exactly.
     columns = losses if root else losses[:1] - losses[1:]
     gains = np.sort(_gain(_resampled_means(columns, resamples, seed), root=root))
-    # Rounding must not make a gain of what cancels.
-    slack = _ROUNDING * float(np.abs(_gain(losses.max(axis=1), root=False))) if False else 0.0
-    not_better = int(np.searchsorted(gains, slack, side="right"))
+    not_better = int(np.searchsorted(gains, 0.0, side="right"))
     beyond = math.floor(alpha * (resamples + 1))
     lower = float(gains[beyond - 1]) if beyond else math.nan
     p_value = (1 + not_better) / (resamples + 1)
-    return _Test(_gain(losses.mean(axis=1), root=root), lower, p_value, f"paired bootstrap of {resamples} resamples")
+    return _Test(float(_gain(losses.mean(axis=1), root=root)), lower, p_value, f"paired bootstrap of {resamples} resamples")
+
+
+def _resampled_means(columns: FloatArray, resamples: int, seed: int) -> FloatArray:
+    """Means of rows drawn with replacement, shape (columns, resamples), in batches of bounded memory."""
+    n = columns.shape[1]
+    random = np.random.default_rng(seed)
+    batch = max(1, _BATCH_VALUES // n)
+    means = np.empty((len(columns), resamples))
+    for start in range(0, resamples, batch):
+        drawn = random.integers(0, n, size=(min(batch, resamples - start), n))
+        means[:, start : start + len(drawn)] = columns[:, drawn].mean(axis=2)
+    return means

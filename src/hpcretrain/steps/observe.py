@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,20 +36,20 @@ def observe(desk: Desk) -> None:
 
 
 def _observe_labels(desk: Desk, champion: Release) -> None:
-    gate, score = desk.terms.policy.data_gate, desk.terms.policy.score
-    end = desk.matured_until
-    rows = desk.table.matured(end - desk.terms.config.backtest.observe_every, end)
-    labels = desk.table.labels(rows)
-    reference = desk.table.labels(desk.table.matured(desk.start, desk.terms.reference_until))
-    usual = float(np.mean(~np.isfinite(reference))) if len(reference) else 0.0
-    findings = inspect_labels(
-        labels,
-        binary=desk.terms.config.model.task == "binary",
-        min_rows=min(score.min_rows, desk.terms.policy.gate.min_rows),
-        missing_limit=usual + gate.missing_slack,
-    )
-    slot = desk.slice(rows, labels=True)
-    desk.book.enter(*_signals(desk, champion, slot, [_quality(finding, len(rows)) for finding in findings]))
+    """Check the labels that matured since the last batch, for each batch that they belong to."""
+    gate = desk.terms.policy.data_gate
+    end, step = desk.matured_until, desk.terms.config.backtest.observe_every
+    start = end - step
+    # Damage comes by the batch: a whole batch of one class must not hide behind a day of the one before.
+    boundary = desk.now - step * math.ceil(desk.table.label_delay / step)
+    pieces = [(start, boundary), (boundary, end)] if start < boundary < end else [(start, end)]
+    usual = desk.table.labels(desk.table.matured(desk.start, desk.terms.reference_until))
+    for piece in pieces:
+        rows = desk.table.matured(*piece)
+        if not len(rows) and piece != pieces[-1]:
+            continue
+        signs = [_quality(finding, len(rows)) for finding in inspect_labels(desk.table.labels(rows), usual, gate)]
+        desk.book.enter(*_signals(desk, champion, desk.slice(rows, labels=True), signs))
 
 
 def _observe_decline(desk: Desk, champion: Release) -> None:

@@ -1,0 +1,37 @@
+# Commands for developers. Each sets up `.venv/` when it has to, which takes about a minute.
+#   make demo [ARGS="--home DIR"]   replay the flights of New York in 2013
+#   make test [ARGS="-k ledger"]    linters, types, layers and tests
+#   make format                     mend what the linters can mend
+#   make clean                      remove `.venv/` and the caches of tools
+# PYTHON=... names another interpreter than the first Python 3.12 or 3.11 on PATH.
+
+MAKEFLAGS += --no-print-directory
+VENV := .venv
+
+.PHONY: demo test lint format clean
+
+demo: $(VENV)/ready
+	@$(VENV)/bin/hpcretrain demo $(ARGS)
+
+# CI reads pytest's closing line, so pytest comes last.
+test: lint
+	@$(VENV)/bin/pytest -n 2 $(ARGS)
+
+lint: $(VENV)/ready-for-tests
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-logo
+
+format: $(VENV)/ready-for-tests
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+$(VENV)/ready: pyproject.toml constraints.txt tools/setup.sh
+	@bash tools/setup.sh $@
+
+$(VENV)/ready-for-tests: $(VENV)/ready
+	@bash tools/setup.sh $@ test
+
+clean:
+	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,130 @@
+"""The home: the folder that holds everything about one model, for one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpcretrain.errors import InputError
+
+_LOCK, _IDENTITY = "home.lock", "home.json"
+
+
+@dataclass(frozen=True)
+class Home:
+    """The places inside a home."""
+
+    path: Path
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's database."""
+        return self.path / "ledger.db"
+
+    @property
+    def profiles(self) -> Path:
+        """Stored data profiles."""
+        return self.path / "profiles"
+
+    @property
+    def spool(self) -> Path:
+        """Folders of training jobs."""
+        return self.path / "spool"
+
+    @property
+    def models(self) -> Path:
+        """Folders of models, named by digest."""
+        return self.path / "models"
+
+    @property
+    def mlflow(self) -> Path:
+        """The MLflow store."""
+        return self.path / "mlflow"
+
+    @classmethod
+    def existing(cls, path: Path) -> Home:
+        """A home to read from.
+
+        Raises:
+            InputError: There is none.
+        """
+        if not (path / _IDENTITY).is_file():
+            raise InputError(f"{path} is no home; `hpcretrain backtest` or `demo` makes one, --home names another")
+        return cls(path)
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path, identity: Mapping[str, str]) -> Iterator[Home]:
+        """A home to work in, made if need be, locked against other processes.
+
+        Args:
+            path: The folder.
+            identity: What the home is for: digests of configuration, policy and data. It must stay the same.
+
+        Raises:
+            InputError: It is for something else, in use, not a home, or cannot be written. Nothing was changed.
+        """
+        home = cls(path)
+        home._check(identity)
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise InputError(f"home {path} cannot be written: {error.strerror or error}") from error
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                owner = os.pread(lock, 32, 0).decode() or "unknown"
+                raise InputError(
+                    f"home {path} is in use by process {owner}; wait for it, or pass --home with another folder"
+                ) from None
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(os.getpid()).encode(), 0)
+            # Somebody may have made the home between the first look and the lock.
+            home._check(identity)
+            for folder in (home.profiles, home.spool, home.models, home.mlflow):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            if not (path / _IDENTITY).exists():
+                home.write(_IDENTITY, json.dumps(dict(identity), indent=1))
+            yield home
+        finally:
+            os.close(lock)
+
+    def write(self, name: str, text: str) -> None:
+        """Write a small file whole, by atomic rename."""
+        temporary = self.path / f".{name}.part"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, self.path / name)
+
+    def _check(self, identity: Mapping[str, str]) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"home {self.path} is a file; pass --home with a folder")
+        known = self.path / _IDENTITY
+        if not known.exists():
+            strangers = [each.name for each in self.path.iterdir()] if self.path.is_dir() else []
+            if set(strangers) - {_LOCK, f".{_IDENTITY}.part", "profiles", "spool", "models", "mlflow"}:
+                raise InputError(
+                    f"home {self.path} is not empty and is no home (it holds {sorted(strangers)[0]}); "
+                    "pass --home with a new folder"
+                )
+            return
+        try:
+            theirs = json.loads(known.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{known} cannot be read: {error}; pass --home with a new folder") from error
+        differing = sorted(key for key in {*identity, *theirs} if theirs.get(key) != identity.get(key))
+        if differing:
+            raise InputError(
+                f"home {self.path} belongs to another {' and '.join(differing)}; "
+                "pass --home with a new folder, or remove that one"
+            )

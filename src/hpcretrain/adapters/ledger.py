@@ -1,0 +1,226 @@
+"""The ledger: two append-only, hash-chained logs in one SQLite database.
+
+`decisions` holds records, whose bytes depend on the inputs alone; its head is the `ledger_head`. `operations` holds notes
+of what happened in the world, with wall-clock times. Each row's hash covers its place, its content and the hash before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hpcretrain.errors import LedgerError
+from hpcretrain.records import Finding, Outcome, Record, canonical, parse
+
+CHAINS = ("decisions", "operations")
+
+_TABLE = """\
+CREATE TABLE IF NOT EXISTS {chain} (
+    seq INTEGER PRIMARY KEY, name TEXT NOT NULL, body TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS {chain}_by_name ON {chain} (name);
+"""
+
+
+def genesis(chain: str) -> str:
+    """The hash that stands before the first row of a chain."""
+    return hashlib.sha256(f"hpcretrain {chain}".encode()).hexdigest()
+
+
+def link(previous: str, seq: int, name: str, body: str) -> str:
+    """The hash of a row: it covers every stored column."""
+    return hashlib.sha256("\n".join((previous, str(seq), name, body)).encode()).hexdigest()
+
+
+def anchor_path(database: Path) -> Path:
+    """The file beside a ledger that tells where its chains end."""
+    return database.with_name("anchor.json")
+
+
+class SqliteLedger:
+    """The `Ledger` port over a SQLite file."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self._path = path
+        try:
+            if read_only:
+                self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+            else:
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+                self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
+                # A rollback journal keeps all in one file once a transaction ends; FULL syncs before it does.
+                self._db.execute("PRAGMA journal_mode = DELETE")
+                self._db.execute("PRAGMA synchronous = FULL")
+                for chain in CHAINS:
+                    self._db.executescript(_TABLE.format(chain=chain))
+        except (sqlite3.Error, OSError) as error:
+            raise LedgerError(f"ledger {path} cannot be opened: {error}") from error
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Write records down, all or none; one that is there already, to the byte, is not written twice.
+
+        Raises:
+            LedgerError: One is there with another content, or the database cannot be written; nothing was written.
+        """
+        self._write("decisions", [(record.id, record.body) for record in records], once=True)
+
+    def note(self, event: str, serves: str, **facts: Any) -> None:
+        """Write down what happened in the world, and which decision it serves."""
+        content = {**facts, "serves": serves, "at": datetime.now(UTC).isoformat()}
+        self._write("operations", [(event, canonical(content))], once=False)
+
+    def records(self) -> Iterator[Record]:
+        """All records, in order.
+
+        Raises:
+            LedgerError: One cannot be read.
+        """
+        for seq, body in self._select("SELECT seq, body FROM decisions ORDER BY seq"):
+            try:
+                yield parse(body)
+            except ValueError as error:
+                raise LedgerError(
+                    f"record {seq} of {self._path} cannot be read: {error}; `hpcretrain audit verify` tells more"
+                ) from error
+
+    def notes(self, event: str | None = None, serves: str | None = None) -> list[Mapping[str, Any]]:
+        """Notes in order: `event`, `serves`, `at`, and the facts."""
+        query, values = "SELECT name, body FROM operations", []
+        if event is not None:
+            query, values = f"{query} WHERE name = ?", [event]
+        rows = [{"event": name, **json.loads(body)} for name, body in self._select(f"{query} ORDER BY seq", values)]
+        return [row for row in rows if serves is None or row["serves"] == serves]
+
+    def head(self) -> str:
+        """The hash of the last decision."""
+        return self._head("decisions")[1]
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def _write(self, chain: str, rows: Sequence[tuple[str, str]], *, once: bool) -> None:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                seq, previous = self._head(chain)
+                for name, body in rows:
+                    if once and self._is_there(name, body):
+                        continue
+                    seq += 1
+                    digest = link(previous, seq, name, body)
+                    self._db.execute(
+                        f"INSERT INTO {chain} VALUES (?, ?, ?, ?, ?)",  # noqa: S608 - one of CHAINS
+                        (seq, name, body, previous, digest),
+                    )
+                    previous = digest
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise LedgerError(f"ledger {self._path} cannot be written: {error}; nothing was written") from error
+        self._anchor()
+
+    def _is_there(self, name: str, body: str) -> bool:
+        row = self._db.execute("SELECT body FROM decisions WHERE name = ?", (name,)).fetchone()
+        if row is not None and row[0] != body:
+            raise LedgerError(f"{name} is in the ledger with another content")
+        return row is not None
+
+    def _anchor(self) -> None:
+        # After the commit, so that the anchor may be one step behind the chains after a crash, but never ahead.
+        heads = {chain: list(self._head(chain)) for chain in CHAINS}
+        path = anchor_path(self._path)
+        temporary = path.with_name(f".{path.name}.part")
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with open(descriptor, "w", encoding="utf-8") as file:
+                json.dump(heads, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError as error:
+            raise LedgerError(f"{path} cannot be written: {error}; the ledger itself is whole") from error
+
+    def _head(self, chain: str) -> tuple[int, str]:
+        rows = self._select(f"SELECT seq, hash FROM {chain} ORDER BY seq DESC LIMIT 1")  # noqa: S608 - one of CHAINS
+        return (rows[0][0], rows[0][1]) if rows else (0, genesis(chain))
+
+    def _select(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise LedgerError(f"ledger {self._path} cannot be read: {error}") from error
+
+
+def verify(path: Path) -> list[Finding]:
+    """Check both chains of a ledger, row by row, and where they end.
+
+    Returns:
+        Findings, at least one; the ledger is intact if all of them pass.
+    """
+    try:
+        database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        database.text_factory = bytes
+        integrity = [row[0].decode() for row in database.execute("PRAGMA integrity_check")]
+        findings = [_fail("database", "; ".join(integrity))] if integrity != ["ok"] else []
+        heads = _heads(path, findings)
+        for chain in CHAINS:
+            rows = database.execute(f"SELECT seq, name, body, previous, hash FROM {chain} ORDER BY seq")  # noqa: S608
+            findings += _verify_chain(chain, rows, heads.get(chain))
+        database.close()
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        return [_fail("database", f"{path} cannot be read as a ledger: {error}")]
+    return findings
+
+
+def _heads(path: Path, findings: list[Finding]) -> Mapping[str, Any]:
+    try:
+        heads: Mapping[str, Any] = json.loads(anchor_path(path).read_text(encoding="utf-8"))
+        return {chain: (int(heads[chain][0]), str(heads[chain][1])) for chain in CHAINS}
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        findings.append(_fail("anchor", f"{anchor_path(path)} cannot be read ({error}), so a cut-off end cannot be seen"))
+        return {}
+
+
+def _verify_chain(chain: str, rows: Iterator[Any], anchor: tuple[int, str] | None) -> list[Finding]:
+    findings: list[Finding] = []
+    previous, expected, anchored = genesis(chain), 1, anchor is None or anchor == (0, genesis(chain))
+    for seq, *columns in rows:
+        name, body, before, digest = (each.decode("utf-8", "replace") for each in columns)
+        where = f"row {seq} of {chain}"
+        if seq != expected:
+            findings.append(_fail(chain, f"row {expected} of {chain} is missing; {where} stands in its place"))
+        elif before != previous:
+            findings.append(_fail(chain, f"{where} does not follow from the row before it: one of them was altered"))
+        elif digest != link(before, seq, name, body):
+            findings.append(_fail(chain, f"{where} ({name}) was altered: its content does not give its hash"))
+        elif chain == "decisions" and (problem := _misnamed(name, body)):
+            findings.append(_fail(chain, f"{where}: {problem}"))
+        anchored = anchored or anchor == (seq, digest)
+        previous, expected = digest, seq + 1
+    if not anchored:
+        findings.append(_fail(chain, f"the end of {chain} was cut off or altered: the anchor knows row {anchor and anchor[0]}"))
+    return findings or [
+        Finding(check=chain, outcome=Outcome.PASS, reason=f"{expected - 1} rows, each following from the one before it")
+    ]
+
+
+def _misnamed(name: str, body: str) -> str | None:
+    try:
+        record = parse(body)
+    except ValueError as error:
+        return f"is no record: {error}"
+    return None if record.id == name and record.body == body else f"is named {name}, but its content is {record.id}"
+
+
+def _fail(check: str, reason: str) -> Finding:
+    return Finding(check=check, outcome=Outcome.FAIL, reason=f"{reason}; restore the home from a backup")

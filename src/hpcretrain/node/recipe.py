@@ -1,0 +1,118 @@
+"""The contract of a recipe: how a model is trained, saved, loaded and asked. One is built in; users bring theirs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hpcretrain.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+LIGHTGBM = "lightgbm"
+"""Name of the built-in recipe."""
+
+_METHODS = ("train", "save", "load", "predict")
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Rows to learn from, in order of time.
+
+    `features` has one column a feature, shape (rows, features): numbers as float64 (NaN where missing), and those named
+    in `categorical` as objects (str, or None where missing). `target` is float64, shape (rows,); 0 or 1 where `task` is
+    "binary", any number where it is "regression".
+    """
+
+    features: pd.DataFrame
+    target: npt.NDArray[np.float64]
+    categorical: tuple[str, ...]
+    task: str
+
+
+class Recipe(Protocol):
+    """How models of one kind are made and used."""
+
+    passes: int
+    """How often one training reads each row (boosting rounds, epochs): the unit of modelled cost."""
+
+    def train(self, data: TrainingData, *, seed: int, threads: int, resume: Path | None) -> Iterator[Any]:
+        """Yield the model after each segment, the finished one last.
+
+        A job can be killed at any moment and begun again. The model must come out the same, so whatever a segment needs
+        from the one before must be in what `save` writes.
+
+        Args:
+            data: What to learn from; the same after each restart.
+            seed: The same seed and data make the same model.
+            threads: How many threads to use.
+            resume: Folder into which `save` wrote the model of an earlier segment; None at the beginning. Where it is
+                of the last segment, nothing need be yielded.
+        """
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write a model that `train` yielded into an empty folder, the same bytes for the same model."""
+
+    def load(self, folder: Path) -> Any:
+        """The model that `save` wrote into `folder`."""
+
+    def predict(self, model: Any, features: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Probabilities of class 1, or values, shape (rows,), for features as in `TrainingData`."""
+
+
+def load_recipe(name: str, params: Mapping[str, Any], *, search_path: Path | None = None) -> Recipe:
+    """The recipe called `name`, made with `params`.
+
+    Args:
+        name: "lightgbm", or a user's factory as "package.module:callable".
+        params: Given to the factory as keyword arguments.
+        search_path: A folder from which modules can be imported too, from now on and in this whole process.
+
+    Raises:
+        InputError: There is no such recipe, it refuses the parameters, or what it makes is no recipe.
+    """
+    if name == LIGHTGBM:
+        from hpcretrain.node.lightgbm import LightGBM
+
+        return LightGBM(params)
+    if search_path is not None and str(search_path) not in sys.path:
+        sys.path.insert(0, str(search_path))
+    factory = _factory(name, search_path)
+    try:
+        recipe: Recipe = factory(**params)
+    except (TypeError, ValueError) as error:
+        given = ", ".join(sorted(params)) or "none"
+        raise InputError(
+            f'recipe "{name}" refuses its parameters (given: {given}): {error}; mend model.params'
+        ) from error
+    lacking = [method for method in _METHODS if not callable(getattr(recipe, method, None))]
+    if lacking:
+        raise InputError(
+            f'recipe "{name}" made a {type(recipe).__name__} without {", ".join(lacking)}; see {__name__}.Recipe'
+        )
+    passes = getattr(recipe, "passes", None)
+    if not isinstance(passes, int) or passes < 1:
+        raise InputError(f'recipe "{name}": passes is {passes!r}; it must be a whole number, at least 1')
+    return recipe
+
+
+def _factory(name: str, search_path: Path | None) -> Any:
+    module_name, colon, attribute = name.partition(":")
+    if not (colon and module_name and attribute):
+        raise InputError(f'recipe "{name}" is not known; use "{LIGHTGBM}", or your own as "package.module:callable"')
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, SyntaxError) as error:
+        where = f"; put the module into {search_path} or install it" if search_path else "; install the module"
+        raise InputError(f'recipe "{name}": cannot import {module_name}: {error}{where}') from error
+    factory = getattr(module, attribute, None)
+    if not callable(factory):
+        raise InputError(f'recipe "{name}": {module_name} ({module.__file__}) has no callable "{attribute}"')
+    return factory

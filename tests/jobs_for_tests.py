@@ -1,0 +1,138 @@
+"""Jobs for tests: a table in memory, a user's recipe, and trainings as processes of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.submitit import LocalTrainer, TrainerSettings
+from hpcretrain.node.jobfolder import JobFolder, Spec
+from hpcretrain.node.recipe import TrainingData
+from hpcretrain.ports import Rows
+from hpcretrain.records import Job, Purpose, Window
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+CATEGORICAL = ("country",)
+
+SLOW_MEAN = '''
+"""A user's recipe: learns the mean of the target, a bit in each of many slow segments."""
+import time
+import numpy as np
+
+class SlowMean:
+    def __init__(self, segments=4, sleep_s=0.0, fail=""):
+        if segments < 1:
+            raise ValueError("segments must be at least 1")
+        self.passes, self.sleep_s, self.fail = segments, sleep_s, fail
+
+    def train(self, data, *, seed, threads, resume):
+        total, done = self.load(resume) if resume else (0.0, 0)
+        for part in range(done, self.passes):
+            time.sleep(self.sleep_s)
+            if self.fail == "train":
+                raise ZeroDivisionError("the recipe divided by zero")
+            total += float(data.target[part :: self.passes].sum())
+            yield total / len(data.target) if part + 1 == self.passes else total, part + 1
+
+    def save(self, model, folder):
+        (folder / "mean.txt").write_text(f"{model[0]!r} {model[1]}")
+
+    def load(self, folder):
+        mean, done = (folder / "mean.txt").read_text().split()
+        if self.fail == "load":
+            import os
+            os.abort()
+        return float(mean), int(done)
+
+    def predict(self, model, features):
+        if self.fail == "shape":
+            return np.zeros((len(features), 2))
+        if self.fail == "predict":
+            raise KeyError("no such thing")
+        return np.full(len(features), model[0])
+'''
+
+
+def frame(rows: int = 2000, seed: int = 1) -> pd.DataFrame:
+    """Two numbers, one with missing cells, a category with missing cells, and the label."""
+    random = np.random.default_rng(seed)
+    amount = np.where(random.random(rows) < 0.05, np.nan, random.normal(size=rows))
+    country = random.choice(np.array(["DE", "FR", "PL", None], dtype=object), rows)
+    days = random.integers(1, 9, rows).astype(float)
+    pull = np.nan_to_num(amount) + (country == "PL") + 0.2 * days - 1.5
+    label = (random.random(rows) < 1 / (1 + np.exp(-pull))).astype(float)
+    return pd.DataFrame(
+        {"amount": amount, "days": days, "country": pd.Series(country, dtype=object), "__label__": label}
+    )
+
+
+def data(rows: int = 2000, task: str = "binary") -> TrainingData:
+    """The same rows as a recipe gets them."""
+    content = frame(rows)
+    return TrainingData(content.drop(columns="__label__"), content["__label__"].to_numpy(), CATEGORICAL, task)
+
+
+class FrameTable:
+    """Rows of a data frame; counts how many it was asked for."""
+
+    def __init__(self, content: pd.DataFrame) -> None:
+        self.content = content
+        self.asked = 0
+
+    def frame(self, rows: Rows) -> pd.DataFrame:
+        self.asked += len(rows)
+        return self.content.drop(columns="__label__").iloc[rows.index].reset_index(drop=True)
+
+    def snapshot(self, rows: Rows, path: Path) -> None:
+        self.content.iloc[rows.index].to_parquet(path.with_suffix(".part"), index=False)
+        path.with_suffix(".part").rename(path)
+
+    def rows(self, first: int = 0, last: int | None = None) -> Rows:
+        return Rows(START, START + timedelta(days=1), np.arange(first, last or len(self.content)))
+
+
+def job(seed: int = 1, rows: int = 2000, recipe: str = "lightgbm") -> Job:
+    """A job on the first rows."""
+    return Job(
+        model="m",
+        at=START,
+        answers=("baseline-1",),
+        purpose=Purpose.JUDGE,
+        recipe=recipe,
+        params={},
+        seed=seed,
+        window=Window("all", START, START + timedelta(days=1), rows, f"digest{rows}"),
+        cost_mrow_passes=1.0,
+    )
+
+
+def trainer(home: Path, table: FrameTable, recipe: str = "lightgbm", every_s: float = 0.0, **params: Any) -> LocalTrainer:
+    """A trainer whose folders are in `home`, where a user's recipe may lie too."""
+    settings = TrainerSettings(recipe, params, 1, "binary", CATEGORICAL, home, every_s)
+    return LocalTrainer(table, home / "spool", home / "models", SqliteLedger(home / "ledger.db"), settings)
+
+
+def job_folder(home: Path, rows: int = 2000, recipe: str = "lightgbm", **params: Any) -> JobFolder:
+    """The folder of a job that is ready to run, without any controller."""
+    folder = JobFolder(home / "job")
+    frame(rows).to_parquet(home / "rows.parquet", index=False)
+    folder.write_spec(Spec(recipe, params, 1, 1, "binary", CATEGORICAL, "../rows.parquet", str(home), 0.0))
+    return folder
+
+
+def attempt(folder: JobFolder, number: int, *, wait: bool = True) -> subprocess.Popen[str]:
+    """A process that runs an attempt at the job."""
+    code = f"from hpcretrain.node.train import run; run({str(folder.path)!r}, {number})"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    if wait:
+        process.wait(60)
+    return process
