@@ -23,7 +23,7 @@ CATEGORICAL = ("country",)
 
 SLOW_MEAN = '''
 """A user's recipe: learns the mean of the target, a bit in each of many slow segments."""
-import time
+import os, signal, time
 import numpy as np
 
 class SlowMean:
@@ -36,6 +36,9 @@ class SlowMean:
         total, done = self.load(resume) if resume else (0.0, 0)
         for part in range(done, self.passes):
             time.sleep(self.sleep_s)
+            if self.fail == "die" or self.fail == "die once" and not resume:
+                if part:
+                    os.kill(os.getpid(), signal.SIGKILL)
             if self.fail == "train":
                 raise ZeroDivisionError("the recipe divided by zero")
             total += float(data.target[part :: self.passes].sum())
@@ -47,7 +50,6 @@ class SlowMean:
     def load(self, folder):
         mean, done = (folder / "mean.txt").read_text().split()
         if self.fail == "load":
-            import os
             os.abort()
         return float(mean), int(done)
 
@@ -113,7 +115,9 @@ def job(seed: int = 1, rows: int = 2000, recipe: str = "lightgbm") -> Job:
     )
 
 
-def trainer(home: Path, table: FrameTable, recipe: str = "lightgbm", every_s: float = 0.0, **params: Any) -> LocalTrainer:
+def trainer(
+    home: Path, table: FrameTable, recipe: str = "lightgbm", every_s: float = 0.0, **params: Any
+) -> LocalTrainer:
     """A trainer whose folders are in `home`, where a user's recipe may lie too."""
     settings = TrainerSettings(recipe, params, 1, "binary", CATEGORICAL, home, every_s)
     return LocalTrainer(table, home / "spool", home / "models", SqliteLedger(home / "ledger.db"), settings)
@@ -130,9 +134,7 @@ def job_folder(home: Path, rows: int = 2000, recipe: str = "lightgbm", **params:
 def attempt(folder: JobFolder, number: int, *, wait: bool = True) -> subprocess.Popen[str]:
     """A process that runs an attempt at the job."""
     code = f"from hpcretrain.node.train import run; run({str(folder.path)!r}, {number})"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if wait:
         process.wait(60)
     return process

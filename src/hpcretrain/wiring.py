@@ -23,6 +23,7 @@ from hpcretrain.records import RULE_VERSION, Finding
 from hpcretrain.report.explain import status
 from hpcretrain.report.result import result
 from hpcretrain.steps.desk import Book, Desk
+from hpcretrain.steps.tick import require_reference
 
 DEFAULT_HOME = ".hpcretrain"
 
@@ -83,6 +84,7 @@ def _run(terms: Terms, home: Path, progress: backtest.Progress, keep: Path | Non
         ),
         clock,
     )
+    require_reference(table, table.first_time, terms.reference_until)
     with open_desk(terms, table, clock, home) as (desk, place):
         if keep is not None:
             shutil.copytree(keep, place.path / "demo", dirs_exist_ok=True)

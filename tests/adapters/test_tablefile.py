@@ -82,7 +82,7 @@ class TestFiles:
 
     def test_an_index_that_pandas_left_is_not_a_feature(self, tmp_path: Path) -> None:
         content = frame()
-        content.index = content.index * 2
+        content.index = pd.Index(np.arange(HOURS)[::-1])
         content.to_parquet(tmp_path / "t.parquet")
         content.to_csv(tmp_path / "t.csv")
         for name in ("t.parquet", "t.csv"):
@@ -134,6 +134,28 @@ class TestFiles:
         path = lines(tmp_path / "t.csv", a=["x,y", "x\ny", 'x"y', "x"])
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
         assert only(late(path), "a") == ["x,y", "x\ny", 'x"y', "x"]
+
+    def test_long_cells_of_many_lines_are_read(self, tmp_path: Path) -> None:
+        long = "line\n" * 2_000
+        assert only(late(lines(tmp_path / "t.csv", a=[long] * 300)), "a") == [long] * 300
+
+    def test_columns_have_the_order_of_the_reference(self, tmp_path: Path) -> None:
+        content = frame()
+        later = to_parquet(tmp_path / "1.parquet", content.loc[200:, ::-1])
+        assert list(kinds(late(later, to_parquet(tmp_path / "2.parquet", content[:200])))) == [
+            *("number", "count", "word", "code")
+        ]
+
+    def test_text_that_is_not_utf_8_in_parquet_is_refused(self, tmp_path: Path) -> None:
+        damaged = pa.array([b"\xff"] * HOURS).view(pa.string())
+        path = to_parquet(tmp_path / "t.parquet", frame())
+        pq.write_table(pq.read_table(path).set_column(3, "word", damaged), path)
+        assert "cannot be read" in problem(path)
+
+    def test_a_file_without_rows_adds_none(self, tmp_path: Path, parquet: Path) -> None:
+        for empty in (to_csv(tmp_path / "e.csv", frame(0)), to_parquet(tmp_path / "e.parquet", frame(0))):
+            assert late(empty, parquet, empty).fingerprint == late(parquet).fingerprint
+            assert "no row is before" in problem(empty)
 
     def test_no_files_are_refused(self) -> None:
         assert "no files" in problem()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 ID_TAG = "hpcretrain.id"
 LOADER = "hpcretrain.node.pyfunc"
+DATABASE = "mlflow.db"
 
 
 class MlflowRegistry:
@@ -49,7 +52,7 @@ class MlflowRegistry:
     @property
     def uri(self) -> str:
         """The store's address, for `mlflow ui --backend-store-uri`."""
-        return f"sqlite:///{quote(str(self._folder / 'mlflow.db'))}"
+        return f"sqlite:///{quote(str(self._folder / DATABASE))}"
 
     def register(self, candidate: Record, job: Job, trained: Trained, lineage: Mapping[str, str]) -> None:
         """Log a run with the model and its lineage, and make a version of it.
@@ -106,7 +109,7 @@ class MlflowRegistry:
             _quiet()
             from mlflow import MlflowClient
 
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make_database()
             client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
             experiment = client.get_experiment_by_name(self._model)
             self._experiment = (
@@ -116,6 +119,21 @@ class MlflowRegistry:
             )
             self._made = client
         return self._made
+
+    def _make_database(self) -> None:
+        """Make the database elsewhere and move it here whole: one cut short in its migrations can never be opened."""
+        from mlflow import MlflowClient
+
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for scratch in self._folder.glob("making-*"):
+            shutil.rmtree(scratch)
+        if (self._folder / DATABASE).exists():
+            return
+        with tempfile.TemporaryDirectory(prefix="making-", dir=self._folder) as scratch:
+            made = Path(scratch) / DATABASE
+            MlflowClient(tracking_uri=f"sqlite:///{quote(str(made))}").search_experiments(max_results=1)
+            made.chmod(0o600)
+            os.replace(made, self._folder / DATABASE)
 
     def _find(self, candidate_id: str) -> Run | None:
         client = self._client()
@@ -163,11 +181,9 @@ class MlflowRegistry:
 
     def _save(self, run: Run, digest: str) -> str:
         """Save the model as an MLflow pyfunc model among the run's artifacts; where it is."""
-        import tempfile
-
         import mlflow.pyfunc
 
-        with tempfile.TemporaryDirectory(dir=self._folder) as scratch:
+        with tempfile.TemporaryDirectory(prefix="making-", dir=self._folder) as scratch:
             place = Path(scratch) / "model"
             # Requirements are named: working them out would start a process and take seconds.
             mlflow.pyfunc.save_model(

@@ -156,8 +156,6 @@ def number_bytes(values: FloatArray) -> bytes:
 def number_hashes(values: FloatArray | IntArray) -> HashArray:
     """One for each number, shape (rows,)."""
     hashes: HashArray = pd.util.hash_array(values)
-    if values.dtype.kind == "f":
-        hashes[np.isnan(values)] = _MISSING_HASH
     return hashes
 
 

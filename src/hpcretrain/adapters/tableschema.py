@@ -215,8 +215,8 @@ def _reference(spec: TableSpec, times: Sequence[IntArray], problems: _Problems) 
 
 
 def _existing(sheets: Sequence[Sheet], reference: Sequence[BoolArray]) -> list[str]:
-    """Columns of the files that hold the reference."""
-    holders = [sheet for sheet, rows in zip(sheets, reference, strict=True) if rows.any()]
+    """Columns of the files that hold the reference; of all where none does."""
+    holders = [sheet for sheet, rows in zip(sheets, reference, strict=True) if rows.any()] or sheets
     return list(dict.fromkeys(name for sheet in holders for name in sheet.names))
 
 

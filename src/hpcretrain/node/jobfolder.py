@@ -1,8 +1,8 @@
 """The folder of a training job: all that the controller and the node tell each other.
 
 `spec.json` says what to do. `lock` is held by the attempt that is at work, for as long as its process lives; `fence`
-names the newest attempt, and an older one publishes nothing. `checkpoint-<n>/` is the model after segment n. `model/` and
-then `result.json` end the job. All but the lock appear by atomic rename, so a reader finds a whole file or none.
+names the newest attempt, and an older one publishes nothing. `checkpoint-<n>/` is the model after segment n. `model/`
+and then `result.json` end the job. All but the lock appear by atomic rename, so a reader finds a whole file or none.
 """
 
 from __future__ import annotations

@@ -7,7 +7,24 @@ from typing import Any
 
 from hpcretrain.errors import InputError
 from hpcretrain.history import History
-from hpcretrain.records import Finding, Outcome, Record, Signal, plain
+from hpcretrain.records import (
+    Assessment,
+    Baseline,
+    Candidate,
+    Decision,
+    Family,
+    Finding,
+    Job,
+    Outcome,
+    Record,
+    Release,
+    RetrainRequest,
+    Review,
+    Signal,
+    Verdict,
+    Watch,
+    plain,
+)
 from hpcretrain.report.result import describe_cycle
 
 _MAX_LISTED = 12
@@ -32,29 +49,25 @@ def find(history: History, identifier: str) -> Record:
 
 
 def explain(history: History, identifier: str) -> dict[str, Any]:
-    """A record, what it answers (up to the signals), and what answered it."""
+    """A record, what led to it (back to the signals), and what came of it (up to the review)."""
     record = find(history, identifier)
-    chain: list[Record] = []
-    _ancestors(history, record, chain)
-    following = [other for other in history.known.values() if record.id in other.answers]
     return {
         "id": record.id,
         "kind": record.kind,
         "record": plain(record),
-        "because": [_brief(other) for other in chain],
-        "then": [_brief(other) for other in following],
+        "because": [_brief(other) for other in _ancestors(history, record)],
+        "then": [_brief(other) for other in _descendants(history, record)],
     }
 
 
 def explain_text(history: History, identifier: str) -> str:
     """`explain` in words."""
     record = find(history, identifier)
-    lines = [f"{record.id}  ({record.at:%Y-%m-%d %H:%M} UTC)", "", *_words(record), ""]
-    chain: list[Record] = []
-    _ancestors(history, record, chain)
-    lines += _list("because of", chain)
-    lines += _list("and then", [other for other in history.known.values() if record.id in other.answers])
-    return "\n".join(lines).rstrip()
+    lines = [f"{record.id}  ({record.at:%Y-%m-%d %H:%M} UTC)", headline(record)]
+    lines += [_finding(finding) for finding in _findings(record)]
+    lines += _list("because of", sorted(_ancestors(history, record), key=_loudness))
+    lines += _list("and then", _descendants(history, record))
+    return "\n".join(lines)
 
 
 def status(history: History, ledger_head: str, cpu_s: Callable[[str], float]) -> dict[str, Any]:
@@ -95,42 +108,87 @@ def status_text(state: Mapping[str, Any], show_cycle: Callable[[Mapping[str, Any
     return "\n".join(lines)
 
 
-def _ancestors(history: History, record: Record, chain: list[Record]) -> None:
-    for identifier in record.answers:
-        other = history.known[identifier]
-        # Every signal answers the release that was serving: stop there, or the whole past would follow.
+def _ancestors(history: History, record: Record) -> list[Record]:
+    """What a record answers, and what that answers, back to the signals; beyond them lies the whole past."""
+    chain: list[Record] = []
+    waiting = [history.known[identifier] for identifier in record.answers]
+    while waiting:
+        other = waiting.pop(0)
         if other not in chain:
             chain.append(other)
-            if not isinstance(other, Signal):
-                _ancestors(history, other, chain)
+            if not isinstance(other, Signal | Release):
+                waiting += [history.known[identifier] for identifier in other.answers]
+    return chain
+
+
+def _descendants(history: History, record: Record) -> list[Record]:
+    """What answers a record, and what answers that, within its cycle, in order."""
+    within = {record.id}
+    chain = []
+    for other in history.known.values():
+        # A release opens a new chapter: the signals about it, and verdicts of later candidates against it.
+        if isinstance(other, Signal) or (isinstance(other, Verdict) and not within & set(other.answers[:1])):
+            continue
+        if within & set(other.answers):
+            within.add(other.id)
+            chain.append(other)
+    return chain
 
 
 def _brief(record: Record) -> dict[str, Any]:
-    return {"id": record.id, "kind": record.kind, "at": plain(record.at), "summary": "; ".join(_words(record)[:1])}
+    return {"id": record.id, "kind": record.kind, "at": plain(record.at), "summary": headline(record)}
 
 
-def _words(record: Record) -> list[str]:
-    facts = {
-        key: value
-        for key, value in plain(record).items()
-        if isinstance(value, str | int | float) and key not in ("model", "at") and not isinstance(value, bool)
-    }
-    reason = [str(facts.pop("reason"))] if "reason" in facts else []
-    head = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in facts.items())
-    findings = list(getattr(record, "findings", ()))
-    if isinstance(record, Signal):
-        reason, findings = [], [record.finding]
-    contributions = getattr(record, "contributions", None)
-    if contributions:
-        head += "; " + ", ".join(f"{name} {points}" for name, points in contributions.items() if points)
-    ordered = sorted(findings, key=lambda finding: -finding.outcome.severity)
-    return [*reason, head or record.kind, *(_finding(finding) for finding in ordered)]
+def headline(record: Record) -> str:
+    """A record in one line."""
+    match record:
+        case Baseline():
+            return f"reference of {record.reference.rows} rows frozen, rules {record.rule_version}"
+        case Signal():
+            return f"{record.family.value} {record.name}: {record.finding.reason}{_numbers(record.finding)}"
+        case Assessment():
+            points = ", ".join(f"{name} {value}" for name, value in record.contributions.items() if value)
+            return f"score {record.score} of 1000: {points or 'nothing'}"
+        case RetrainRequest():
+            return f"{record.priority_class.value}, score {record.score}: {record.reason}"
+        case Decision():
+            return f"{record.action.value} ({record.priority_class.value}): {_worst(record.findings)}"
+        case Job():
+            return f"{record.purpose.value} on {record.window.rows} rows until {record.window.end:%Y-%m-%d}"
+        case Candidate():
+            return f"model {record.model_digest[:12]} for {record.purpose.value}"
+        case Verdict():
+            return f"{record.outcome.value}: {_worst(record.findings)}"
+        case Release():
+            return f"{record.release_kind.value}: model {record.model_digest[:12]} serves"
+        case Watch():
+            return f"look {record.look}, {record.outcome.value}: {_worst(record.findings)}"
+        case Review():
+            cost = f"modeled cost {record.cost_mrow_passes:.4g} million row-passes"
+            return f"{record.closing.value}, {cost}; {record.gain.reason}{_numbers(record.gain)}"
+    return record.kind
+
+
+def _findings(record: Record) -> list[Finding]:
+    findings: tuple[Finding, ...] = getattr(record, "findings", ())
+    return sorted(findings, key=lambda finding: -finding.outcome.severity)
+
+
+def _worst(findings: Sequence[Finding]) -> str:
+    worst = max(findings, key=lambda finding: finding.outcome.severity)
+    if worst.outcome is Outcome.PASS:
+        return f"all {len(findings)} checks pass"
+    return f"{worst.check}: {worst.reason}{_numbers(worst)}"
 
 
 def _finding(finding: Finding) -> str:
-    numbers = "" if finding.observed is None else f" (seen {_short(finding.observed)}, limit {_short(finding.limit)})"
-    mark = "ok " if finding.outcome is Outcome.PASS else "no "
-    return f"  {mark} {finding.outcome.value:<12} {finding.check}: {finding.reason}{numbers}"
+    return f"  {finding.outcome.value:<12} {finding.check}: {finding.reason}{_numbers(finding)}"
+
+
+def _numbers(finding: Finding) -> str:
+    if finding.observed is None or finding.limit is None:
+        return ""
+    return f" (seen {_short(finding.observed)}, limit {_short(finding.limit)})"
 
 
 def _short(value: object) -> str:
@@ -140,14 +198,17 @@ def _short(value: object) -> str:
 def _list(title: str, records: Sequence[Record]) -> list[str]:
     if not records:
         return []
-    ordered = sorted(records, key=_loudness)
-    lines = [title, *(f"  {other.id:<28} {_words(other)[0][:100]}" for other in ordered[:_MAX_LISTED])]
-    if len(ordered) > _MAX_LISTED:
-        lines.append(f"  … and {len(ordered) - _MAX_LISTED} more (--json shows all)")
-    return [*lines, ""]
+    lines = ["", title, *(f"  {other.id}  {headline(other)}" for other in records[:_MAX_LISTED])]
+    if len(records) > _MAX_LISTED:
+        lines.append(f"  and {len(records) - _MAX_LISTED} more; --json shows all")
+    return lines
 
 
-def _loudness(record: Record) -> tuple[bool, float]:
-    if isinstance(record, Signal):
-        return True, -(record.lower_bound or 0.0)
-    return False, 0.0
+def _loudness(record: Record) -> tuple[bool, int, float]:
+    """Signals last; among them what failed first, then by how much of its limit was reached."""
+    if not isinstance(record, Signal):
+        return False, 0, 0.0
+    seen, limit = record.finding.observed, record.finding.limit
+    share = seen / limit if isinstance(seen, int | float) and isinstance(limit, int | float) and limit else 0.0
+    quality = record.family is Family.DATA_QUALITY
+    return True, -record.finding.outcome.severity, float("inf") if quality else -share

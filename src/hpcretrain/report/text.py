@@ -38,14 +38,20 @@ _ARMS = ("served", "frozen", "ungated")
 
 
 def show_cycle(cycle: Mapping[str, Any]) -> str:
-    """One line: when, how urgent, why, what was decided and what came of it."""
+    """One line: when, how urgent, what came of it, why, and the beginning of its identifier."""
     end = cycle["decision"]
     if cycle["verdict"] is not None:
-        end = f"verdict {cycle['verdict']}"
-        end += ", rolled back" if cycle["rolled_back"] else ", released" if cycle["released"] else ""
+        end = "rolled back" if cycle["rolled_back"] else "released" if cycle["released"] else f"gate: {cycle['verdict']}"
     triggers = ", ".join(cycle["triggers"])
-    line = f"  {cycle['requested_at'][:10]}  {cycle['class']:<10} {cycle['score']:>4}  {triggers}: {end}"
-    return f"{line[:72]:<72} {cycle['id']}"
+    if len(triggers) > _TRIGGERS_WIDTH:
+        triggers = f"{cycle['triggers'][0]} +{len(cycle['triggers']) - 1}"
+    return (
+        f"  {cycle['requested_at'][:10]}  {cycle['class']:<10} {cycle['score']:>4}  {end:<18}"
+        f"{triggers:<{_TRIGGERS_WIDTH}}  {cycle['id'][:16]}"
+    )
+
+
+_TRIGGERS_WIDTH = 32
 
 
 def show_progress(what: str, done: int, count: int, cycle: Cycle | None) -> str:

@@ -89,7 +89,7 @@ def compare(
         test = _mcnemar_tango(row_values(metric, y, p_old), row_values(metric, y, p_new), alpha)
     else:
         losses = np.stack((row_values(metric, y, p_old), row_values(metric, y, p_new)))
-        test = _losses(losses, alpha, seed, root=metric == "rmse")
+        test = _loss_test(losses, alpha, seed, root=metric == "rmse")
     return Comparison(metric, len(y), old, new, test.gain, test.lower, test.p_value, test.method)
 
 
@@ -153,6 +153,11 @@ def tango_lower(wins: int, losses: int, n: int, z: float) -> float:
     gain = (wins - losses) / n
     if losses == n:
         return -1.0
+    # Without variance at the gain itself the equation has a useless root there; the other one is known.
+    if wins == n:
+        return (n - z**2) / (n + z**2)
+    if wins == losses == 0:
+        return -(z**2) / (n + z**2)
 
     def excess(difference: float) -> float:
         linear = (2 * n - wins + losses) * difference - wins - losses
@@ -161,58 +166,70 @@ def tango_lower(wins: int, losses: int, n: int, z: float) -> float:
         variance = max(n * (2 * share_lost + difference * (1 - difference)), 0.0)
         return n * (gain - difference) - z * math.sqrt(variance)
 
-    # At the gain itself the equation has a second, useless root when no row or every row is a win.
-    return float(brentq(excess, -1.0, gain - _ROUNDING, xtol=1e-12))
+    return float(brentq(excess, -1.0, gain, xtol=1e-12))
 
 
-def _losses(losses: FloatArray, alpha: float, seed: int, *, root: bool) -> _Test:
-    """Test mean losses (or their roots), `losses` being old and new, shape (2, rows)."""
+def _loss_test(losses: FloatArray, alpha: float, seed: int, *, root: bool) -> _Test:
+    """Test mean losses, or their roots; `losses` holds those of the old and the new model, shape (2, rows)."""
     if losses.shape[1] > LARGE_SAMPLE:
         return _student(losses, alpha, root=root)
     return _bootstrap(losses, alpha, seed, root=root)
 
 
-def _gain(means: FloatArray, *, root: bool) -> FloatArray:
-    """Old less new of mean losses (or of their roots); the first axis holds old and new, or their difference alone."""
-    values = np.sqrt(means) if root else means
-    gain: FloatArray = values[0] - values[1] if len(values) > 1 else values[0]
-    return gain
-
-
 def _student(losses: FloatArray, alpha: float, *, root: bool) -> _Test:
     from scipy.special import stdtr, stdtrit
 
+    method = "Student's t of paired differences"
     n = losses.shape[1]
-    means = losses.mean(axis=1)
-    # A root mean of 0 comes from losses that are all 0: its term has no variance, whatever it is divided by.
-    slopes = 1 / (2 * np.sqrt(np.where(means > 0, means, 1.0))) if root else np.ones(2)
-    gain = float(_gain(means, root=root))
-    se = float(np.std(losses[0] * slopes[0] - losses[1] * slopes[1], ddof=1)) / math.sqrt(n)
+    slopes = np.ones(2)
+    if root:
+        means = losses.mean(axis=1)
+        # A mean of 0 comes from losses that are all 0: they do not vary, whatever slope they are given.
+        slopes = 1 / (2 * np.sqrt(np.where(means > 0, means, 1.0)))
+    gain = float(_gains(losses.mean(axis=1, keepdims=True), root=root)[0])
+    with np.errstate(over="ignore", invalid="ignore"):
+        se = float(np.std(slopes[0] * losses[0] - slopes[1] * losses[1], ddof=1)) / math.sqrt(n)
+    if not math.isfinite(se):
+        return _undefined(method)
     if se == 0:
-        return _Test(gain, gain, 0.0 if gain > 0 else 1.0, "Student's t of paired differences")
-    lower = gain - float(stdtrit(n - 1, 1 - alpha)) * se
-    return _Test(gain, lower, float(stdtr(n - 1, -gain / se)), "Student's t of paired differences")
+        return _Test(gain, gain, 0.0 if gain > 0 else 1.0, method)
+    return _Test(gain, gain - float(stdtrit(n - 1, 1 - alpha)) * se, float(stdtr(n - 1, -gain / se)), method)
 
 
 def _bootstrap(losses: FloatArray, alpha: float, seed: int, *, root: bool) -> _Test:
     resamples = min(max(RESAMPLES, math.ceil(_RESAMPLES_BEYOND_BOUND / alpha)), MOST_RESAMPLES)
-    # Of mean losses only the difference counts, which halves the work and makes equal losses cancel exactly.
+    # Of plain means only the difference counts, which halves the work.
     columns = losses if root else losses[:1] - losses[1:]
-    gains = np.sort(_gain(_resampled_means(columns, resamples, seed), root=root))
-    not_better = int(np.searchsorted(gains, 0.0, side="right"))
+    gains = np.sort(_gains(_resampled_means(columns, resamples, seed), root=root))
+    # What cancels must not become a gain by rounding.
+    gains[np.abs(gains) <= _ROUNDING * np.abs(gains).max()] = 0.0
     beyond = math.floor(alpha * (resamples + 1))
-    lower = float(gains[beyond - 1]) if beyond else math.nan
-    p_value = (1 + not_better) / (resamples + 1)
-    return _Test(float(_gain(losses.mean(axis=1), root=root)), lower, p_value, f"paired bootstrap of {resamples} resamples")
+    return _Test(
+        gain=float(_gains(columns.mean(axis=1, keepdims=True), root=root)[0]),
+        lower=float(gains[beyond - 1]) if beyond else math.nan,
+        p_value=(1 + int(np.count_nonzero(gains <= 0))) / (resamples + 1),
+        method=f"paired bootstrap of {resamples} resamples",
+    )
+
+
+def _gains(means: FloatArray, *, root: bool) -> FloatArray:
+    """Gains, shape (k,), from means of old and new losses, shape (2, k), or of their differences, shape (1, k)."""
+    if len(means) == 1:
+        gains: FloatArray = means[0]
+        return gains
+    values = np.sqrt(means) if root else means
+    gains = values[0] - values[1]
+    return gains
 
 
 def _resampled_means(columns: FloatArray, resamples: int, seed: int) -> FloatArray:
-    """Means of rows drawn with replacement, shape (columns, resamples), in batches of bounded memory."""
-    n = columns.shape[1]
-    random = np.random.default_rng(seed)
-    batch = max(1, _BATCH_VALUES // n)
+    """Means over rows drawn with replacement, shape (columns, resamples), a batch of resamples at a time."""
+    rng = np.random.default_rng(seed)
+    rows = columns.shape[1]
+    batch = max(1, _BATCH_VALUES // rows)
     means = np.empty((len(columns), resamples))
     for start in range(0, resamples, batch):
-        drawn = random.integers(0, n, size=(min(batch, resamples - start), n))
-        means[:, start : start + len(drawn)] = columns[:, drawn].mean(axis=2)
+        drawn = rng.integers(rows, size=(min(batch, resamples - start), rows), dtype=np.int32)
+        for column, mean in zip(columns, means, strict=True):
+            mean[start : start + batch] = column[drawn].mean(axis=1)
     return means

@@ -109,9 +109,8 @@ def decline(metric: str, baseline: float, current: float) -> tuple[float, float]
 def bias(task: str, y: npt.ArrayLike, p: npt.ArrayLike) -> Measurement:
     """Mean of prediction minus label, in the label's unit.
 
-    The standard error of a binary task is the one that holds if the probabilities are calibrated, sqrt(sum p(1-p)) / n
-    (the denominator of Spiegelhalter's calibration-in-the-large, 1986, doi:10.1002/sim.4780050506); of a regression,
-    sd(residual) / sqrt(n).
+    The standard error of a binary task is the one that holds if the probabilities are calibrated, sqrt(sum p(1-p)) / n,
+    labels then being independent Bernoulli draws; of a regression, sd(residual) / sqrt(n).
 
     Raises:
         ValueError: There is no such task, or the shapes are not one and the same (rows,).
@@ -122,7 +121,7 @@ def bias(task: str, y: npt.ArrayLike, p: npt.ArrayLike) -> Measurement:
     y, p = paired(y, p)
     if not usable(task, y, p):
         return Measurement(math.nan, math.nan, len(y))
-    value, se = _mean(p - y)
+    value, se = _mean(_errors(y, p))
     if task == "binary":
         se = math.sqrt(float(np.sum(p * (1 - p)))) / len(y)
     return _measurement(value, se, len(y))
@@ -162,13 +161,14 @@ def row_values(metric: str, y: FloatArray, p: FloatArray) -> FloatArray:
     """What a row adds to the mean that makes `metric` (for RMSE the square of it), shape (rows,); not for AUC."""
     if metric == "log_loss":
         clipped = np.clip(p, _CLIP, 1 - _CLIP)
-        return -np.where(y == 1, np.log(clipped), np.log1p(-clipped))
+        losses: FloatArray = np.where(y == 1, -np.log(clipped), -np.log1p(-clipped))
+        return losses
     if metric == "accuracy":
         return ((p >= 0.5) == (y == 1)).astype(np.float64)
     if metric == "mae":
-        return np.abs(p - y)
+        return np.abs(_errors(y, p))
     with np.errstate(over="ignore"):
-        return np.square(p - y)
+        return np.square(_errors(y, p))
 
 
 def placements(y: FloatArray, p: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -185,6 +185,12 @@ def placements(y: FloatArray, p: FloatArray) -> tuple[FloatArray, FloatArray]:
     above = ranks[positive] - _midranks(p[positive])
     below = ranks[~positive] - _midranks(p[~positive])
     return above / len(below), 1 - below / len(above)
+
+
+def _errors(y: FloatArray, p: FloatArray) -> FloatArray:
+    """Prediction minus label; what overflows is infinite, and its mean is found not to be finite."""
+    with np.errstate(over="ignore"):
+        return p - y
 
 
 def _midranks(values: FloatArray) -> FloatArray:

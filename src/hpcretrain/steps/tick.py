@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from hpcretrain.errors import InputError, TrainingError
 from hpcretrain.history import Cycle
 from hpcretrain.policy.validate import readings
+from hpcretrain.ports import Table
 from hpcretrain.records import RULE_VERSION, Action, Baseline, Closing, Decision, Outcome, Purpose
 from hpcretrain.steps.assess import assess, request
 from hpcretrain.steps.decide import decide
@@ -20,20 +23,28 @@ from hpcretrain.steps.watch import watch
 MIN_REFERENCE_ROWS = 100
 
 
+def require_reference(table: Table, start: datetime, until: datetime) -> None:
+    """Refuse a reference that is too small, before anything is written; the clock is at `until`.
+
+    Raises:
+        InputError: It holds too few labeled rows.
+    """
+    rows = len(table.labelled(start, until))
+    if rows < MIN_REFERENCE_ROWS:
+        raise InputError(
+            f"{rows} rows before backtest.reference_until have labels by then; a first champion needs at least "
+            f"{MIN_REFERENCE_ROWS}: set it later"
+        )
+
+
 def begin(desk: Desk) -> None:
     """Freeze the reference and put the first champion to serve.
 
     Raises:
-        InputError: The reference holds too few labeled rows.
         TrainingError: The recipe could not be trained on the reference.
     """
     reference = desk.table.rows(desk.start, desk.terms.reference_until)
     matured = everything(desk)
-    if len(matured) < MIN_REFERENCE_ROWS:
-        raise InputError(
-            f"{len(matured)} labeled rows before reference_until are too few to train a first champion; "
-            f"at least {MIN_REFERENCE_ROWS} are needed: set backtest.reference_until later"
-        )
     baseline = Baseline(
         model=desk.terms.config.model.name,
         at=desk.now,

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from jobs_for_tests import SLOW_MEAN, FrameTable, frame, job, trainer
+
+from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.errors import ModelFileError, TrainingError
+from hpcretrain.node.jobfolder import JobFolder
+from hpcretrain.node.model import verify
+
+RECIPE = "slow:SlowMean"
+
+
+def home(path: Path) -> Path:
+    """A home with a user's recipe beside the configuration."""
+    path.mkdir(exist_ok=True)
+    (path / "slow.py").write_text(SLOW_MEAN)
+    return path
+
+
+def events(place: Path) -> Counter[str]:
+    return Counter(str(note["event"]) for note in SqliteLedger(place / "ledger.db").notes())
+
+
+def submitted(place: Path) -> bool:
+    # The spool is made once the ledger is there.
+    return (place / "spool").exists() and events(place)["job_submitted"] > 0
+
+
+def controller(place: Path, recipe: str = "lightgbm", **params: object) -> subprocess.Popen[str]:
+    """A controller in a process of its own, which trains the job and prints the model's digest."""
+    code = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from jobs_for_tests import FrameTable, frame, job, trainer
+table = FrameTable(frame())
+made = trainer(Path({str(place)!r}), table, {recipe!r}, **{params!r})
+print(made.train(job(recipe={recipe!r}), table.rows()).model_digest)
+"""
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+
+
+def at_work(place: Path, recipe: str) -> bool:
+    path = place / "spool" / job(recipe=recipe).id
+    if not path.exists():
+        return False
+    with JobFolder(path).hold(0) as free:
+        return not free
+
+
+def wait_for(what: object, within_s: float = 20.0) -> None:
+    assert callable(what)
+    deadline = time.monotonic() + within_s
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_job_is_trained_in_another_process_and_known_when_it_is_asked_for_again(tmp_path: Path) -> None:
+    table = FrameTable(frame())
+    made = trainer(tmp_path, table)
+    trained = made.train(job(), table.rows())
+    assert verify(tmp_path / "models" / trained.model_digest, trained.model_digest).recipe == "lightgbm"
+    assert trained.cpu_s > 0
+    expected = {"job_intended": 1, "job_submitted": 1, "job_finished": 1}
+    assert events(tmp_path) == expected
+    assert list((tmp_path / "spool" / "snapshots").iterdir()) == []
+    begun = time.monotonic()
+    assert trainer(tmp_path, table).train(job(), table.rows()) == trained
+    assert time.monotonic() - begun < 0.3
+    assert events(tmp_path) == expected
+    finished = SqliteLedger(tmp_path / "ledger.db").notes("job_finished")[0]
+    assert (finished["serves"], finished["cpu_s"], finished["attempt"]) == (job().id, trained.cpu_s, 1)
+
+
+def test_the_unit_of_cost_is_the_recipes(tmp_path: Path) -> None:
+    table = FrameTable(frame())
+    assert trainer(tmp_path, table).passes() == 100
+    assert trainer(home(tmp_path), table, RECIPE, segments=7).passes() == 7
+
+
+def test_the_same_job_makes_the_same_model_and_another_seed_another(tmp_path: Path) -> None:
+    table = FrameTable(frame())
+    digests = [
+        trainer(home(tmp_path / name), table).train(job(seed=seed), table.rows()).model_digest
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_job_that_outlived_its_controller_is_adopted(tmp_path: Path) -> None:
+    place = home(tmp_path)
+    first = controller(place, RECIPE, sleep_s=0.4)
+    wait_for(lambda: submitted(place) and at_work(place, RECIPE))
+    first.kill()
+    first.wait()
+    table = FrameTable(frame())
+    trained = trainer(place, table, RECIPE, sleep_s=0.4).train(job(recipe=RECIPE), table.rows())
+    assert events(place) == {"job_intended": 1, "job_submitted": 1, "job_adopted": 1, "job_finished": 1}
+    calm = home(tmp_path / "calm")
+    # The parameters are part of the model's folder, so they must be the same.
+    assert (
+        trainer(calm, table, RECIPE, sleep_s=0.4).train(job(recipe=RECIPE), table.rows()).model_digest
+        == trained.model_digest
+    )
+
+
+def test_a_job_that_was_submitted_and_has_not_begun_is_fenced_off(tmp_path: Path) -> None:
+    table = FrameTable(frame())
+    first = controller(tmp_path)
+    wait_for(lambda: submitted(tmp_path))
+    first.kill()
+    first.wait()
+    trained = trainer(tmp_path, table).train(job(), table.rows())
+    time.sleep(1.0)
+    result = JobFolder(tmp_path / "spool" / job().id).result()
+    assert result is not None
+    assert (result["attempt"], result["model_digest"]) == (2, trained.model_digest)
+    assert events(tmp_path) == {"job_intended": 2, "job_submitted": 2, "job_finished": 1}
+
+
+def test_a_controller_killed_at_any_moment_and_begun_again_has_one_result(tmp_path: Path) -> None:
+    moments = random.Random(1)
+    for _ in range(3):
+        process = controller(tmp_path, rounds=200)
+        time.sleep(moments.uniform(0.6, 2.2))
+        process.kill()
+        process.wait()
+    digest, _ = controller(tmp_path, rounds=200).communicate(timeout=60)
+    result = JobFolder(tmp_path / "spool" / job().id).result()
+    assert result is not None
+    assert result["model_digest"] == digest.strip()
+    assert events(tmp_path)["job_finished"] == 1
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [digest.strip()]
+    table = FrameTable(frame())
+    calm = tmp_path / "calm"
+    calm.mkdir()
+    assert trainer(calm, table, rounds=200).train(job(), table.rows()).model_digest == digest.strip()
+
+
+def test_a_process_that_dies_in_silence_is_tried_again_from_its_checkpoint(tmp_path: Path) -> None:
+    table = FrameTable(frame())
+    made = trainer(home(tmp_path), table, RECIPE, fail="die once")
+    made.train(job(recipe=RECIPE), table.rows())
+    assert events(tmp_path) == {"job_intended": 2, "job_submitted": 2, "job_finished": 1}
+    result = JobFolder(tmp_path / "spool" / job(recipe=RECIPE).id).result()
+    assert result is not None
+    assert (result["attempt"], result["segments"]) == (2, 4)
+
+
+def test_three_processes_that_die_in_silence_are_the_jobs_end(tmp_path: Path) -> None:
+    table = FrameTable(frame())
+    made = trainer(home(tmp_path), table, RECIPE, every_s=60.0, fail="die")
+    with pytest.raises(TrainingError) as caught:
+        made.train(job(recipe=RECIPE), table.rows())
+    assert "without a result 3 times" in caught.value.reason
+    assert events(tmp_path)["job_submitted"] == 3
+    with pytest.raises(TrainingError) as again:
+        trainer(tmp_path, table, RECIPE, fail="die").train(job(recipe=RECIPE), table.rows())
+    assert again.value.reason == caught.value.reason
+    assert events(tmp_path)["job_submitted"] == 3
+
+
+def test_a_recipe_that_raises_is_not_tried_again_and_the_reason_is_remembered(tmp_path: Path) -> None:
+    table = FrameTable(frame())
+    reasons = []
+    for _ in range(2):
+        with pytest.raises(TrainingError) as caught:
+            trainer(home(tmp_path), table, RECIPE, fail="train").train(job(recipe=RECIPE), table.rows())
+        reasons.append(caught.value.reason)
+        assert "in train" in str(caught.value)
+    assert reasons == ["ZeroDivisionError: the recipe divided by zero"] * 2
+    assert events(tmp_path) == {"job_intended": 1, "job_submitted": 1, "job_finished": 1}
+
+
+def test_an_interrupted_controller_takes_its_job_with_it_and_the_next_goes_on_from_the_checkpoint(
+    tmp_path: Path,
+) -> None:
+    place = home(tmp_path)
+    folder = JobFolder(place / "spool" / job(recipe=RECIPE).id)
+    first = controller(place, RECIPE, sleep_s=0.5)
+    wait_for(lambda: folder.checkpoint() is not None)
+    first.send_signal(signal.SIGINT)
+    first.wait(20)
+    wait_for(lambda: not at_work(place, RECIPE), within_s=3.0)
+    assert folder.result() is None
+    assert folder.checkpoint() is not None
+    table = FrameTable(frame())
+    trainer(place, table, RECIPE, sleep_s=0.5).train(job(recipe=RECIPE), table.rows())
+    assert events(place) == {"job_intended": 2, "job_submitted": 2, "job_finished": 1}
+
+
+def test_a_controller_that_dies_between_the_result_and_the_models_folder_loses_nothing(tmp_path: Path) -> None:
+    table = FrameTable(frame())
+    trained = trainer(tmp_path, table).train(job(), table.rows())
+    folder = tmp_path / "spool" / job().id
+    (tmp_path / "models" / trained.model_digest).rename(folder / "model")
+    (tmp_path / "models" / f".{trained.model_digest}.part").mkdir()
+    assert trainer(tmp_path, table).train(job(), table.rows()) == trained
+    verify(tmp_path / "models" / trained.model_digest, trained.model_digest)
+
+
+def test_a_finished_job_whose_model_was_altered_is_an_error(tmp_path: Path) -> None:
+    table = FrameTable(frame())
+    trained = trainer(tmp_path, table).train(job(), table.rows())
+    with (tmp_path / "models" / trained.model_digest / "model.txt").open("a") as file:
+        file.write(" ")
+    with pytest.raises(ModelFileError, match="altered"):
+        trainer(tmp_path, table).train(job(), table.rows())
