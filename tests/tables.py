@@ -51,7 +51,11 @@ def configure(folder: Path, table: pd.DataFrame | None, **changes: str) -> Path:
     """
     lines = {
         "model": {"name": 'name = "orders"', "task": 'task = "binary"', "target": 'target = "late"'},
-        "data": {"path": 'path = "table.csv"', "time_column": 'time_column = "time"', "label_delay": 'label_delay = "1d"'},
+        "data": {
+            "path": 'path = "table.csv"',
+            "time_column": 'time_column = "time"',
+            "label_delay": 'label_delay = "1d"',
+        },
         "backtest": {
             "reference_until": 'reference_until = "2024-02-01"',
             "observe_every": 'observe_every = "7d"',

@@ -109,7 +109,9 @@ def test_audit_passes_and_finds_a_change(finished: tuple[Path, Path, dict], tmp_
     shutil.copytree(finished[1], copy)
     assert hpcretrain("audit", "verify", "--home", copy).returncode == 0
     with sqlite3.connect(copy / "ledger.db") as database:
-        database.execute("UPDATE decisions SET body = replace(body, '\"outcome\":\"pass\"', '\"outcome\":\"fail\"') WHERE seq = 20")
+        database.execute(
+            'UPDATE decisions SET body = replace(body, \'"outcome":"pass"\', \'"outcome":"fail"\') WHERE seq = 20'
+        )
     seen = hpcretrain("audit", "verify", "--home", copy, "--json")
     assert seen.returncode == 1
     assert not json.loads(seen.stdout)["intact"]
@@ -188,7 +190,11 @@ BAD: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], dict[str, str], str
     "missing column": (same, {"model__features": 'features = ["amount", "colour"]'}, "colour"),
     "missing target": (same, {"model__target": 'target = "lateness"'}, "lateness"),
     "unknown key": (same, {"model__traget": 'traget = "late"'}, "model.traget: unknown key"),
-    "no rows before the reference": (same, {"backtest__reference_until": 'reference_until = "2023-01-01"'}, "reference"),
+    "no rows before the reference": (
+        same,
+        {"backtest__reference_until": 'reference_until = "2023-01-01"'},
+        "reference",
+    ),
     "unparsable time": (with_cell("time", "yesterday"), {}, "yesterday"),
     "text in a number of the reference": (with_cell("amount", "twelve"), {}, "twelve"),
     "infinite in the reference": (with_cell("amount", "inf"), {}, "infinite"),

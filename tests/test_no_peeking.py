@@ -24,12 +24,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[datetime, str]
     """Times and bytes of all records of a replay of the whole table."""
     folder = tmp_path_factory.mktemp("whole")
     history = replay(configure(folder, TABLE), folder / "home")
-    assert sum(isinstance(record, Release) for record in history.known.values()) >= 2, "the table should force a release"
+    assert sum(isinstance(record, Release) for record in history.known.values()) >= 2, (
+        "the table should force a release"
+    )
     return [(record.at, record.body) for record in history.known.values()]
 
 
 def garbled(table: pd.DataFrame, moment: pd.Timestamp, seed: int) -> pd.DataFrame:
-    """The table with everything that is not known at a moment made nonsense: text in numbers, new categories, other rows."""
+    """The table with all that is not known at a moment made nonsense: text in numbers, new categories, other rows."""
     random = np.random.default_rng(seed)
     known = table[table["time"] < moment].astype(object)
     unmatured = known["time"] + DELAY > moment

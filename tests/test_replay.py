@@ -127,8 +127,6 @@ def test_rows_of_a_bad_batch_are_never_learned(tmp_path: Path) -> None:
     history = damaged(set_column("noise", 4.2e7), tmp_path, change_at=0.6)
     bad = [span for span in history.quarantine if span[1] == pd.Timestamp("2024-03-14", tz="UTC")]
     assert bad
-    later = [
-        job.window for cycle in history.cycles for job in cycle.jobs if job.window.end > bad[0][1]
-    ]
+    later = [job.window for cycle in history.cycles for job in cycle.jobs if job.window.end > bad[0][1]]
     assert later
     assert all(bad[0] in window.excluded for window in later)

@@ -32,7 +32,7 @@ def draw(result: dict, path: Path) -> None:
     for cycle in result["cycles"]:
         at = datetime.fromisoformat(cycle["requested_at"])
         mark, color = ("^", "#1a7f37") if cycle["released"] else ("x", "#9a1b1b")
-        axes.plot([at], [low], mark, color=color, markersize=9, clip_on=False)
+        axes.plot([at], [low + 0.02 * (high - low)], mark, color=color, markersize=9, clip_on=False)
     axes.plot([], [], "^", color="#1a7f37", label="retrained and released")
     axes.plot([], [], "x", color="#9a1b1b", label="retrained, stopped at the gate")
     axes.set_ylim(low, high)

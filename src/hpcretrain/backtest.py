@@ -83,7 +83,7 @@ def compare_arms(desk: Desk, clock: VirtualClock, last: datetime, progress: Prog
             arms.ungated_train_cpu_s += trained.cpu_s
             ungated = trained.model_digest
         clock.moment = max(last + timedelta(microseconds=1), end) + desk.table.label_delay
-        rows = desk.table.labelled(start, end)
+        rows = desk.table.labeled(start, end)
         arms.periods.append(
             Period(
                 start=start,
@@ -108,7 +108,7 @@ def served(desk: Desk, rows: Rows) -> FloatArray:
         end = min(following.at, rows.end) if following else rows.end
         if start >= end:
             continue
-        part = desk.table.labelled(start, end)
+        part = desk.table.labeled(start, end)
         predictions[done : done + len(part)] = desk.predictor.predict(release.model_digest, part)
         done += len(part)
     return predictions
@@ -117,7 +117,7 @@ def served(desk: Desk, rows: Rows) -> FloatArray:
 def _all_history(desk: Desk) -> Rows:
     # Ungated means that nothing is kept from it, quarantined batches included.
     if desk.history.quarantine:
-        return desk.table.labelled(desk.start, desk.matured_until)
+        return desk.table.labeled(desk.start, desk.matured_until)
     return everything(desk)
 
 

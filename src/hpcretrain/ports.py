@@ -65,7 +65,7 @@ class Table(Protocol):
     def rows(self, start: datetime, end: datetime, excluded: Sequence[Span] = ()) -> Rows:
         """Rows with start <= time < end, `end` at most now; labels may not be known yet."""
 
-    def labelled(self, start: datetime, end: datetime, excluded: Sequence[Span] = ()) -> Rows:
+    def labeled(self, start: datetime, end: datetime, excluded: Sequence[Span] = ()) -> Rows:
         """Rows with start <= time < end whose label has matured by now and is there."""
 
     def matured(self, start: datetime, end: datetime, excluded: Sequence[Span] = ()) -> Rows:
@@ -120,7 +120,7 @@ class Trainer(Protocol):
     """Runs training jobs in other processes; adopts or fences what an earlier life of the controller left behind."""
 
     def passes(self) -> int:
-        """How often one training reads each row (boosting rounds, epochs); the unit of modelled cost."""
+        """How often one training reads each row (boosting rounds, epochs); the unit of modeled cost."""
 
     def train(self, job: Job, rows: Rows) -> Trained:
         """Train, wait, and give the result; at once when this very job was finished before.

@@ -1,9 +1,9 @@
 """The records that flow through a retraining cycle.
 
-`Signal -> Assessment -> RetrainRequest -> Decision -> Job -> Candidate -> Verdict -> Release -> Watch -> Review`, all
-under a `Baseline`. Each is frozen, bears an aware UTC time, and names the records that it answers. A record's identifier
-is derived from its content, so the same inputs give the same identifiers. Floats are rounded when a record is made: what
-decides is exactly what is written down.
+`Signal -> Assessment -> RetrainRequest -> Decision -> Job -> Candidate -> Verdict -> Release -> Watch -> Review`,
+all under a `Baseline`. Each is frozen, bears an aware UTC time, and names the records that it answers. A record's
+identifier is derived from its content, so the same inputs give the same identifiers. Floats are rounded when a record
+is made: what decides is exactly what is written down.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class Window(_Plain):
 
 @dataclass(frozen=True)
 class Reading(_Plain):
-    """A metric measured on labelled rows, with its standard error (both in the metric's unit)."""
+    """A metric measured on labeled rows, with its standard error (both in the metric's unit)."""
 
     metric: str
     value: float
@@ -365,7 +365,7 @@ class Watch(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Review(Record):
-    """The end of a cycle, with its modelled cost and measured gain. Answers the request and what ended it."""
+    """The end of a cycle, with its modeled cost and measured gain. Answers the request and what ended it."""
 
     kind = "review"
 

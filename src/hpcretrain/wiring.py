@@ -33,7 +33,9 @@ def default_home() -> Path:
     return Path(os.environ.get("HPCRETRAIN_HOME") or DEFAULT_HOME)
 
 
-def run_backtest(config: Path | str, home: Path | str | None = None, progress: backtest.Progress | None = None) -> dict[str, Any]:
+def run_backtest(
+    config: Path | str, home: Path | str | None = None, progress: backtest.Progress | None = None
+) -> dict[str, Any]:
     """Replay the table of a configuration in virtual time; see docs/reference/json.md for the result.
 
     A home in which the same backtest was cut short is taken up where it stopped, and ends with the same ledger head.

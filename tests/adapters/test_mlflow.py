@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from test_cycle import WINDOW, AT
+from test_cycle import AT, WINDOW
 
 from hpcretrain.adapters.ledger import SqliteLedger
 from hpcretrain.adapters.mlflow import ID_TAG, MlflowRegistry
@@ -43,15 +42,13 @@ def registry(place: Path, ledger: str = "ledger.db") -> MlflowRegistry:
 
 def job(seed: int = 1) -> Job:
     return Job(
-        model="m", at=AT, answers=("decision-1",), purpose=Purpose.JUDGE, recipe="lightgbm", params={"num_leaves": "15"},
-        seed=seed, window=WINDOW, cost_mrow_passes=1.5,
+        model="m", at=AT, answers=("decision-1",), purpose=Purpose.JUDGE, recipe="lightgbm",
+        params={"num_leaves": "15"}, seed=seed, window=WINDOW, cost_mrow_passes=1.5,
     )  # fmt: skip
 
 
 def candidate(seed: int = 1) -> Candidate:
-    return Candidate(
-        model="m", at=AT, answers=(job(seed).id,), purpose=Purpose.JUDGE, model_digest="d1", window=WINDOW
-    )
+    return Candidate(model="m", at=AT, answers=(job(seed).id,), purpose=Purpose.JUDGE, model_digest="d1", window=WINDOW)
 
 
 TRAINED = Trained("d1", 2.5)

@@ -74,22 +74,22 @@ class TestView:
         row = table.rows(UNTIL - timedelta(hours=1), UNTIL)
         clock.moment = UNTIL - timedelta(hours=1) + DELAY
         assert table.labels(row) == frame()["y"][99]
-        assert table.labelled(START, END).index[-1] == 99
+        assert table.labeled(START, END).index[-1] == 99
         clock.moment -= MICROSECOND
-        assert table.labelled(START, END).index[-1] == 98
+        assert table.labeled(START, END).index[-1] == 98
         with pytest.raises(PeekError, match="label"):
             table.labels(row)
 
     def test_without_a_delay_a_label_is_known_with_its_row(self, parquet: Path) -> None:
         clock = VirtualClock(UNTIL)
         table = read(spec(parquet), clock)
-        assert table.labelled(START, END).index[-1] == 99
+        assert table.labeled(START, END).index[-1] == 99
         clock.moment += MICROSECOND
-        assert table.labelled(START, END).index[-1] == 100
+        assert table.labeled(START, END).index[-1] == 100
 
-    def test_labelled_rows_end_where_labels_end(self, parquet: Path) -> None:
+    def test_labeled_rows_end_where_labels_end(self, parquet: Path) -> None:
         table = at(UNTIL, parquet, label_delay=DELAY)
-        for rows in (table.labelled(START, END), table.matured(START, END)):
+        for rows in (table.labeled(START, END), table.matured(START, END)):
             assert rows.start == START
             assert rows.end == UNTIL - DELAY + MICROSECOND
             assert rows.index.tolist() == list(range(95))
@@ -102,7 +102,7 @@ class TestView:
         table = late(parquet)
         hours = [START + timedelta(hours=hour) for hour in range(20)]
         excluded = [(hours[2], hours[4]), (hours[3], hours[5]), (hours[9], hours[15]), (hours[0], hours[0])]
-        for select in (table.rows, table.labelled, table.matured):
+        for select in (table.rows, table.labeled, table.matured):
             assert select(hours[1], hours[10], excluded).index.tolist() == [1, 5, 6, 7, 8]
 
     def test_newest_gives_the_latest_start_of_so_many_rows(self, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from hpcretrain.ports import Rows
 def seen(path: Path, now: datetime, folder: Path, **changes: Any) -> list[object]:
     """All that a table shows at a time."""
     table = at(now, path, label_delay=DELAY, **changes)
-    rows, known = table.rows(START, now), table.labelled(START, END)
+    rows, known = table.rows(START, now), table.labeled(START, END)
     matured = table.matured(START, END, [(START, START + DELAY)])
     table.snapshot(known, folder / "snapshot.parquet")
     shown = table.frame(rows)
@@ -136,7 +136,7 @@ def test_no_later_text_whatsoever_shows_before_its_time(tmp_path: Path, later: l
         path = lines(tmp_path / "t.csv", a=[*count, *numbers], b=[*words, *texts], y=[*labels, *classes])
         now = UNTIL - timedelta(hours=len(extra) - 1)
         table = at(now, path, reference_until=now)
-        rows = table.labelled(table.first_time, now)
+        rows = table.labeled(table.first_time, now)
         hashes = table.hashes(rows, times=False, labels=True).tolist()
         shown = table.frame(rows, labels=True)
         digests.add((table.columns, tuple(hashes), shown.to_csv(), tuple(map(str, shown.dtypes))))

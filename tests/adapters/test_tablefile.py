@@ -120,7 +120,7 @@ class TestFiles:
         assert shown["word"].to_list() == [None] * 100
         assert all(isinstance(cell, str) for cell in shown["code"])
         assert np.isnan(table.labels(rows)).all()
-        assert len(table.labelled(START, END)) == 200
+        assert len(table.labeled(START, END)) == 200
         assert len(table.matured(START, END)) == 300
 
     def test_a_file_before_the_others_in_time_decides_whatever_its_place(self, tmp_path: Path) -> None:

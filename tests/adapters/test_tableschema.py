@@ -216,11 +216,11 @@ class TestTarget:
         )
         rows = table.matured(table.first_time, UNTIL + MICROSECOND)
         assert np.isnan(table.labels(rows)).tolist() == [False] * 3 + [True] * len(unreadable)
-        assert len(table.labelled(table.first_time, UNTIL + MICROSECOND)) == 3
+        assert len(table.labeled(table.first_time, UNTIL + MICROSECOND)) == 3
 
     def test_a_missing_label_in_the_reference_is_missing(self, tmp_path: Path) -> None:
         table = late(lines(tmp_path / "t.csv", y=["0", "", "1", "0"], a=range(4)))
-        assert table.labelled(table.first_time, UNTIL).index.tolist() == [0, 2]
+        assert table.labeled(table.first_time, UNTIL).index.tolist() == [0, 2]
         assert table.matured(table.first_time, UNTIL).index.tolist() == [0, 1, 2]
 
     def test_labels_not_known_by_the_end_of_the_reference_do_not_count(self, tmp_path: Path) -> None:

@@ -21,7 +21,9 @@ def signals(rows: list[tuple[Family, int, float | None]]) -> list[Signal]:
 
 @given(events)
 @settings(deadline=None)
-def test_a_score_is_whole_bounded_and_the_sum_of_its_contributions(rows: list[tuple[Family, int, float | None]]) -> None:
+def test_a_score_is_whole_bounded_and_the_sum_of_its_contributions(
+    rows: list[tuple[Family, int, float | None]],
+) -> None:
     scored = assess(signals(rows), SCORE)
     assert 0 <= scored.score <= 1000
     assert sum(scored.contributions.values()) == scored.score
@@ -30,7 +32,9 @@ def test_a_score_is_whole_bounded_and_the_sum_of_its_contributions(rows: list[tu
 
 @given(events, st.integers(0, 1000))
 @settings(deadline=None)
-def test_the_order_of_signals_and_repeats_do_not_matter(rows: list[tuple[Family, int, float | None]], seed: int) -> None:
+def test_the_order_of_signals_and_repeats_do_not_matter(
+    rows: list[tuple[Family, int, float | None]], seed: int
+) -> None:
     ordered = signals(rows)
     mixed = ordered + ordered[:3]
     random.Random(seed).shuffle(mixed)
@@ -82,7 +86,8 @@ def test_input_drift_alone_never_reaches_the_threshold() -> None:
 
 
 def test_a_score_worked_by_hand() -> None:
-    # performance: 0.8 * 0.5 = 0.4, input drift: 0.25 * 0.4 = 0.1; 1 - 0.6 * 0.9 = 0.46; -log(0.6) : -log(0.9) = 0.829 : 0.171
+    # performance: 0.8 * 0.5 = 0.4, input drift: 0.25 * 0.4 = 0.1; 1 - 0.6 * 0.9 = 0.46;
+    # -log(0.6) : -log(0.9) = 0.829 : 0.171
     total, contributions = combine({"performance": 0.5, "input_drift": 0.4}, SCORE)
     assert total == 460
     assert contributions == {"performance": 381, "input_drift": 79}

@@ -18,7 +18,15 @@ NUMBER = ColumnCounts(
     constant=False,
 )  # fmt: skip
 WORD = ColumnCounts(
-    rows=1000, missing=0, infinite=0, wrong_type=0, unseen=0, bins=(900, 100), minimum=None, maximum=None, constant=False
+    rows=1000,
+    missing=0,
+    infinite=0,
+    wrong_type=0,
+    unseen=0,
+    bins=(900, 100),
+    minimum=None,
+    maximum=None,
+    constant=False,
 )
 BATCH = BatchCounts(rows=1000, duplicates=0, columns={"x": NUMBER, "c": WORD}, digest="d")
 

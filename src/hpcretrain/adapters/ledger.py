@@ -1,7 +1,8 @@
 """The ledger: two append-only, hash-chained logs in one SQLite database.
 
-`decisions` holds records, whose bytes depend on the inputs alone; its head is the `ledger_head`. `operations` holds notes
-of what happened in the world, with wall-clock times. Each row's hash covers its place, its content and the hash before it.
+`decisions` holds records, whose bytes depend on the inputs alone; its head is the `ledger_head`. `operations` holds
+notes of what happened in the world, with wall-clock times. Each row's hash covers its place, its content and the hash
+before it.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ class SqliteLedger:
                     seq += 1
                     digest = link(previous, seq, name, body)
                     self._db.execute(
-                        f"INSERT INTO {chain} VALUES (?, ?, ?, ?, ?)",  # noqa: S608 - one of CHAINS
+                        f"INSERT INTO {chain} VALUES (?, ?, ?, ?, ?)",
                         (seq, name, body, previous, digest),
                     )
                     previous = digest
@@ -151,7 +152,7 @@ class SqliteLedger:
             raise LedgerError(f"{path} cannot be written: {error}; the ledger itself is whole") from error
 
     def _head(self, chain: str) -> tuple[int, str]:
-        rows = self._select(f"SELECT seq, hash FROM {chain} ORDER BY seq DESC LIMIT 1")  # noqa: S608 - one of CHAINS
+        rows = self._select(f"SELECT seq, hash FROM {chain} ORDER BY seq DESC LIMIT 1")
         return (rows[0][0], rows[0][1]) if rows else (0, genesis(chain))
 
     def _select(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
@@ -174,7 +175,7 @@ def verify(path: Path) -> list[Finding]:
         findings = [_fail("database", "; ".join(integrity))] if integrity != ["ok"] else []
         heads = _heads(path, findings)
         for chain in CHAINS:
-            rows = database.execute(f"SELECT seq, name, body, previous, hash FROM {chain} ORDER BY seq")  # noqa: S608
+            rows = database.execute(f"SELECT seq, name, body, previous, hash FROM {chain} ORDER BY seq")
             findings += _verify_chain(chain, rows, heads.get(chain))
         database.close()
     except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -187,7 +188,9 @@ def _heads(path: Path, findings: list[Finding]) -> Mapping[str, Any]:
         heads: Mapping[str, Any] = json.loads(anchor_path(path).read_text(encoding="utf-8"))
         return {chain: (int(heads[chain][0]), str(heads[chain][1])) for chain in CHAINS}
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        findings.append(_fail("anchor", f"{anchor_path(path)} cannot be read ({error}), so a cut-off end cannot be seen"))
+        findings.append(
+            _fail("anchor", f"{anchor_path(path)} cannot be read ({error}), so a cut-off end cannot be seen")
+        )
         return {}
 
 
@@ -208,7 +211,9 @@ def _verify_chain(chain: str, rows: Iterator[Any], anchor: tuple[int, str] | Non
         anchored = anchored or anchor == (seq, digest)
         previous, expected = digest, seq + 1
     if not anchored:
-        findings.append(_fail(chain, f"the end of {chain} was cut off or altered: the anchor knows row {anchor and anchor[0]}"))
+        findings.append(
+            _fail(chain, f"the end of {chain} was cut off or altered: the anchor knows row {anchor and anchor[0]}")
+        )
     return findings or [
         Finding(check=chain, outcome=Outcome.PASS, reason=f"{expected - 1} rows, each following from the one before it")
     ]

@@ -102,7 +102,9 @@ class MlflowRegistry:
             client.set_registered_model_alias(self._model, alias, wanted)
             seen = str(client.get_model_version_by_alias(self._model, alias).version)
         if seen != wanted:
-            raise HpcretrainError(f"alias {alias} of {self._model} points at version {seen} after it was set to {wanted}")
+            raise HpcretrainError(
+                f"alias {alias} of {self._model} points at version {seen} after it was set to {wanted}"
+            )
 
     def _client(self) -> MlflowClient:
         if self._made is None:
@@ -129,8 +131,8 @@ class MlflowRegistry:
             shutil.rmtree(scratch)
         if (self._folder / DATABASE).exists():
             return
-        with tempfile.TemporaryDirectory(prefix="making-", dir=self._folder) as scratch:
-            made = Path(scratch) / DATABASE
+        with tempfile.TemporaryDirectory(prefix="making-", dir=self._folder) as folder:
+            made = Path(folder) / DATABASE
             MlflowClient(tracking_uri=f"sqlite:///{quote(str(made))}").search_experiments(max_results=1)
             made.chmod(0o600)
             os.replace(made, self._folder / DATABASE)

@@ -95,7 +95,7 @@ class MemoryTable:
         stop = min(nanoseconds(end), nanoseconds(now), nanoseconds(known) + 1)
         return self._select(start, min(end, now, known + _MICROSECOND), stop, excluded)
 
-    def labelled(self, start: datetime, end: datetime, excluded: Sequence[Span] = ()) -> Rows:
+    def labeled(self, start: datetime, end: datetime, excluded: Sequence[Span] = ()) -> Rows:
         """Rows with start <= time < end whose label has matured by now and is there."""
         rows = self.matured(start, end, excluded)
         return Rows(rows.start, rows.end, rows.index[np.isfinite(self._labels[rows.index])])

@@ -41,7 +41,7 @@ class Recipe(Protocol):
     """How models of one kind are made and used."""
 
     passes: int
-    """How often one training reads each row (boosting rounds, epochs): the unit of modelled cost."""
+    """How often one training reads each row (boosting rounds, epochs): the unit of modeled cost."""
 
     def train(self, data: TrainingData, *, seed: int, threads: int, resume: Path | None) -> Iterator[Any]:
         """Yield the model after each segment, the finished one last.

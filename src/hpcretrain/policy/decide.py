@@ -73,7 +73,7 @@ def withdraw(score: int, policy: Policy) -> Choice | None:
 
 
 def cost_of(rows: int, passes: int) -> float:
-    """The modelled cost of a training, in millions of row-passes: a unit that does not depend on the machine."""
+    """The modeled cost of a training, in millions of row-passes: a unit that does not depend on the machine."""
     return rows * passes / 1e6
 
 

@@ -92,7 +92,8 @@ def prediction_shift(scores: Histogram, reference: Histogram, score: Score) -> S
     drift = psi(reference.counts, scores.counts, z=score.prediction_shift.z)
     return _sign(
         Family.PREDICTION_SHIFT, "prediction", "psi", score.prediction_shift,
-        effect=drift.effect, bound=drift.lower_bound, n=n, reference=None, why="PSI of predictions against the judged ones",
+        effect=drift.effect, bound=drift.lower_bound, n=n, reference=None,
+        why="PSI of predictions against the judged ones",
     )  # fmt: skip
 
 

@@ -85,7 +85,7 @@ def inspect_labels(labels: FloatArray, usual: FloatArray, gate: DataGate) -> tup
 
 
 def _label_constant(labels: FloatArray, usual: FloatArray) -> Finding:
-    """Labels that are all the same, unless that happens by chance where the most frequent one is as frequent as usual."""
+    """Labels that are all the same, unless that happens by chance when the most frequent one is as frequent as usual."""
     check, n = "label_constant", len(labels)
     if n == 0:
         return Finding(check=check, outcome=Outcome.FAIL, reason="there is no readable label", observed=0, limit=1)
@@ -191,7 +191,7 @@ def _constant(batch: BatchCounts, earlier: Sequence[BatchCounts]) -> list[Findin
         Finding(
             check=f"constant:{name}",
             outcome=Outcome.FAIL,
-            reason=f"{name} has one value in all {batch.rows} rows, and was far from it in {len(earlier)} earlier batches",
+            reason=f"{name} has one value in all {batch.rows} rows; it never came near that in {len(earlier)} batches",
             observed=1,
             limit=0,
         )

@@ -22,7 +22,7 @@ class Question:
     """What the gate is asked: labels and predictions, shape (rows,), and how the rows relate to others.
 
     `seen_share` is the share of held-out rows that stand among the training rows too (without their times), and
-    `usual_share` the same share inside the reference. `use` counts the verdicts on any of these rows, this one included.
+    `usual_share` the same share inside the reference. `use` counts the verdicts on any of these rows, with this one.
     """
 
     labels: FloatArray

@@ -41,7 +41,9 @@ def show_cycle(cycle: Mapping[str, Any]) -> str:
     """One line: when, how urgent, what came of it, why, and the beginning of its identifier."""
     end = cycle["decision"]
     if cycle["verdict"] is not None:
-        end = "rolled back" if cycle["rolled_back"] else "released" if cycle["released"] else f"gate: {cycle['verdict']}"
+        end = (
+            "rolled back" if cycle["rolled_back"] else "released" if cycle["released"] else f"gate: {cycle['verdict']}"
+        )
     triggers = ", ".join(cycle["triggers"])
     if len(triggers) > _TRIGGERS_WIDTH:
         triggers = f"{cycle['triggers'][0]} +{len(cycle['triggers']) - 1}"

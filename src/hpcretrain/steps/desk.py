@@ -109,6 +109,6 @@ class Desk:
     def reference_spread(self) -> float:
         """The standard deviation of the reference's labels."""
         if self._spread is None:
-            rows = self.table.labelled(self.start, self.terms.reference_until)
+            rows = self.table.labeled(self.start, self.terms.reference_until)
             self._spread = float(np.std(self.table.labels(rows)))
         return self._spread

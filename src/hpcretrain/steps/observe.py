@@ -57,7 +57,7 @@ def _observe_decline(desk: Desk, champion: Release) -> None:
     score, model = desk.terms.policy.score, desk.terms.config.model
     end = desk.matured_until
     start = max(end - desk.terms.config.backtest.observe_every, champion.at)
-    rows = desk.table.labelled(min(start, end), end, desk.history.quarantine)
+    rows = desk.table.labeled(min(start, end), end, desk.history.quarantine)
     labels, predictions = desk.table.labels(rows), desk.predictor.predict(champion.model_digest, rows)
     readings = {reading.metric: reading for reading in champion.readings}
     signs = []
@@ -70,7 +70,7 @@ def _observe_decline(desk: Desk, champion: Release) -> None:
     if "bias" in readings:
         bias = metrics.bias(model.task, labels, predictions)
         signs.append(policy.calibration(bias, desk.reference_spread(), readings["bias"], score))
-    fresh = desk.table.labelled(champion.window.end, max(end, champion.window.end), desk.history.quarantine)
+    fresh = desk.table.labeled(champion.window.end, max(end, champion.window.end), desk.history.quarantine)
     signs.append(policy.freshness(len(fresh), champion.window.rows, score))
     desk.book.enter(*_signals(desk, champion, desk.slice(rows, labels=True), signs))
 

@@ -30,18 +30,18 @@ def plan(desk: Desk, unseen_since: datetime) -> Plan:
     gate, step = desk.terms.policy.gate, desk.terms.config.backtest.observe_every
     end, bad = desk.matured_until, desk.history.quarantine
     since = min(unseen_since, end)
-    unseen = desk.table.labelled(since, end, bad)
-    newest = desk.table.labelled(max(since, end - step * gate.holdout_batches), end, bad)
+    unseen = desk.table.labeled(since, end, bad)
+    newest = desk.table.labeled(max(since, end - step * gate.holdout_batches), end, bad)
     start = desk.table.newest(unseen, min(max(len(newest), gate.min_rows), gate.max_rows))
     return Plan(
-        training=desk.table.labelled(desk.start, start, bad),
-        holdout=desk.table.labelled(start, end, bad),
+        training=desk.table.labeled(desk.start, start, bad),
+        holdout=desk.table.labeled(start, end, bad),
     )
 
 
 def everything(desk: Desk) -> Rows:
     """All matured rows that are not quarantined."""
-    return desk.table.labelled(desk.start, desk.matured_until, desk.history.quarantine)
+    return desk.table.labeled(desk.start, desk.matured_until, desk.history.quarantine)
 
 
 def window(desk: Desk, rows: Rows) -> Window:

@@ -29,7 +29,7 @@ def require_reference(table: Table, start: datetime, until: datetime) -> None:
     Raises:
         InputError: It holds too few labeled rows.
     """
-    rows = len(table.labelled(start, until))
+    rows = len(table.labeled(start, until))
     if rows < MIN_REFERENCE_ROWS:
         raise InputError(
             f"{rows} rows before backtest.reference_until have labels by then; a first champion needs at least "
@@ -57,7 +57,7 @@ def begin(desk: Desk) -> None:
     desk.book.enter(baseline)
     # A quarter of the reference, at most, judges the first champion's twin: its readings are the honest start.
     cut = desk.table.newest(matured, min(len(matured) // 4, desk.terms.policy.gate.max_rows))
-    split = Plan(desk.table.labelled(desk.start, cut), desk.table.labelled(cut, desk.matured_until))
+    split = Plan(desk.table.labeled(desk.start, cut), desk.table.labeled(cut, desk.matured_until))
     twin = train(desk, order(desk, split.training, Purpose.JUDGE, (baseline.id,)), split.training)
     champion = train(desk, order(desk, matured, Purpose.REFIT, (baseline.id,)), matured)
     predictions = desk.predictor.predict(twin.model_digest, split.holdout)

@@ -117,7 +117,7 @@ def _earlier_uses(desk: Desk, holdout: Rows) -> int:
     for verdict in desk.history.verdicts:
         if verdict.holdout is None or verdict.twin is not None:
             continue
-        earlier = desk.table.labelled(verdict.holdout.start, verdict.holdout.end)
+        earlier = desk.table.labeled(verdict.holdout.start, verdict.holdout.end)
         uses += bool(np.isin(desk.table.hashes(earlier, times=True, labels=True), mine).any())
     return uses
 
@@ -132,7 +132,7 @@ def _share_seen(rows: HashArray, learned: HashArray) -> float:
 
 def usual_share(desk: Desk) -> float:
     """The share of rows of the reference's last quarter that stand in its earlier part too: what is usual here."""
-    rows = _contents(desk, desk.table.labelled(desk.start, desk.terms.reference_until))
+    rows = _contents(desk, desk.table.labeled(desk.start, desk.terms.reference_until))
     cut = len(rows) * 3 // 4
     return _share_seen(rows[cut:], rows[:cut])
 

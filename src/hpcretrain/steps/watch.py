@@ -16,7 +16,7 @@ def watch(desk: Desk, cycle: Cycle) -> bool:
     release = desk.history.champion
     before = desk.history.release(release.previous or "")
     model = desk.terms.config.model
-    rows = desk.table.labelled(release.at, max(desk.matured_until, release.at), desk.history.quarantine)
+    rows = desk.table.labeled(release.at, max(desk.matured_until, release.at), desk.history.quarantine)
     sight = policy.Sight(
         labels=desk.table.labels(rows),
         released=desk.predictor.predict(release.model_digest, rows),
