@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,15 +29,18 @@ import os, signal, time
 import numpy as np
 
 class SlowMean:
-    def __init__(self, segments=4, sleep_s=0.0, fail=""):
+    def __init__(self, segments=4, sleep_s=0.0, busy_s=0.0, fail=""):
         if segments < 1:
             raise ValueError("segments must be at least 1")
-        self.passes, self.sleep_s, self.fail = segments, sleep_s, fail
+        self.passes, self.sleep_s, self.busy_s, self.fail = segments, sleep_s, busy_s, fail
 
     def train(self, data, *, seed, threads, resume):
         total, done = self.load(resume) if resume else (0.0, 0)
         for part in range(done, self.passes):
             time.sleep(self.sleep_s)
+            end = time.process_time() + self.busy_s
+            while time.process_time() < end:
+                pass
             if self.fail == "die" or self.fail == "die once" and not resume:
                 if part:
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -138,3 +143,17 @@ def attempt(folder: JobFolder, number: int, *, wait: bool = True) -> subprocess.
     if wait:
         process.wait(60)
     return process
+
+
+def at_work(folder: JobFolder) -> bool:
+    """Whether a process holds the job's lock."""
+    with folder.hold(0) as mine:
+        return not mine
+
+
+def wait_for(what: Callable[[], object], within_s: float = 20.0) -> None:
+    """Wait until `what()` is true."""
+    deadline = time.monotonic() + within_s
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

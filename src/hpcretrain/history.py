@@ -66,7 +66,7 @@ class History:
     cycles: list[Cycle] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     costs: list[tuple[datetime, float]] = field(default_factory=list)
-    """Modelled cost of trainings that a cycle ordered, with their times."""
+    """Modeled cost of trainings that a cycle ordered, with their times."""
     quarantine: list[Span] = field(default_factory=list)
     """Stretches of rows that failed the data gate."""
     slots: list[Span] = field(default_factory=list)

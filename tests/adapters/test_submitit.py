@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from jobs_for_tests import SLOW_MEAN, FrameTable, frame, job, trainer
+from jobs_for_tests import SLOW_MEAN, FrameTable, at_work, frame, job, trainer, wait_for
 
 from hpcretrain.adapters.ledger import SqliteLedger
 from hpcretrain.errors import ModelFileError, TrainingError
@@ -24,6 +24,10 @@ def home(path: Path) -> Path:
     path.mkdir(exist_ok=True)
     (path / "slow.py").write_text(SLOW_MEAN)
     return path
+
+
+def slow_job(place: Path) -> JobFolder:
+    return JobFolder(place / "spool" / job(recipe=RECIPE).id)
 
 
 def events(place: Path) -> Counter[str]:
@@ -47,22 +51,6 @@ made = trainer(Path({str(place)!r}), table, {recipe!r}, **{params!r})
 print(made.train(job(recipe={recipe!r}), table.rows()).model_digest)
 """
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-
-
-def at_work(place: Path, recipe: str) -> bool:
-    path = place / "spool" / job(recipe=recipe).id
-    if not path.exists():
-        return False
-    with JobFolder(path).hold(0) as free:
-        return not free
-
-
-def wait_for(what: object, within_s: float = 20.0) -> None:
-    assert callable(what)
-    deadline = time.monotonic() + within_s
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_job_is_trained_in_another_process_and_known_when_it_is_asked_for_again(tmp_path: Path) -> None:
@@ -100,7 +88,7 @@ def test_the_same_job_makes_the_same_model_and_another_seed_another(tmp_path: Pa
 def test_a_job_that_outlived_its_controller_is_adopted(tmp_path: Path) -> None:
     place = home(tmp_path)
     first = controller(place, RECIPE, sleep_s=0.4)
-    wait_for(lambda: submitted(place) and at_work(place, RECIPE))
+    wait_for(lambda: submitted(place) and at_work(slow_job(place)))
     first.kill()
     first.wait()
     table = FrameTable(frame())
@@ -186,12 +174,12 @@ def test_an_interrupted_controller_takes_its_job_with_it_and_the_next_goes_on_fr
     tmp_path: Path,
 ) -> None:
     place = home(tmp_path)
-    folder = JobFolder(place / "spool" / job(recipe=RECIPE).id)
+    folder = slow_job(place)
     first = controller(place, RECIPE, sleep_s=0.5)
-    wait_for(lambda: folder.checkpoint() is not None)
+    wait_for(lambda: any(folder.path.glob("checkpoint-*")))
     first.send_signal(signal.SIGINT)
     first.wait(20)
-    wait_for(lambda: not at_work(place, RECIPE), within_s=3.0)
+    wait_for(lambda: not at_work(slow_job(place)), within_s=3.0)
     assert folder.result() is None
     assert folder.checkpoint() is not None
     table = FrameTable(frame())

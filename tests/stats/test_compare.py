@@ -81,6 +81,15 @@ def test_the_bound_lies_above_0_exactly_when_p_is_at_most_alpha(metric: str, n: 
     assert n == 6000 or sum(found) < 40
 
 
+@pytest.mark.parametrize("metric", ["log_loss", "rmse"])
+def test_p_of_the_bootstrap_is_the_least_alpha_whose_bound_lies_above_0(metric: str) -> None:
+    sample = draw(metric, 300, np.random.default_rng(14), old=0.6)
+    p_value = compare(metric, *sample, alpha=0.05).p_value
+    assert 0.01 < p_value < 0.49
+    assert compare(metric, *sample, alpha=p_value * (1 + 1e-9)).lower > 0
+    assert compare(metric, *sample, alpha=p_value * (1 - 1e-9)).lower <= 0
+
+
 def test_paired_delong_agrees_with_brute_force_covariances_of_placement_values_also_with_ties() -> None:
     y, old, new = draw("auc", 150, np.random.default_rng(4), old=1.0)
     old, new = np.round(old, 1), np.round(new, 1)
@@ -129,7 +138,9 @@ def test_tango_agrees_with_both_published_limits_of_an_example() -> None:
     assert -tango_lower(16, 6, 161, z) == pytest.approx(-0.0054, abs=5e-5)
 
 
-@pytest.mark.parametrize(("wins", "losses", "n"), [(12, 2, 50), (2, 12, 50), (5, 5, 40), (3, 0, 30), (0, 3, 30)])
+@pytest.mark.parametrize(
+    ("wins", "losses", "n"), [(12, 2, 50), (2, 12, 50), (5, 5, 40), (3, 0, 30), (0, 3, 30), (0, 0, 30), (30, 0, 30)]
+)
 def test_tango_solves_the_score_equation_under_a_numeric_maximum_of_the_likelihood(
     wins: int, losses: int, n: int
 ) -> None:
@@ -203,9 +214,11 @@ def test_the_bootstrap_resolves_a_small_alpha_and_refuses_what_it_cannot_resolve
 
 
 def test_what_cancels_is_no_gain_of_the_bootstrap() -> None:
-    # Errors of 0.1 and 0.3 swap places on two rows: a resample gains only if it draws one of them more often.
-    y, old, new = np.zeros(2), np.array([0.1, 0.3]), np.array([0.3, 0.1])
-    assert compare("mae", y, old, new, alpha=0.05).p_value == pytest.approx(0.75, abs=0.03)
+    # Gains of 0.1, 0.2 and -0.3, whose sum is 0 but not in floating point.
+    resamples = list(product((1, 2, -3), repeat=3))
+    not_better = sum(sum(gains) <= 0 for gains in resamples) / len(resamples)
+    result = compare("mae", [0, 0, 0], [0.1, 0.2, 0.0], [0.0, 0.0, 0.3], alpha=0.05)
+    assert result.p_value == pytest.approx(not_better, abs=0.03)
 
 
 @pytest.mark.parametrize("metric", METRICS)

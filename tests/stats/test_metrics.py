@@ -85,7 +85,7 @@ def test_the_bias_is_signed_and_its_standard_error_is_its_spread_over_calibrated
 
 
 def test_the_standard_error_of_a_binary_bias_takes_calibration_for_granted() -> None:
-    assert bias("binary", [0, 0, 1, 1], [0.5, 0.5, 0.5, 0.5]).se == pytest.approx(0.25)
+    assert bias("binary", [0, 0, 1, 1], [0.2, 0.2, 0.2, 0.2]).se == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -103,7 +103,9 @@ class JobFolder:
         """Write the result, which ends the job, and remove what only served to get there."""
         self._write("result.json", json.dumps(result, sort_keys=True))
         for path in [*self.path.glob("checkpoint-*"), *self.path.glob(".*.part")]:
-            _remove(path)
+            # A file is one that the controller is about to put in its place.
+            if path.is_dir():
+                _remove(path)
 
     @contextmanager
     def building(self, target: Path) -> Iterator[Path]:
@@ -159,11 +161,9 @@ def _locked(descriptor: int, patience_s: float) -> bool:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.exists():
         # Renamed first: a reader must not take a folder that is half removed for a whole one.
         doomed = path.with_name(f".{path.name}.doomed.part")
         shutil.rmtree(doomed, ignore_errors=True)
         path.rename(doomed)
         shutil.rmtree(doomed)
-    else:
-        path.unlink(missing_ok=True)

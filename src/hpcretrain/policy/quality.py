@@ -85,7 +85,7 @@ def inspect_labels(labels: FloatArray, usual: FloatArray, gate: DataGate) -> tup
 
 
 def _label_constant(labels: FloatArray, usual: FloatArray) -> Finding:
-    """Labels that are all the same, unless that happens by chance when the most frequent one is as frequent as usual."""
+    """Labels that are all the same, unless chance does that when the most frequent one is as frequent as usual."""
     check, n = "label_constant", len(labels)
     if n == 0:
         return Finding(check=check, outcome=Outcome.FAIL, reason="there is no readable label", observed=0, limit=1)

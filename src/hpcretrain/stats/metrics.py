@@ -161,10 +161,10 @@ def row_values(metric: str, y: FloatArray, p: FloatArray) -> FloatArray:
     """What a row adds to the mean that makes `metric` (for RMSE the square of it), shape (rows,); not for AUC."""
     if metric == "log_loss":
         clipped = np.clip(p, _CLIP, 1 - _CLIP)
-        losses: FloatArray = np.where(y == 1, -np.log(clipped), -np.log1p(-clipped))
-        return losses
+        return np.where(y == 1, -np.log(clipped), -np.log1p(-clipped))
     if metric == "accuracy":
-        return ((p >= 0.5) == (y == 1)).astype(np.float64)
+        right = (p >= 0.5) == (y == 1)
+        return np.asarray(right, dtype=np.float64)
     if metric == "mae":
         return np.abs(_errors(y, p))
     with np.errstate(over="ignore"):
