@@ -187,7 +187,7 @@ def same(table: pd.DataFrame) -> pd.DataFrame:
 
 BAD: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], dict[str, str], str]] = {
     "missing file": (same, {"data__path": 'path = "none.csv"'}, "no file matches"),
-    "missing column": (same, {"model__features": 'features = ["amount", "colour"]'}, "colour"),
+    "missing column": (same, {"model__features": 'features = ["amount", "size_"]'}, "size_"),
     "missing target": (same, {"model__target": 'target = "lateness"'}, "lateness"),
     "unknown key": (same, {"model__traget": 'traget = "late"'}, "model.traget: unknown key"),
     "no rows before the reference": (
