@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from replays import replay
 from tables import REGRESSION, configure, demand, orders
 
+from hpcretrain.adapters import nycflights
 from hpcretrain.records import Family
 
 
@@ -34,3 +36,13 @@ def test_a_request_because_of_more_rows_says_so(tmp_path: Path) -> None:
     assert all(request.priority_class.value == "background" for request in requests)
     assert "new labeled rows" in requests[0].reason
     assert "no decline" in requests[0].reason
+
+
+def test_flights_with_shuffled_times_are_not_retrained_for_drift_or_decline(tmp_path: Path) -> None:
+    config = nycflights.write(tmp_path)
+    flights = pd.read_parquet(tmp_path / "flights.parquet").sample(frac=0.2, random_state=1)
+    flights["time"] = flights["time"].sample(frac=1, random_state=2).to_numpy()
+    flights.sort_values("time", kind="stable").to_parquet(tmp_path / "flights.parquet", index=False)
+    history = replay(config, tmp_path / "home")
+    assert len(history.slots) == 43
+    assert {trigger for cycle in history.cycles for trigger in cycle.request.triggers} <= {Family.FRESHNESS.value}

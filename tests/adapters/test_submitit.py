@@ -179,7 +179,7 @@ def test_an_interrupted_controller_takes_its_job_with_it_and_the_next_goes_on_fr
     wait_for(lambda: any(folder.path.glob("checkpoint-*")))
     first.send_signal(signal.SIGINT)
     first.wait(20)
-    wait_for(lambda: not at_work(slow_job(place)), within_s=3.0)
+    wait_for(lambda: not at_work(slow_job(place)))
     assert folder.result() is None
     assert folder.checkpoint() is not None
     table = FrameTable(frame())

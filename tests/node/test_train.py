@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def test_a_job_killed_at_any_moment_and_begun_again_ends_with_the_same_model(
     folder = job_folder(tmp_path, rounds=300)
     for number in range(1, 4):
         process = attempt(folder, number, wait=False)
-        wait_for(lambda: at_work(folder) or process.poll() is not None)
+        _wait_until_begun(folder, process)
         time.sleep(moments.uniform(0.3, 0.8))
         process.kill()
         process.wait()
@@ -179,3 +180,7 @@ def test_predictions_of_the_published_model_are_those_of_the_recipe(tmp_path: Pa
     label = frame()["__label__"].to_numpy()
     assert predictions[label == 1].mean() > predictions[label == 0].mean() + 0.1
     assert np.isfinite(predictions).all()
+
+
+def _wait_until_begun(folder: JobFolder, process: subprocess.Popen[str]) -> None:
+    wait_for(lambda: at_work(folder) or process.poll() is not None)

@@ -140,7 +140,7 @@ class SqliteLedger:
         # After the commit, so that the anchor may be one step behind the chains after a crash, but never ahead.
         heads = {chain: list(self._head(chain)) for chain in CHAINS}
         path = anchor_path(self._path)
-        temporary = path.with_name(f".{path.name}.part")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with open(descriptor, "w", encoding="utf-8") as file:

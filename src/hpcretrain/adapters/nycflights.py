@@ -58,7 +58,7 @@ def write(folder: Path) -> Path:
     # A flight that was canceled or diverted has no arrival delay, so no label.
     table = table[table["arr_delay"].notna()]
     table["time"] = pd.to_datetime(table["time_hour"], utc=True).dt.tz_convert("America/New_York")
-    table["weekday"] = table["time"].dt.weekday
+    table["weekday"] = table["time"].dt.day_of_week
     table["late"] = (table["arr_delay"] > LATE_MINUTES).astype("int64")
     columns = ["time", *SCHEDULE, *WEATHER, *PLANE, "late"]
     table.sort_values("time", kind="stable")[columns].to_parquet(folder / "flights.parquet", index=False)

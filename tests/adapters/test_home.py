@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hpcretrain.adapters.home import Home
+from hpcretrain.errors import InputError
+
+MINE = {"model": "m", "configuration": "c1", "data": "d1"}
+
+
+def test_a_home_is_private_and_can_be_opened_again(tmp_path: Path) -> None:
+    for _ in range(2):
+        with Home.open(tmp_path / "a" / "home", MINE) as home:
+            assert os.stat(home.path).st_mode & 0o777 == 0o700
+            assert all(os.stat(each).st_mode & 0o077 == 0 for each in home.path.iterdir())
+    assert Home.existing(tmp_path / "a" / "home") == home
+
+
+def test_a_home_of_something_else_is_refused_with_what_differs(tmp_path: Path) -> None:
+    with Home.open(tmp_path / "home", MINE):
+        pass
+    with (
+        pytest.raises(InputError, match="belongs to another configuration and data"),
+        Home.open(tmp_path / "home", {**MINE, "configuration": "c2", "data": "d2"}),
+    ):
+        pass
+
+
+def test_a_folder_with_strange_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("x")
+    with pytest.raises(InputError, match=r"it holds precious\.txt"), Home.open(tmp_path, MINE):
+        pass
+    assert [each.name for each in tmp_path.iterdir()] == ["precious.txt"]
+
+
+def test_a_file_is_no_home(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="is a file"), Home.open(tmp_path / "file", MINE):
+        pass
+    with pytest.raises(InputError, match="cannot be written"), Home.open(tmp_path / "file" / "home", MINE):
+        pass
+    with pytest.raises(InputError, match="is no home"):
+        Home.existing(tmp_path)
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from hpcretrain.adapters.home import Home\n"
+        "with Home.open(Path(sys.argv[1]), {'model': 'm', 'configuration': 'c1', 'data': 'd1'}):\n"
+        "    print('open', flush=True); sys.stdin.read()\n"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "home")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == "open\n"
+    with pytest.raises(InputError, match=f"in use by process {other.pid}"), Home.open(tmp_path / "home", MINE):
+        pass
+    other.communicate("")
+    with Home.open(tmp_path / "home", MINE):
+        pass

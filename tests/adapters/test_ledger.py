@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_cycle import whole_cycle
+
+from hpcretrain.adapters.ledger import SqliteLedger, anchor_path, verify
+from hpcretrain.errors import LedgerError
+from hpcretrain.records import Outcome
+
+RECORDS = whole_cycle()
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Path:
+    """A ledger of a whole cycle and a few notes."""
+    path = tmp_path / "ledger.db"
+    ledger = SqliteLedger(path)
+    ledger.append(RECORDS)
+    for number in range(5):
+        ledger.note("job_submitted", RECORDS[1].id, attempt=number)
+    ledger.close()
+    return path
+
+
+def intact(path: Path) -> bool:
+    return all(finding.outcome is Outcome.PASS for finding in verify(path))
+
+
+def execute(path: Path, statement: str) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute(statement)
+    database.close()
+
+
+def test_records_come_back_in_order_and_the_same(filled: Path) -> None:
+    assert list(SqliteLedger(filled).records()) == RECORDS
+    assert intact(filled)
+
+
+def test_the_head_depends_on_the_records_alone(filled: Path, tmp_path: Path) -> None:
+    one_by_one = SqliteLedger(tmp_path / "other.db")
+    for record in RECORDS:
+        one_by_one.append([record])
+    assert one_by_one.head() == SqliteLedger(filled).head()
+    less = SqliteLedger(tmp_path / "less.db")
+    less.append(RECORDS[:-1])
+    assert less.head() != one_by_one.head()
+
+
+def test_a_record_is_written_once(filled: Path) -> None:
+    ledger = SqliteLedger(filled)
+    head = ledger.head()
+    ledger.append(RECORDS[3:6])
+    assert ledger.head() == head
+    assert len(list(ledger.records())) == len(RECORDS)
+
+
+def test_notes_are_found_by_event_and_by_what_they_serve(filled: Path) -> None:
+    ledger = SqliteLedger(filled)
+    ledger.note("job_finished", RECORDS[2].id, cpu_s=1.5)
+    assert [note["attempt"] for note in ledger.notes("job_submitted", RECORDS[1].id)] == [0, 1, 2, 3, 4]
+    assert ledger.notes(serves=RECORDS[2].id)[0]["cpu_s"] == 1.5
+    assert ledger.notes("nothing") == []
+
+
+def test_only_the_owner_may_read(filled: Path) -> None:
+    assert os.stat(filled).st_mode & 0o077 == 0
+    assert os.stat(anchor_path(filled)).st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM decisions WHERE seq = 5",
+        "DELETE FROM decisions WHERE seq = 1",
+        "DELETE FROM decisions WHERE seq > 10",
+        "DELETE FROM decisions",
+        "DELETE FROM operations WHERE seq = 5",
+        "UPDATE decisions SET seq = 100 WHERE seq = 3",
+        "UPDATE decisions SET body = (SELECT body FROM decisions WHERE seq = 3) WHERE seq = 4",
+        "UPDATE decisions SET name = 'job-0' WHERE seq = 4",
+        "UPDATE decisions SET previous = hash WHERE seq = 4",
+        "UPDATE operations SET body = replace(body, '\"attempt\":2', '\"attempt\":7')",
+        "UPDATE operations SET name = 'job_finished' WHERE seq = 2",
+        "INSERT INTO decisions SELECT seq + 100, name, body, previous, hash FROM decisions WHERE seq = 2",
+    ],
+)
+def test_a_record_removed_altered_moved_or_inserted_is_found(filled: Path, statement: str) -> None:
+    execute(filled, statement)
+    assert not intact(filled)
+
+
+def test_any_changed_byte_of_a_record_is_found(filled: Path) -> None:
+    content = filled.read_bytes()
+    with sqlite3.connect(filled) as database:
+        cells = [
+            cell.encode()
+            for table in ("decisions", "operations")
+            for row in database.execute(f"SELECT name || body || previous || hash FROM {table}")
+            for cell in row
+        ]
+    database.close()
+    places = [start + offset for cell in cells if (start := content.find(cell)) >= 0 for offset in range(len(cell))]
+    assert len(places) > 5_000
+    chance = random.Random(1)
+    for place in chance.sample(places, 200):
+        changed = bytearray(content)
+        changed[place] ^= 1 << chance.randrange(8)
+        filled.write_bytes(changed)
+        assert not intact(filled), f"byte {place}"
+
+
+def test_what_is_no_ledger_is_told_and_not_raised(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    path.write_bytes(b"not a database" * 1000)
+    assert [finding.outcome for finding in verify(path)] == [Outcome.FAIL]
+    assert [finding.outcome for finding in verify(tmp_path / "none.db")] == [Outcome.FAIL]
+
+
+def test_a_lost_anchor_is_told_since_a_cut_off_end_could_not_be_seen(filled: Path) -> None:
+    anchor_path(filled).unlink()
+    assert not intact(filled)
+
+
+def test_an_anchor_one_step_behind_is_fine_after_a_crash(filled: Path) -> None:
+    behind = anchor_path(filled).read_text()
+    SqliteLedger(filled).note("more", "x")
+    anchor_path(filled).write_text(behind)
+    assert intact(filled)
+    assert json.loads(behind)["operations"][0] == 5
+
+
+def test_two_processes_at_once_make_one_chain(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    SqliteLedger(path).close()
+    code = (
+        "import sys; from pathlib import Path; from hpcretrain.adapters.ledger import SqliteLedger\n"
+        "ledger = SqliteLedger(Path(sys.argv[1]))\n"
+        "for number in range(40): ledger.note('n', sys.argv[2], number=number)\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(path), name]) for name in "ab"]
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert intact(path)
+    assert len(SqliteLedger(path).notes("n")) == 80
+
+
+def test_a_ledger_that_cannot_be_written_says_so_and_keeps_what_it_has(filled: Path) -> None:
+    ledger = SqliteLedger(filled, read_only=True)
+    with pytest.raises(LedgerError, match="nothing was written"):
+        ledger.note("n", "x")
+    assert intact(filled)

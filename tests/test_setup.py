@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PINS = [
+    Requirement(line)
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    if not line.startswith("#")
+]
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12"])
+def test_what_the_package_needs_is_pinned_to_one_version_that_it_takes(python: str) -> None:
+    pinned: dict[str, list[str]] = {}
+    for pin in PINS:
+        if pin.marker is None or pin.marker.evaluate({"python_version": python}):
+            pinned.setdefault(pin.name, []).append(next(iter(pin.specifier)).version)
+    for line in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]:
+        needed = Requirement(line)
+        versions = pinned.get(canonicalize_name(needed.name), [])
+        assert [needed.specifier.contains(version) for version in versions] == [True], f"{line}: {versions}"
+
+
+def set_up(folder: Path, commands: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run tools/setup.sh in a folder where PATH holds the given shell scripts and what the script itself calls."""
+    (folder / "tools").mkdir()
+    shutil.copy(ROOT / "tools" / "setup.sh", folder / "tools")
+    programs = folder / "bin"
+    programs.mkdir()
+    for name in ("dirname", "rm"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    for name, script in commands.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        (programs / name).chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHON"} | {"PATH": str(programs)}
+    command = [str(shutil.which("bash")), "tools/setup.sh", ".venv/ready"]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_set_up_passes_over_interpreters_that_do_not_run_and_says_what_it_looked_for(tmp_path: Path) -> None:
+    done = set_up(tmp_path, {"python3.12": "echo 'command not found' >&2; exit 127", "python3": "exit 1"})
+    assert done.returncode == 1
+    assert "no Python 3.11 or 3.12 found as any of: python3.12 python3.11 python3." in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_set_up_names_the_system_packages_that_only_an_administrator_can_install(tmp_path: Path) -> None:
+    bare = f'case "$2" in *ensurepip*|*libgomp*) exit 1 ;; *) exec {sys.executable} "$@" ;; esac'
+    done = set_up(tmp_path, {"python3.12": "exit 127", "python3.11": bare, "id": "echo 1000"})
+    assert done.returncode == 1
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert f"apt-get install python{version}-venv libgomp1" in done.stderr
+    assert not (tmp_path / ".venv").exists()
