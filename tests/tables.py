@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +74,17 @@ def configure(folder: Path, table: pd.DataFrame | None, **changes: str) -> Path:
     path = folder / "config.toml"
     path.write_text(text + "\n", encoding="utf-8")
     return path
+
+
+def write_policy(folder: Path, **changes: str) -> dict[str, str]:
+    """Write the shipped policy with some lines changed, such as `alpha="0.01"`; what `configure` needs to name it."""
+    text = resources.files("hpcretrain.config").joinpath("standard.toml").read_text(encoding="utf-8")
+    for key, value in changes.items():
+        text, found = re.subn(rf"^{key} = \S+", f"{key} = {value}", text, flags=re.MULTILINE)
+        assert found, key
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "policy.toml").write_text(text, encoding="utf-8")
+    return {"policy__file": 'file = "policy.toml"'}
 
 
 REGRESSION = {

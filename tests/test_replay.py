@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from replays import replay
-from tables import REGRESSION, configure, demand, orders
+from tables import REGRESSION, configure, demand, orders, write_policy
 
 from hpcretrain.history import History
 from hpcretrain.records import Action, Closing, Family, Outcome, ReleaseKind
@@ -50,6 +50,50 @@ def test_what_judges_was_learned_by_neither_model(tmp_path: Path) -> None:
                 assert serving.window.end <= verdict.holdout.start
                 assert cycle.jobs[0].window.end <= verdict.holdout.start
         serving = cycle.rollback or cycle.release or serving
+
+
+def test_a_holdout_never_reaches_behind_what_the_champion_learned(tmp_path: Path) -> None:
+    # Batches a day long and no cooldown: the champion is refitted on rows of a day ago, and a holdout wants four.
+    policy = write_policy(
+        tmp_path,
+        cooldown_batches="0",
+        looks="1",
+        holdout_batches="4",
+        min_rows="50",
+        threshold="1",
+        withdraw_below="0",
+        fits_per_30d="999.0",
+        alpha="0.45",
+        guard_margin="1.0",
+    )
+    history = replay(
+        configure(tmp_path, orders(rows=6_000), backtest__observe_every='observe_every = "1d"', **policy), tmp_path / "home"
+    )
+    assert sum(cycle.release is not None for cycle in history.cycles) >= 2
+    serving = history.releases[0]
+    short = 0
+    for cycle in history.cycles:
+        for verdict in cycle.verdicts:
+            if verdict.holdout is not None:
+                assert serving.window.end <= verdict.holdout.start
+                short += verdict.holdout.start == serving.window.end
+        serving = cycle.rollback or cycle.release or serving
+    assert short, "the champion's training should have cut some holdout short"
+
+
+def test_rows_that_judge_again_are_paid_for(tmp_path: Path) -> None:
+    policy = write_policy(
+        tmp_path, threshold="1", withdraw_below="0", cooldown_batches="1", cooldown_growth="1.0", fits_per_30d="99.0",
+        alpha="0.0001",
+    )  # fmt: skip
+    history = replay(configure(tmp_path, orders(rows=8_000, change_at=None), **policy), tmp_path / "home")
+    uses = [verdict.use for verdict in history.verdicts if verdict.twin is None]
+    holdouts = [verdict.holdout for verdict in history.verdicts if verdict.twin is None]
+    assert max(uses) >= 2
+    for number, (use, holdout) in enumerate(zip(uses, holdouts, strict=True)):
+        assert holdout is not None
+        overlapping = [earlier for earlier in holdouts[:number] if earlier is not None and earlier.end > holdout.start]
+        assert use == 1 + len(overlapping)
 
 
 def test_the_same_replay_twice_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -130,3 +174,7 @@ def test_rows_of_a_bad_batch_are_never_learned(tmp_path: Path) -> None:
     later = [job.window for cycle in history.cycles for job in cycle.jobs if job.window.end > bad[0][1]]
     assert later
     assert all(bad[0] in window.excluded for window in later)
+    times = orders(change_at=0.6)["time"]
+    for window in later:
+        inside = (times >= window.start) & (times < window.end)
+        assert window.rows == (inside & ~((times >= bad[0][0]) & (times < bad[0][1]))).sum()
