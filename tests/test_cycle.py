@@ -214,3 +214,16 @@ def test_a_roll_back_needs_a_watch_that_failed() -> None:
     known = History.fold([*records[:at], watch]).known
     with pytest.raises(LifeCycleError, match="a watch that failed"):
         check(replace(records[at + 1], answers=(watch.id,)), known)
+
+
+def test_rejections_are_counted_until_a_release_and_a_roll_back_is_one() -> None:
+    records = whole_cycle()
+    history = History.fold(records[: position(Verdict) + 1])
+    request, judged = records[position(RetrainRequest)], records[position(Verdict)]
+    rejected = replace(records[-1], at=judged.at, answers=(request.id, judged.id), closing=Closing.REJECTED)  # type: ignore[call-arg]
+    history.add(rejected)
+    assert history.rejections == 1
+    for record in records[position(Verdict) + 1 : position(Release, 1) + 1]:
+        history.add(record)
+    assert history.rejections == 0
+    assert History.fold(records).rejections == 1

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-from replays import replay
+from replays import InlineModels, desk, replay
 from tables import REGRESSION, configure, demand, orders, write_policy
 
+from hpcretrain import backtest
+from hpcretrain.adapters.table import MemoryTable
 from hpcretrain.history import History
-from hpcretrain.records import Action, Closing, Family, Outcome, ReleaseKind
+from hpcretrain.ports import Rows, Trained
+from hpcretrain.records import Action, Closing, Family, Job, Outcome, Purpose, ReleaseKind
 
 BATCH = slice("2024-03-07", "2024-03-13")
 """The days of one batch: it ends on 14 March."""
@@ -67,7 +72,8 @@ def test_a_holdout_never_reaches_behind_what_the_champion_learned(tmp_path: Path
         guard_margin="1.0",
     )
     history = replay(
-        configure(tmp_path, orders(rows=6_000), backtest__observe_every='observe_every = "1d"', **policy), tmp_path / "home"
+        configure(tmp_path, orders(rows=6_000), backtest__observe_every='observe_every = "1d"', **policy),
+        tmp_path / "home",
     )
     assert sum(cycle.release is not None for cycle in history.cycles) >= 2
     serving = history.releases[0]
@@ -94,6 +100,49 @@ def test_rows_that_judge_again_are_paid_for(tmp_path: Path) -> None:
         assert holdout is not None
         overlapping = [earlier for earlier in holdouts[:number] if earlier is not None and earlier.end > holdout.start]
         assert use == 1 + len(overlapping)
+
+
+class BadRefits(InlineModels):
+    """Every refit but the first champion's learns labels turned round."""
+
+    def train(self, job: Job, rows: Rows) -> Trained:
+        if job.purpose is Purpose.REFIT and job.at > pd.Timestamp("2024-02-01", tz="UTC"):
+            labels = self.table._labels
+            self.table._labels = 1 - labels
+            try:
+                return super().train(job, rows)
+            finally:
+                self.table._labels = labels
+        return super().train(job, rows)
+
+
+def test_a_refit_that_is_worse_than_its_judged_twin_is_not_released_but_the_twin_is(tmp_path: Path) -> None:
+    with desk(configure(tmp_path, orders()), tmp_path / "home") as (at, clock, last):
+        assert isinstance(at.table, MemoryTable)
+        at.trainer = at.predictor = BadRefits(at.terms, at.table, tmp_path / "models")
+        backtest.replay(at, clock, last, lambda *_: None)
+        released = [cycle for cycle in at.history.cycles if cycle.release]
+        assert released
+        for cycle in released:
+            assert [verdict.outcome for verdict in cycle.verdicts] == [Outcome.PASS, Outcome.FAIL]
+            assert cycle.release is not None
+            assert cycle.release.candidate == cycle.release.twin == cycle.verdicts[0].candidate
+
+
+def test_what_is_served_is_the_champion_of_each_moment(tmp_path: Path) -> None:
+    with desk(configure(tmp_path, orders()), tmp_path / "home") as (at, clock, last):
+        backtest.replay(at, clock, last, lambda *_: None)
+        clock.moment = last + timedelta(days=2)
+        rows = at.table.labeled(at.terms.reference_until, last)
+        served = backtest.served(at, rows)
+        releases = at.history.releases
+        assert len(releases) >= 2
+        done = 0
+        for release, end in zip(releases, [*(later.at for later in releases[1:]), last], strict=True):
+            part = at.table.labeled(release.at, end)
+            assert np.array_equal(served[done : done + len(part)], at.predictor.predict(release.model_digest, part))
+            done += len(part)
+        assert done == len(rows)
 
 
 def test_the_same_replay_twice_gives_the_same_bytes(tmp_path: Path) -> None:
