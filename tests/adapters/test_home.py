@@ -64,3 +64,50 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     other.communicate("")
     with Home.open(tmp_path / "home", MINE):
         pass
+
+
+def test_an_empty_folder_that_becomes_a_home_is_made_private(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir(mode=0o755)
+    with Home.open(tmp_path / "home", MINE) as home:
+        assert os.stat(home.path).st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("name", ["models", "spool"])
+def test_a_folder_of_somebody_is_not_taken_for_a_home_for_its_names(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match=f"it holds {name}"), Home.open(tmp_path, MINE):
+        pass
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
+def test_a_home_whose_making_was_cut_short_is_finished(tmp_path: Path) -> None:
+    for left in ("home.lock", ".home.json.part"):
+        (tmp_path / left).write_text("")
+    with Home.open(tmp_path, MINE) as home:
+        assert home.models.is_dir()
+
+
+@pytest.mark.parametrize("content", ["[]", "no JSON", "\N{GREEK SMALL LETTER ALPHA}"])
+def test_a_garbled_identity_is_told(tmp_path: Path, content: str) -> None:
+    with Home.open(tmp_path / "home", MINE):
+        pass
+    (tmp_path / "home" / "home.json").write_text(content)
+    with pytest.raises(InputError, match=r"home\.json"), Home.open(tmp_path / "home", MINE):
+        pass
+
+
+def test_a_file_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
+    with Home.open(tmp_path / "home", MINE) as home:
+        pass
+    home.models.rmdir()
+    home.models.write_text("")
+    with pytest.raises(InputError, match="cannot be written: File exists"), Home.open(tmp_path / "home", MINE):
+        pass
+
+
+def test_a_place_that_cannot_be_looked_into_is_told(tmp_path: Path) -> None:
+    place = tmp_path / ("x" * 300)
+    with pytest.raises(InputError, match="cannot be written: File name too long"), Home.open(place, MINE):
+        pass
+    with pytest.raises(InputError, match="cannot be read: File name too long"):
+        Home.existing(place)

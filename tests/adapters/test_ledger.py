@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from test_cycle import whole_cycle
 
-from hpcretrain.adapters.ledger import SqliteLedger, anchor_path, verify
+from hpcretrain.adapters.ledger import CHAINS, SqliteLedger, anchor_path, link, verify
 from hpcretrain.errors import LedgerError
 from hpcretrain.records import Outcome
 
@@ -46,11 +47,13 @@ def test_records_come_back_in_order_and_the_same(filled: Path) -> None:
 
 
 def test_the_head_depends_on_the_records_alone(filled: Path, tmp_path: Path) -> None:
-    one_by_one = SqliteLedger(tmp_path / "other.db")
+    for name in ("other", "less"):
+        (tmp_path / name).mkdir()
+    one_by_one = SqliteLedger(tmp_path / "other" / "ledger.db")
     for record in RECORDS:
         one_by_one.append([record])
     assert one_by_one.head() == SqliteLedger(filled).head()
-    less = SqliteLedger(tmp_path / "less.db")
+    less = SqliteLedger(tmp_path / "less" / "ledger.db")
     less.append(RECORDS[:-1])
     assert less.head() != one_by_one.head()
 
@@ -157,3 +160,86 @@ def test_a_ledger_that_cannot_be_written_says_so_and_keeps_what_it_has(filled: P
     with pytest.raises(LedgerError, match="nothing was written"):
         ledger.note("n", "x")
     assert intact(filled)
+
+
+def test_a_changed_byte_of_a_replacement_character_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = SqliteLedger(path)
+    ledger.note("n", "x", text="caf\ufffd!")
+    ledger.close()
+    content = bytearray(path.read_bytes())
+    # The first of three bytes: what results is no UTF-8, and would be shown by the same character.
+    content[content.index("caf\ufffd!".encode()) + 3] = 0xF0
+    path.write_bytes(content)
+    assert not intact(path)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_a_cut_off_end_is_not_hidden_by_writing_on(filled: Path, chain: str) -> None:
+    execute(filled, f"DELETE FROM {chain} WHERE seq > 3")
+    with pytest.raises(LedgerError, match=f"does not agree with the end of {chain}"):
+        SqliteLedger(filled)
+    assert not intact(filled)
+
+
+def test_a_lost_anchor_is_not_made_anew(filled: Path) -> None:
+    anchor_path(filled).unlink()
+    with pytest.raises(LedgerError, match="is missing"):
+        SqliteLedger(filled)
+
+
+def test_a_new_ledger_is_intact(tmp_path: Path) -> None:
+    SqliteLedger(tmp_path / "ledger.db").close()
+    assert intact(tmp_path / "ledger.db")
+
+
+def test_a_commit_cut_short_by_a_crash_is_undone_and_not_told_as_damage(filled: Path, tmp_path: Path) -> None:
+    crashed = tmp_path / "crashed"
+    crashed.mkdir()
+    database = sqlite3.connect(filled, isolation_level=None)
+    # A cache of one page makes SQLite write to the file before the commit; the copy is what a crash would leave.
+    database.execute("PRAGMA cache_size = 1")
+    database.execute("BEGIN IMMEDIATE")
+    for seq in range(100, 1000):
+        database.execute("INSERT INTO operations VALUES (?, 'n', ?, 'p', 'h')", (seq, "x" * 200))
+    for each in filled.parent.glob("*.*"):
+        shutil.copy(each, crashed)
+    database.execute("ROLLBACK")
+    database.close()
+    assert (crashed / "ledger.db-journal").stat().st_size > 0
+    assert list(SqliteLedger(crashed / "ledger.db", read_only=True).records()) == RECORDS
+    assert intact(crashed / "ledger.db")
+
+
+@pytest.mark.parametrize("body", ["[]", "1", "{}", '{"kind":[]}', '{"kind":"signal"}', "no JSON", "[" * 100_000])
+def test_what_is_no_record_is_told_even_if_its_hash_is_right(filled: Path, body: str) -> None:
+    with sqlite3.connect(filled) as database:
+        seq, previous = database.execute("SELECT seq, hash FROM decisions ORDER BY seq DESC LIMIT 1").fetchone()
+        row = (seq + 1, "job-0", body, previous, link(previous, seq + 1, "job-0", body))
+        database.execute("INSERT INTO decisions VALUES (?, ?, ?, ?, ?)", row)
+    database.close()
+    assert any(f"row {seq + 1} of decisions: is no record" in finding.reason for finding in verify(filled))
+    with pytest.raises(LedgerError, match=f"record {seq + 1} of"):
+        list(SqliteLedger(filled, read_only=True).records())
+
+
+@pytest.mark.parametrize("anchor", ["[]", "Infinity", '{"decisions":[Infinity,""],"operations":[1,""]}', "[" * 100_000])
+def test_a_garbled_anchor_is_told(filled: Path, anchor: str) -> None:
+    anchor_path(filled).write_text(anchor)
+    assert any(finding.check == "anchor" for finding in verify(filled))
+
+
+def test_a_changed_byte_anywhere_in_the_file_never_ends_in_a_traceback(filled: Path) -> None:
+    content = filled.read_bytes()
+    with sqlite3.connect(filled) as database:
+        body = database.execute("SELECT body FROM decisions WHERE seq = 3").fetchone()[0].encode()
+    database.close()
+    chance = random.Random(2)
+    # Before a row's text stand the types of its columns, which may turn text into a number or nothing.
+    header = range(content.index(body) - 40, content.index(body))
+    for place in [*header, *chance.sample(range(len(content)), 100)]:
+        for value in (0, 1, 8, chance.randrange(256)):
+            changed = bytearray(content)
+            changed[place] = value
+            filled.write_bytes(changed)
+            assert verify(filled)

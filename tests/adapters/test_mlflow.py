@@ -36,8 +36,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def registry(place: Path, ledger: str = "ledger.db") -> MlflowRegistry:
-    return MlflowRegistry(place / "mlflow", "m", place / "models", SqliteLedger(place / ledger), loader=LOADER)
+def registry(place: Path, notes: str = "notes") -> MlflowRegistry:
+    """A registry over the one store; other `notes` are those of a ledger that knows nothing yet."""
+    (place / notes).mkdir(exist_ok=True)
+    ledger = SqliteLedger(place / notes / "ledger.db")
+    return MlflowRegistry(place / "mlflow", "m", place / "models", ledger, loader=LOADER)
 
 
 def job(seed: int = 1) -> Job:
@@ -76,8 +79,8 @@ def test_a_candidate_becomes_a_run_with_lineage_and_a_version_that_predicts(plac
 
 
 def test_registering_again_after_the_notes_were_lost_makes_nothing_twice(place: Path) -> None:
-    for ledger in ("one.db", "two.db", "two.db"):
-        registry(place, ledger).register(candidate(), job(), TRAINED, LINEAGE)
+    for notes in ("one", "two", "two"):
+        registry(place, notes).register(candidate(), job(), TRAINED, LINEAGE)
     at = registry(place)
     assert len(client(at).search_model_versions("name = 'm'")) == 1
     experiment = client(at).get_experiment_by_name("m")
@@ -89,7 +92,7 @@ def test_a_run_left_without_a_version_gets_one(place: Path) -> None:
     at.register(candidate(1), job(1), TRAINED, LINEAGE)
     (version,) = client(at).search_model_versions("name = 'm'")
     client(at).delete_model_version("m", version.version)
-    registry(place, "other.db").register(candidate(1), job(1), TRAINED, LINEAGE)
+    registry(place, "other").register(candidate(1), job(1), TRAINED, LINEAGE)
     (again,) = client(at).search_model_versions("name = 'm'")
     assert again.run_id == version.run_id
 
@@ -119,6 +122,19 @@ def test_metrics_and_tags_reach_the_run_and_an_unknown_candidate_none(place: Pat
     (run,) = client(at).search_runs([experiment.experiment_id])
     assert run.data.metrics["holdout_auc"] == 0.7
     assert run.data.tags["hpcretrain.verdict"] == "pass"
+
+
+def test_what_a_crash_left_out_is_made_up_for_and_nothing_is_logged_twice(place: Path) -> None:
+    at = registry(place)
+    at.register(candidate(), job(), TRAINED, LINEAGE)
+    at.measure(candidate().id, {"holdout_auc": 0.7}, {})
+    (version,) = client(at).search_model_versions("name = 'm'")
+    client(at).update_run(version.run_id, status="RUNNING")
+    again = registry(place, "other")
+    again.register(candidate(), job(), TRAINED, LINEAGE)
+    again.measure(candidate().id, {"holdout_auc": 0.7}, {})
+    assert client(at).get_run(version.run_id).info.status == "FINISHED"
+    assert len(client(at).get_metric_history(version.run_id, "holdout_auc")) == 1
 
 
 def test_a_database_whose_making_was_cut_short_is_made_anew(place: Path) -> None:

@@ -53,7 +53,11 @@ class Home:
         Raises:
             InputError: There is none.
         """
-        if not (path / _IDENTITY).is_file():
+        try:
+            found = (path / _IDENTITY).is_file()
+        except OSError as error:
+            raise InputError(f"home {path} cannot be read: {error.strerror or error}") from error
+        if not found:
             raise InputError(f"{path} is no home; `hpcretrain backtest` or `demo` makes one, --home names another")
         return cls(path)
 
@@ -70,8 +74,8 @@ class Home:
             InputError: It is for something else, in use, not a home, or cannot be written. Nothing was changed.
         """
         home = cls(path)
-        home._check(identity)
         try:
+            home._check(identity)
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
@@ -84,17 +88,25 @@ class Home:
                 raise InputError(
                     f"home {path} is in use by process {owner}; wait for it, or pass --home with another folder"
                 ) from None
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, str(os.getpid()).encode(), 0)
-            # Somebody may have made the home between the first look and the lock.
-            home._check(identity)
-            for folder in (home.profiles, home.spool, home.models, home.mlflow):
-                folder.mkdir(mode=0o700, exist_ok=True)
-            if not (path / _IDENTITY).exists():
-                home.write(_IDENTITY, json.dumps(dict(identity), indent=1))
+            try:
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, str(os.getpid()).encode(), 0)
+                # Somebody may have made the home between the first look and the lock.
+                home._check(identity)
+                home._make(identity)
+            except OSError as error:
+                raise InputError(f"home {path} cannot be written: {error.strerror or error}") from error
             yield home
         finally:
             os.close(lock)
+
+    def _make(self, identity: Mapping[str, str]) -> None:
+        # The identity comes first: only what it marks as ours is ever written into.
+        if not (self.path / _IDENTITY).exists():
+            self.path.chmod(0o700)
+            self.write(_IDENTITY, json.dumps(dict(identity), indent=1))
+        for folder in (self.profiles, self.spool, self.models, self.mlflow):
+            folder.mkdir(mode=0o700, exist_ok=True)
 
     def write(self, name: str, text: str) -> None:
         """Write a small file whole, by atomic rename."""
@@ -111,8 +123,9 @@ class Home:
             raise InputError(f"home {self.path} is a file; pass --home with a folder")
         known = self.path / _IDENTITY
         if not known.exists():
-            strangers = [each.name for each in self.path.iterdir()] if self.path.is_dir() else []
-            if set(strangers) - {_LOCK, f".{_IDENTITY}.part", "profiles", "spool", "models", "mlflow"}:
+            present = {each.name for each in self.path.iterdir()} if self.path.is_dir() else set()
+            strangers = present - {_LOCK, f".{_IDENTITY}.part"}
+            if strangers:
                 raise InputError(
                     f"home {self.path} is not empty and is no home (it holds {sorted(strangers)[0]}); "
                     "pass --home with a new folder"
@@ -122,6 +135,8 @@ class Home:
             theirs = json.loads(known.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"{known} cannot be read: {error}; pass --home with a new folder") from error
+        if not isinstance(theirs, dict):
+            raise InputError(f"{known} holds no JSON object; pass --home with a new folder")
         differing = sorted(key for key in {*identity, *theirs} if theirs.get(key) != identity.get(key))
         if differing:
             raise InputError(

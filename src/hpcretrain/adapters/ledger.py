@@ -12,6 +12,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from hpcretrain.errors import LedgerError
 from hpcretrain.records import Finding, Outcome, Record, canonical, parse
 
 CHAINS = ("decisions", "operations")
+
+# What reading JSON that somebody else wrote can raise.
+_UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
 
 _TABLE = """\
 CREATE TABLE IF NOT EXISTS {chain} (
@@ -35,8 +39,9 @@ def genesis(chain: str) -> str:
 
 
 def link(previous: str, seq: int, name: str, body: str) -> str:
-    """The hash of a row: it covers every stored column."""
-    return hashlib.sha256("\n".join((previous, str(seq), name, body)).encode()).hexdigest()
+    """The hash of a row: it covers every stored column, bytes that are no UTF-8 (as surrogate escapes) included."""
+    content = "\n".join((previous, str(seq), name, body))
+    return hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def anchor_path(database: Path) -> Path:
@@ -44,14 +49,25 @@ def anchor_path(database: Path) -> Path:
     return database.with_name("anchor.json")
 
 
+def _reading(path: Path) -> sqlite3.Connection:
+    # Not `mode=ro`: after a crash in the middle of a commit SQLite has to undo that commit before anything can be read.
+    database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=30)
+    database.execute("PRAGMA query_only = ON")
+    return database
+
+
 class SqliteLedger:
-    """The `Ledger` port over a SQLite file."""
+    """The `Ledger` port over a SQLite file.
+
+    Raises:
+        LedgerError: It cannot be opened, or (when opened to be written) its end was cut off.
+    """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
         try:
             if read_only:
-                self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+                self._db = _reading(path)
             else:
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
                 self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
@@ -62,6 +78,8 @@ class SqliteLedger:
                     self._db.executescript(_TABLE.format(chain=chain))
         except (sqlite3.Error, OSError) as error:
             raise LedgerError(f"ledger {path} cannot be opened: {error}") from error
+        if not read_only:
+            self._check_end()
 
     def append(self, records: Sequence[Record]) -> None:
         """Write records down, all or none; one that is there already, to the byte, is not written twice.
@@ -85,7 +103,7 @@ class SqliteLedger:
         for seq, body in self._select("SELECT seq, body FROM decisions ORDER BY seq"):
             try:
                 yield parse(body)
-            except ValueError as error:
+            except _UNREADABLE as error:
                 raise LedgerError(
                     f"record {seq} of {self._path} cannot be read: {error}; `hpcretrain audit verify` tells more"
                 ) from error
@@ -151,6 +169,26 @@ class SqliteLedger:
         except OSError as error:
             raise LedgerError(f"{path} cannot be written: {error}; the ledger itself is whole") from error
 
+    def _check_end(self) -> None:
+        # The next write moves the anchor, and with it the only trace of rows that were removed from the end.
+        known: list[Finding] = []
+        heads = _heads(self._path, known) if anchor_path(self._path).exists() else {}
+        if not heads and not known and not any(self._head(chain)[0] for chain in CHAINS):
+            self._anchor()
+            return
+        gone = [chain for chain in CHAINS if chain not in heads or not self._holds(chain, *heads[chain])]
+        if gone:
+            self.close()
+            raise LedgerError(
+                f"{anchor_path(self._path)} is missing or does not agree with the end of {' and '.join(gone)} in "
+                f"{self._path}; `hpcretrain audit verify` tells more; nothing was written"
+            )
+
+    def _holds(self, chain: str, seq: int, digest: str) -> bool:
+        if seq == 0:
+            return digest == genesis(chain)
+        return bool(self._select(f"SELECT 1 FROM {chain} WHERE seq = ? AND hash = ?", (seq, digest)))
+
     def _head(self, chain: str) -> tuple[int, str]:
         rows = self._select(f"SELECT seq, hash FROM {chain} ORDER BY seq DESC LIMIT 1")
         return (rows[0][0], rows[0][1]) if rows else (0, genesis(chain))
@@ -169,25 +207,24 @@ def verify(path: Path) -> list[Finding]:
         Findings, at least one; the ledger is intact if all of them pass.
     """
     try:
-        database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        database.text_factory = bytes
-        integrity = [row[0].decode() for row in database.execute("PRAGMA integrity_check")]
-        findings = [_fail("database", "; ".join(integrity))] if integrity != ["ok"] else []
-        heads = _heads(path, findings)
-        for chain in CHAINS:
-            rows = database.execute(f"SELECT seq, name, body, previous, hash FROM {chain} ORDER BY seq")
-            findings += _verify_chain(chain, rows, heads.get(chain))
-        database.close()
+        with closing(_reading(path)) as database:
+            database.text_factory = bytes
+            integrity = [row[0].decode() for row in database.execute("PRAGMA integrity_check")]
+            findings = [_fail("database", "; ".join(integrity))] if integrity != ["ok"] else []
+            heads = _heads(path, findings)
+            for chain in CHAINS:
+                rows = database.execute(f"SELECT seq, name, body, previous, hash FROM {chain} ORDER BY seq")
+                findings += _verify_chain(chain, rows, heads.get(chain))
     except (sqlite3.Error, UnicodeDecodeError) as error:
         return [_fail("database", f"{path} cannot be read as a ledger: {error}")]
     return findings
 
 
-def _heads(path: Path, findings: list[Finding]) -> Mapping[str, Any]:
+def _heads(path: Path, findings: list[Finding]) -> Mapping[str, tuple[int, str]]:
     try:
-        heads: Mapping[str, Any] = json.loads(anchor_path(path).read_text(encoding="utf-8"))
+        heads = json.loads(anchor_path(path).read_text(encoding="utf-8"))
         return {chain: (int(heads[chain][0]), str(heads[chain][1])) for chain in CHAINS}
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (OSError, *_UNREADABLE) as error:
         findings.append(
             _fail("anchor", f"{anchor_path(path)} cannot be read ({error}), so a cut-off end cannot be seen")
         )
@@ -198,8 +235,12 @@ def _verify_chain(chain: str, rows: Iterator[Any], anchor: tuple[int, str] | Non
     findings: list[Finding] = []
     previous, expected, anchored = genesis(chain), 1, anchor is None or anchor == (0, genesis(chain))
     for seq, *columns in rows:
-        name, body, before, digest = (each.decode("utf-8", "replace") for each in columns)
         where = f"row {seq} of {chain}"
+        if not all(isinstance(each, bytes) for each in columns):
+            findings.append(_fail(chain, f"{where} was altered: it holds something else than text"))
+            expected = seq + 1
+            continue
+        name, body, before, digest = (each.decode("utf-8", "surrogateescape") for each in columns)
         if seq != expected:
             findings.append(_fail(chain, f"row {expected} of {chain} is missing; {where} stands in its place"))
         elif before != previous:
@@ -222,9 +263,10 @@ def _verify_chain(chain: str, rows: Iterator[Any], anchor: tuple[int, str] | Non
 def _misnamed(name: str, body: str) -> str | None:
     try:
         record = parse(body)
-    except ValueError as error:
+        same = record.id == name and record.body == body
+    except _UNREADABLE as error:
         return f"is no record: {error}"
-    return None if record.id == name and record.body == body else f"is named {name}, but its content is {record.id}"
+    return None if same else f"is named {name}, but its content is {record.id}"
 
 
 def _fail(check: str, reason: str) -> Finding:

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -66,6 +67,7 @@ class MlflowRegistry:
             run = self._find(candidate.id) or self._start(candidate.id)
             self._describe(run.info.run_id, job, trained, lineage)
             self._version(run, candidate, trained.model_digest)
+            self._client().set_terminated(run.info.run_id)
         self._ledger.note("registered", candidate.id, run=run.info.run_id)
 
     def measure(self, candidate_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
@@ -82,7 +84,9 @@ class MlflowRegistry:
             if run is None:
                 return
             for name, value in metrics.items():
-                self._client().log_metric(run.info.run_id, name, value)
+                # A second point with the same value would show as a history that there never was.
+                if run.data.metrics.get(name) != value:
+                    self._client().log_metric(run.info.run_id, name, value)
             for name, text in tags.items():
                 self._client().set_tag(run.info.run_id, f"hpcretrain.{name}", text)
         self._ledger.note("measured", candidate_id, facts=facts)
@@ -179,7 +183,6 @@ class MlflowRegistry:
         client.create_model_version(
             self._model, source, run_id=run.info.run_id, tags={ID_TAG: candidate.id, "hpcretrain.digest": digest}
         )
-        client.set_terminated(run.info.run_id)
 
     def _save(self, run: Run, digest: str) -> str:
         """Save the model as an MLflow pyfunc model among the run's artifacts; where it is."""
@@ -192,7 +195,7 @@ class MlflowRegistry:
                 str(place),
                 loader_module=self._loader,
                 data_path=str(self._models / digest),
-                pip_requirements=["hpcretrain"],
+                pip_requirements=[f"hpcretrain=={version('hpcretrain')}"],
             )
             self._client().log_artifacts(run.info.run_id, str(place), "model")
         return f"{run.info.artifact_uri}/model"
