@@ -13,14 +13,16 @@ import pandas as pd
 from hpcretrain import backtest
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.ledger import SqliteLedger
-from hpcretrain.adapters.table import MemoryTable, TableSpec, read
+from hpcretrain.adapters.table import MemoryTable
 from hpcretrain.adapters.whylogs import WhylogsProfiles
+from hpcretrain.canonical import sha256
 from hpcretrain.config.load import Terms, load
 from hpcretrain.history import History
 from hpcretrain.node.recipe import TrainingData, load_recipe
 from hpcretrain.ports import FloatArray, Rows, Trained
-from hpcretrain.records import Candidate, Job, sha256
+from hpcretrain.records import Candidate, Job
 from hpcretrain.steps.desk import Book, Desk
+from hpcretrain.wiring import open_table
 
 
 class InlineModels:
@@ -83,22 +85,8 @@ def desk(config: Path, home: Path) -> Iterator[tuple[Desk, VirtualClock, datetim
     """A desk over a table, its clock, and the time of the last row."""
     terms = load(config)
     clock = VirtualClock(terms.reference_until)
-    model, data = terms.config.model, terms.config.data
-    table = read(
-        TableSpec(
-            paths=terms.paths,
-            time_column=data.time_column,
-            timezone=data.timezone,
-            time_format=data.time_format,
-            target=model.target,
-            task=model.task,
-            features=model.features,
-            categorical=model.categorical,
-            label_delay=data.label_delay,
-            reference_until=terms.reference_until,
-        ),
-        clock,
-    )
+    model = terms.config.model
+    table = open_table(terms, clock)
     home.mkdir(parents=True, exist_ok=True)
     (home / "profiles").mkdir(exist_ok=True)
     ledger = SqliteLedger(home / "ledger.db")

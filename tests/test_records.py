@@ -8,18 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpcretrain.records import (
-    KINDS,
-    Baseline,
-    Decision,
-    Finding,
-    Outcome,
-    Slice,
-    Verdict,
-    canonical,
-    parse,
-    rounded,
-)
+from hpcretrain.canonical import canonical, rounded
+from hpcretrain.records import KINDS, Baseline, Decision, Finding, Outcome, Slice, Verdict, parse
 
 AT = datetime(2024, 5, 1, 12, tzinfo=UTC)
 

@@ -98,7 +98,8 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from hpcretrain.records import Outcome, plain
+    from hpcretrain.canonical import plain
+    from hpcretrain.records import Outcome
     from hpcretrain.wiring import verify
 
     findings = verify(options.home)

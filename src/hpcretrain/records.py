@@ -8,23 +8,20 @@ is made: what decides is exactly what is written down.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
-import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache, cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import TypeAdapter
 
+from hpcretrain.canonical import Plain, canonical, plain, sha256
+
 RULE_VERSION = "1"
 """The version of the decision rules; it stands in every baseline, since other rules make other decisions."""
-
-_SIGNIFICANT_DIGITS = 9
 
 
 class Outcome(enum.Enum):
@@ -100,51 +97,8 @@ class Closing(enum.Enum):
     DROPPED = "dropped"
 
 
-def rounded(value: float) -> float:
-    """`value` to nine significant digits; the noise of the last bits would make identifiers differ."""
-    if value == 0 or not math.isfinite(value):
-        return value
-    return float(f"{value:.{_SIGNIFICANT_DIGITS}g}")
-
-
-def utc(moment: datetime) -> datetime:
-    """`moment` in UTC.
-
-    Raises:
-        ValueError: It has no time zone.
-    """
-    if moment.tzinfo is None:
-        raise ValueError(f"{moment} has no time zone")
-    return moment.astimezone(UTC)
-
-
 @dataclass(frozen=True)
-class _Plain:
-    """Frozen data whose floats are rounded and whose times are aware and in UTC."""
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _clean(getattr(self, field.name)))
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, bool | int | str | enum.Enum | _Plain) or value is None:
-        return value
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError(f"{value} cannot be recorded: give None and a finding that says why")
-        return rounded(value)
-    if isinstance(value, datetime):
-        return utc(value)
-    if isinstance(value, Mapping):
-        return {key: _clean(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return tuple(_clean(item) for item in value)
-    raise TypeError(f"{type(value).__name__} cannot be recorded")
-
-
-@dataclass(frozen=True)
-class Finding(_Plain):
+class Finding(Plain):
     """One piece of evidence: a check, how it came out, why, what was seen and what the limit is."""
 
     check: str
@@ -155,7 +109,7 @@ class Finding(_Plain):
 
 
 @dataclass(frozen=True)
-class Slice(_Plain):
+class Slice(Plain):
     """A stretch of rows of the table: `start` <= time < `end`, how many, and a digest of what they hold."""
 
     start: datetime
@@ -165,7 +119,7 @@ class Slice(_Plain):
 
 
 @dataclass(frozen=True)
-class Window(_Plain):
+class Window(Plain):
     """The rows that a model is trained on; `excluded` are quarantined stretches inside it."""
 
     name: str
@@ -177,7 +131,7 @@ class Window(_Plain):
 
 
 @dataclass(frozen=True)
-class Reading(_Plain):
+class Reading(Plain):
     """A metric measured on labeled rows, with its standard error (both in the metric's unit)."""
 
     metric: str
@@ -187,7 +141,7 @@ class Reading(_Plain):
 
 
 @dataclass(frozen=True)
-class Histogram(_Plain):
+class Histogram(Plain):
     """Counts in bins: `counts[i]` values lie in [edges[i-1], edges[i]), with open ends; one more count than edges."""
 
     edges: tuple[float, ...]
@@ -195,7 +149,7 @@ class Histogram(_Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record(_Plain):
+class Record(Plain):
     """What every record has: the model, the (virtual) time, and the identifiers of the records that it answers."""
 
     kind: ClassVar[str]
@@ -390,31 +344,6 @@ KINDS: dict[str, type[Record]] = {
         Review,
     )
 }
-
-
-def plain(value: Any) -> Any:
-    """`value` as what JSON can hold: objects, lists, strings, numbers; times as ISO 8601 in UTC with a Z."""
-    if isinstance(value, _Plain):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, datetime):
-        return utc(value).isoformat().replace("+00:00", "Z")
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value
-
-
-def canonical(value: Any) -> str:
-    """`value` as JSON with sorted keys, no spaces, and no NaN or infinity."""
-    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def sha256(text: str) -> str:
-    """The SHA-256 of `text` in UTF-8, in hexadecimal."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @cache

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpcretrain import backtest
 from hpcretrain.adapters.clock import VirtualClock
@@ -24,6 +24,9 @@ from hpcretrain.report.explain import status
 from hpcretrain.report.result import result
 from hpcretrain.steps.desk import Book, Desk
 from hpcretrain.steps.tick import require_reference
+
+if TYPE_CHECKING:
+    from hpcretrain.adapters.table import MemoryTable
 
 DEFAULT_HOME = ".hpcretrain"
 
@@ -65,27 +68,12 @@ def _silent(what: str, done: int, count: int, history: History) -> None:
 
 
 def _run(terms: Terms, home: Path, progress: backtest.Progress, keep: Path | None) -> dict[str, Any]:
-    from hpcretrain.adapters.table import TableSpec, read
     from hpcretrain.node.recipe import load_recipe
 
-    model, data = terms.config.model, terms.config.data
+    model = terms.config.model
     load_recipe(model.recipe, model.params, search_path=terms.folder)
     clock = VirtualClock(terms.reference_until)
-    table = read(
-        TableSpec(
-            paths=terms.paths,
-            time_column=data.time_column,
-            timezone=data.timezone,
-            time_format=data.time_format,
-            target=model.target,
-            task=model.task,
-            features=model.features,
-            categorical=model.categorical,
-            label_delay=data.label_delay,
-            reference_until=terms.reference_until,
-        ),
-        clock,
-    )
+    table = open_table(terms, clock)
     require_reference(table, table.first_time, terms.reference_until)
     with open_desk(terms, table, clock, home) as (desk, place):
         if keep is not None:
@@ -106,8 +94,34 @@ def _run(terms: Terms, home: Path, progress: backtest.Progress, keep: Path | Non
     return outcome
 
 
+def open_table(terms: Terms, clock: VirtualClock) -> MemoryTable:
+    """The table that a configuration names, as of a clock.
+
+    Raises:
+        InputError: It cannot be used.
+    """
+    from hpcretrain.adapters.table import TableSpec, read
+
+    model, data = terms.config.model, terms.config.data
+    return read(
+        TableSpec(
+            paths=terms.paths,
+            time_column=data.time_column,
+            timezone=data.timezone,
+            time_format=data.time_format,
+            target=model.target,
+            task=model.task,
+            features=model.features,
+            categorical=model.categorical,
+            label_delay=data.label_delay,
+            reference_until=terms.reference_until,
+        ),
+        clock,
+    )
+
+
 @contextmanager
-def open_desk(terms: Terms, table: Any, clock: VirtualClock, home: Path) -> Iterator[tuple[Desk, Home]]:
+def open_desk(terms: Terms, table: MemoryTable, clock: VirtualClock, home: Path) -> Iterator[tuple[Desk, Home]]:
     """The desk of a backtest, over its locked home."""
     from hpcretrain.adapters.mlflow import MlflowRegistry
     from hpcretrain.adapters.predictor import ModelPredictor

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from records_for_tests import POLICY
 
+from hpcretrain.canonical import rounded
 from hpcretrain.policy.validate import Question, check_refit, judge, readings
-from hpcretrain.records import Finding, Outcome, rounded
+from hpcretrain.records import Finding, Outcome
 from hpcretrain.stats.compare import spend
 
 RANDOM = np.random.default_rng(5)

@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hpcretrain.canonical import canonical
 from hpcretrain.errors import LedgerError
-from hpcretrain.records import Finding, Outcome, Record, canonical, parse
+from hpcretrain.records import Finding, Outcome, Record, parse
 
 CHAINS = ("decisions", "operations")
 

@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 from hpcretrain.adapters import tablefile
 from hpcretrain.adapters.tablecells import CategoryCells, Cells, NumberCells
 from hpcretrain.adapters.tablefile import BoolArray, IntArray, Sheet
+from hpcretrain.canonical import utc
 from hpcretrain.errors import InputError
 from hpcretrain.ports import FloatArray
-from hpcretrain.records import utc
 
 LABEL = "__label__"
 """Name of the label's column beside the features."""

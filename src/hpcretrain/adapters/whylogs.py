@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from hpcretrain.canonical import canonical, sha256
 from hpcretrain.errors import LedgerError, LifeCycleError
 from hpcretrain.ports import BatchCounts, ColumnCounts, FloatArray, HashArray, Ledger, Rows
-from hpcretrain.records import Baseline, canonical, sha256
+from hpcretrain.records import Baseline
 
 if TYPE_CHECKING:
     import pandas as pd

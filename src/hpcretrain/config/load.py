@@ -13,10 +13,10 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ValidationError
 
+from hpcretrain.canonical import canonical, sha256
 from hpcretrain.config.types import Config
 from hpcretrain.errors import InputError
 from hpcretrain.policy.types import Policy
-from hpcretrain.records import canonical, sha256
 
 Model = TypeVar("Model", bound=BaseModel)
 

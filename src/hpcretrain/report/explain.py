@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hpcretrain.canonical import plain
 from hpcretrain.errors import InputError
 from hpcretrain.history import History
 from hpcretrain.records import (
@@ -23,7 +24,6 @@ from hpcretrain.records import (
     Signal,
     Verdict,
     Watch,
-    plain,
 )
 from hpcretrain.report.result import describe_cycle
 

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hpcretrain.canonical import plain
 from hpcretrain.history import Cycle, History
-from hpcretrain.records import Action, ReleaseKind, plain
+from hpcretrain.records import Action, ReleaseKind
 
 Numbers = Mapping[str, float | None]
 

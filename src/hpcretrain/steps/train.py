@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from hpcretrain.canonical import canonical
 from hpcretrain.policy.decide import cost_of
 from hpcretrain.ports import Rows, Trained
-from hpcretrain.records import Candidate, Job, Purpose, canonical
+from hpcretrain.records import Candidate, Job, Purpose
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.plan import window
 

@@ -1,0 +1,83 @@
+"""Frozen data and its canonical form: the same content gives the same text, everywhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+_SIGNIFICANT_DIGITS = 9
+
+
+def rounded(value: float) -> float:
+    """`value` to nine significant digits; the noise of the last bits would make identifiers differ."""
+    if value == 0 or not math.isfinite(value):
+        return value
+    return float(f"{value:.{_SIGNIFICANT_DIGITS}g}")
+
+
+def utc(moment: datetime) -> datetime:
+    """`moment` in UTC.
+
+    Raises:
+        ValueError: It has no time zone.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment} has no time zone")
+    return moment.astimezone(UTC)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Frozen data whose floats are rounded and whose times are aware and in UTC."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _clean(getattr(self, field.name)))
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, bool | int | str | enum.Enum | Plain) or value is None:
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{value} cannot be recorded: give None and a finding that says why")
+        return rounded(value)
+    if isinstance(value, datetime):
+        return utc(value)
+    if isinstance(value, Mapping):
+        return {key: _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(_clean(item) for item in value)
+    raise TypeError(f"{type(value).__name__} cannot be recorded")
+
+
+def plain(value: Any) -> Any:
+    """`value` as what JSON can hold: objects, lists, strings, numbers; times as ISO 8601 in UTC with a Z."""
+    if isinstance(value, Plain):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return utc(value).isoformat().replace("+00:00", "Z")
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def canonical(value: Any) -> str:
+    """`value` as JSON with sorted keys, no spaces, and no NaN or infinity."""
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def sha256(text: str) -> str:
+    """The SHA-256 of `text` in UTF-8, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
