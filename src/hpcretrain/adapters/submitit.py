@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hpcretrain.errors import TrainingError
+from hpcretrain.errors import HpcretrainError, TrainingError
 from hpcretrain.node.jobfolder import JobFolder, Spec
 from hpcretrain.node.model import verify
 from hpcretrain.node.recipe import load_recipe
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from submitit import Job as Submitted
 
 ATTEMPTS = 3
-"""Attempts in one life of the controller that may end in silence (killed, out of memory) before the job has failed."""
+"""Attempts in one life of the controller that may end in silence (killed, out of memory) before it gives up."""
 
 CHECKPOINT_EVERY_S = 10.0
 _POLL_S = 0.03
@@ -35,7 +35,10 @@ _LOCK_PATIENCE_S = 0.0
 # submitit ends a job after this time; nothing here waits for less than the training's end.
 _TIMEOUT_MIN = 7 * 24 * 60
 _LOG_TAIL_CHARS = 4000
-_DIED = f"the training process ended without a result {ATTEMPTS} times; was it killed, or is memory short?"
+_DIED = (
+    f"the training process ended without a result {ATTEMPTS} times; was it killed, or is memory or disk short? Its "
+    "checkpoint is kept: the same command goes on from there"
+)
 
 
 class SnapshotSource(Protocol):
@@ -93,7 +96,8 @@ class LocalTrainer:
         work, and the same call in the next controller takes it over.
 
         Raises:
-            TrainingError: The recipe raised, or three attempts ended without a result. Final for this job.
+            TrainingError: The recipe raised. Final for this job.
+            HpcretrainError: Three attempts ended without a result; another call begins again at the checkpoint.
             ModelFileError: The job is finished, but its model is missing or was altered.
         """
         folder = JobFolder(self._spool / job.id)
@@ -142,8 +146,8 @@ class LocalTrainer:
             elif silent < ATTEMPTS:
                 self._submit_and_wait(folder, job, attempt)
             else:
-                # What the killed processes spent is not known.
-                folder.finish({"error": {"type": "ProcessDied", "message": _DIED}, "cpu_s": 0.0, "attempt": attempt})
+                # The machine's trouble, not the recipe's: nothing is recorded, so that a run without it ends the same.
+                raise HpcretrainError(f"{job.id}: {_DIED}\n{_log_tail(folder)}".rstrip())
             silent += 1
 
     def _begin(self, folder: JobFolder, job: Job) -> int | None:

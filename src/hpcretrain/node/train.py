@@ -67,7 +67,8 @@ def _attempt(folder: JobFolder, attempt: int) -> None:
     result: dict[str, Any]
     try:
         digest = fit.run(frame)
-    except Superseded:
+    except (Superseded, OSError, MemoryError):
+        # A full disk or too little memory says nothing about the recipe: the attempt ends in silence.
         raise
     # A recipe is a user's program and may raise anything. Whatever it is, it would raise it again on the same rows and
     # seed, so it is the job's result; an attempt that ended in silence would be tried again.
