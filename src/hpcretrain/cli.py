@@ -12,7 +12,7 @@ from typing import Any
 
 from hpcretrain.errors import HpcretrainError
 
-DONE, NO, BAD_INPUT, OUTSIDE_FAILED = 0, 1, 2, 3
+DONE, NO, OUTSIDE_FAILED = 0, 1, 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,6 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"hpcretrain: {line}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        # A full disk, a folder that may not be written: the same command goes on once that is mended.
+        print(f"hpcretrain: {error}", file=sys.stderr)
+        return OUTSIDE_FAILED
     except KeyboardInterrupt:
         print("hpcretrain: interrupted; the same command takes it up where it stopped", file=sys.stderr)
         return 130

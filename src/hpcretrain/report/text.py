@@ -28,7 +28,7 @@ def show_result(result: Mapping[str, Any]) -> str:
     lines += [
         "",
         f"{summary['retrains']} retrainings, {summary['releases']} released, {summary['rollbacks']} rolled back; "
-        f"CPU of fits {summary['train_cpu_s']:.1f} s, ungated {summary['ungated_train_cpu_s']:.1f} s",
+        f"CPU of fits {summary['train_cpu_s']:.3g} s, ungated {summary['ungated_train_cpu_s']:.3g} s",
         f"ledger head {result['ledger_head']}",
     ]
     return "\n".join(lines)
