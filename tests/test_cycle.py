@@ -19,7 +19,6 @@ from hpcretrain.records import (
     Decision,
     Family,
     Finding,
-    Histogram,
     Job,
     Outcome,
     PriorityClass,
@@ -41,7 +40,6 @@ DAY = timedelta(days=1)
 FINE = Finding(check="x", outcome=Outcome.PASS, reason="fine")
 SPAN = Slice(AT, AT + DAY, 10, "d")
 WINDOW = Window("all", AT, AT + DAY, 10, "d")
-SCORES = Histogram((0.5,), (3, 4))
 
 
 def whole_cycle() -> list[Record]:
@@ -67,14 +65,14 @@ def whole_cycle() -> list[Record]:
         return make(
             Release, name, day, answers,
             release_kind=kind, candidate=made[served].id, twin=made[twin].id, model_digest=served, window=WINDOW,
-            previous=None, readings=(), scores=SCORES,
+            previous=None, readings=(),
         )  # fmt: skip
 
     def verdict(name: str, day: int, answers: tuple[str, ...], judged: str, twin: str | None) -> Record:
         return make(
             Verdict, name, day, answers,
             candidate=made[judged].id, twin=made[twin].id if twin else None, outcome=Outcome.PASS, holdout=SPAN,
-            use=1, findings=(FINE,), readings=(), scores=SCORES,
+            use=1, findings=(FINE,), readings=(),
         )  # fmt: skip
 
     make(

@@ -39,7 +39,6 @@ def verdict(observed: float) -> Verdict:
         use=1,
         findings=(Finding(check="a", outcome=Outcome.FAIL, reason="é", observed=observed, limit=1),),
         readings=(),
-        scores=None,
     )
 
 

@@ -46,6 +46,14 @@ def test_a_regression_is_retrained_as_well(tmp_path: Path) -> None:
     assert ReleaseKind.PROMOTION in kinds
 
 
+def test_batches_too_small_to_speak_alone_are_heard_together(tmp_path: Path) -> None:
+    config = configure(tmp_path, orders(), backtest__observe_every='observe_every = "1d"')
+    history = replay(config, tmp_path / "home")
+    assert max(slot.rows for slot in (s.slot for s in history.signals)) < 600
+    declines = [cycle for cycle in history.cycles if "performance" in cycle.request.triggers and cycle.release]
+    assert declines
+
+
 def test_what_judges_was_learned_by_neither_model(tmp_path: Path) -> None:
     history = replay(configure(tmp_path, orders()), tmp_path / "home")
     serving = history.releases[0]

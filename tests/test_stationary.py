@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from replays import replay
@@ -45,4 +46,11 @@ def test_flights_with_shuffled_times_are_not_retrained_for_drift_or_decline(tmp_
     flights.sort_values("time", kind="stable").to_parquet(tmp_path / "flights.parquet", index=False)
     history = replay(config, tmp_path / "home")
     assert len(history.slots) == 43
+    assert {trigger for cycle in history.cycles for trigger in cycle.request.triggers} <= {Family.FRESHNESS.value}
+
+
+def test_a_rare_class_is_not_mistaken_for_decline(tmp_path: Path) -> None:
+    table = orders(rows=12_000, change_at=None)
+    table["late"] = (np.random.default_rng(0).random(len(table)) < 0.004).astype("int64")
+    history = replay(configure(tmp_path, table), tmp_path / "home")
     assert {trigger for cycle in history.cycles for trigger in cycle.request.triggers} <= {Family.FRESHNESS.value}

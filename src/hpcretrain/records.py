@@ -283,14 +283,13 @@ class Verdict(Record):
     use: int
     findings: tuple[Finding, ...]
     readings: tuple[Reading, ...]
-    scores: Histogram | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Release(Record):
     """A model that serves from now on. Answers a verdict, a watch (roll-back) or candidates (the first champion).
 
-    `readings` and `scores` were measured on rows that the judged twin had not seen; later signals compare with them.
+    `readings` were measured on rows that the judged twin had not seen; later signals compare with them.
     """
 
     kind = "release"
@@ -302,7 +301,6 @@ class Release(Record):
     window: Window
     previous: str | None
     readings: tuple[Reading, ...]
-    scores: Histogram
 
 
 @dataclass(frozen=True, kw_only=True)

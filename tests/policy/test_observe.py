@@ -22,8 +22,8 @@ def batch(*bins: int, missing: int = 0) -> BatchCounts:
 
 def test_the_same_distribution_is_no_drift_and_another_is() -> None:
     reference = [batch(0, 500, 500, 0), batch(0, 510, 490, 0)]
-    (same,) = observe.input_drift(batch(0, 505, 495, 0), reference, SCORE)
-    (moved,) = observe.input_drift(batch(0, 900, 100, 0), reference, SCORE)
+    (same,) = observe.input_drift([batch(0, 505, 495, 0)], reference, SCORE)
+    (moved,) = observe.input_drift([batch(0, 900, 100, 0)], reference, SCORE)
     assert (same.lower_bound, same.finding.outcome) == (0.0, Outcome.PASS)
     assert moved.finding.outcome is Outcome.FAIL
     assert moved.lower_bound is not None
@@ -31,18 +31,28 @@ def test_the_same_distribution_is_no_drift_and_another_is() -> None:
 
 
 def test_cells_gone_missing_are_drift_too() -> None:
-    (sign,) = observe.input_drift(batch(0, 350, 350, 0, missing=300), [batch(0, 500, 500, 0)], SCORE)
+    (sign,) = observe.input_drift([batch(0, 350, 350, 0, missing=300)], [batch(0, 500, 500, 0)], SCORE)
     assert sign.finding.outcome is Outcome.FAIL
 
 
 def test_a_small_batch_says_nothing_about_drift() -> None:
-    (sign,) = observe.input_drift(batch(0, 10, 10, 0), [batch(0, 500, 500, 0)], SCORE)
+    (sign,) = observe.input_drift([batch(0, 10, 10, 0)], [batch(0, 500, 500, 0)], SCORE)
     assert (sign.effect, sign.lower_bound, sign.finding.outcome) == (None, None, Outcome.INSUFFICIENT)
 
 
+def test_small_batches_are_taken_together() -> None:
+    (sign,) = observe.input_drift([batch(0, 90, 10, 0)] * 6, [batch(0, 500, 500, 0)], SCORE)
+    assert (sign.n, sign.finding.outcome) == (600, Outcome.FAIL)
+
+
+def test_a_handful_of_one_class_says_nothing_about_performance() -> None:
+    sign = observe.performance(Measurement(0.3, 0.01, 2000), SCORE.min_class_rows - 1, "auc", JUDGED, SCORE)
+    assert (sign.effect, sign.finding.outcome) == (None, Outcome.INSUFFICIENT)
+
+
 def test_a_decline_counts_only_beyond_its_errors() -> None:
-    noise = observe.performance(Measurement(0.69, 0.01, 2000), "auc", JUDGED, SCORE)
-    fall = observe.performance(Measurement(0.60, 0.01, 2000), "auc", JUDGED, SCORE)
+    noise = observe.performance(Measurement(0.69, 0.01, 2000), 500, "auc", JUDGED, SCORE)
+    fall = observe.performance(Measurement(0.60, 0.01, 2000), 500, "auc", JUDGED, SCORE)
     assert noise.lower_bound == 0.0
     assert noise.effect is not None
     assert noise.effect > 0
@@ -51,12 +61,12 @@ def test_a_decline_counts_only_beyond_its_errors() -> None:
 
 
 def test_an_improvement_is_never_negative_decline() -> None:
-    better = observe.performance(Measurement(0.80, 0.01, 2000), "auc", JUDGED, SCORE)
+    better = observe.performance(Measurement(0.80, 0.01, 2000), 500, "auc", JUDGED, SCORE)
     assert (better.effect, better.lower_bound) == (0.0, 0.0)
 
 
 def test_a_metric_that_is_not_defined_is_insufficient() -> None:
-    sign = observe.performance(Measurement(math.nan, math.nan, 2000), "auc", JUDGED, SCORE)
+    sign = observe.performance(Measurement(math.nan, math.nan, 2000), 500, "auc", JUDGED, SCORE)
     assert (sign.effect, sign.finding.outcome) == (None, Outcome.INSUFFICIENT)
 
 

@@ -12,6 +12,7 @@ from hpcretrain.records import Finding, Outcome
 from hpcretrain.stats.compare import spend
 
 RANDOM = np.random.default_rng(5)
+GATE = POLICY.gate
 N = 4000
 TRUTH = RANDOM.normal(size=N)
 LABELS = (RANDOM.random(N) < 1 / (1 + np.exp(-TRUTH))).astype(np.float64)
@@ -75,6 +76,8 @@ def test_a_prediction_that_is_not_finite_is_an_error_and_never_fine(side: str) -
 def test_too_few_rows_or_one_class_is_insufficient() -> None:
     few = replace(BETTER, labels=LABELS[:300], champion=BETTER.champion[:300], candidate=BETTER.candidate[:300])
     assert seen("holdout_rows", few).outcome is Outcome.INSUFFICIENT
+    rare = replace(BETTER, labels=np.where(np.arange(N) < GATE.min_class_rows - 1, 1.0, 0.0))
+    assert seen("holdout_labels", rare).outcome is Outcome.INSUFFICIENT
     one = replace(BETTER, labels=np.ones(N))
     assert seen("holdout_labels", one).outcome is Outcome.INSUFFICIENT
     assert seen("superior:auc", one).outcome is Outcome.INSUFFICIENT
@@ -104,5 +107,8 @@ def test_a_refit_must_not_be_worse_than_its_twin() -> None:
 
 
 def test_readings_leave_out_what_is_not_defined() -> None:
-    names = [reading.metric for reading in readings(np.ones(N), BETTER.candidate, "binary", ("auc", "log_loss"))]
-    assert names == ["log_loss", "bias"]
+    names = [reading.metric for reading in readings(LABELS, BETTER.candidate, "binary", ("auc", "log_loss"), GATE)]
+    assert names == ["auc", "log_loss", "bias"]
+    assert readings(np.ones(N), BETTER.candidate, "binary", ("auc", "log_loss"), GATE) == ()
+    broken = np.full(N, np.nan)
+    assert readings(LABELS, broken, "binary", ("auc", "log_loss"), GATE) == ()

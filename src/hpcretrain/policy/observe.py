@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpcretrain.counts import BatchCounts, distribution, total
+from hpcretrain.counts import BatchCounts, total
 from hpcretrain.policy.types import FamilyWeight, Score
 from hpcretrain.records import Family, Finding, Histogram, Outcome, Reading, Signal
 from hpcretrain.stats import metrics
@@ -62,29 +62,28 @@ def _sign(
     return Sign(family, name, worse, bound, n, reference, unit, finding)
 
 
-def input_drift(batch: BatchCounts, reference: Sequence[BatchCounts], score: Score) -> list[Sign]:
-    """PSI of each feature between a batch and the batches that the champion learned from."""
-    weight = score.input_drift
-    if batch.rows < score.min_rows:
-        why = f"{batch.rows} rows are too few to tell drift"
-        return [
-            insufficient(Family.INPUT_DRIFT, name, "psi", batch.rows, score.min_rows, why) for name in batch.columns
-        ]
+def input_drift(recent: Sequence[BatchCounts], reference: Sequence[BatchCounts], score: Score) -> list[Sign]:
+    """PSI of each feature between recent batches and the batches that the champion learned from; both not empty."""
+    weight, rows = score.input_drift, sum(batch.rows for batch in recent)
+    names = list(recent[0].columns)
+    if rows < score.min_rows:
+        why = f"{rows} rows are too few to tell drift"
+        return [insufficient(Family.INPUT_DRIFT, name, "psi", rows, score.min_rows, why) for name in names]
     signs = []
-    for name, column in batch.columns.items():
-        drift = psi(total(reference, name), distribution(column), z=weight.z)
+    for name in names:
+        drift = psi(total(reference, name), total(recent, name), z=weight.z)
         why = f"PSI of {name} against the champion's training rows"
         signs.append(
             _sign(
                 Family.INPUT_DRIFT, name, "psi", weight,
-                effect=drift.effect, bound=drift.lower_bound, n=batch.rows, reference=None, why=why,
+                effect=drift.effect, bound=drift.lower_bound, n=rows, reference=None, why=why,
             )
         )  # fmt: skip
     return signs
 
 
 def prediction_shift(scores: Histogram, reference: Histogram, score: Score) -> Sign:
-    """PSI of the champion's predictions against those it made on rows that it had not seen when it was judged."""
+    """PSI of the champion's newest predictions against the first that it made after its release."""
     n = sum(scores.counts)
     if n < score.min_rows:
         why = f"{n} predictions are too few to tell a shift"
@@ -93,16 +92,22 @@ def prediction_shift(scores: Histogram, reference: Histogram, score: Score) -> S
     return _sign(
         Family.PREDICTION_SHIFT, "prediction", "psi", score.prediction_shift,
         effect=drift.effect, bound=drift.lower_bound, n=n, reference=None,
-        why="PSI of predictions against the judged ones",
+        why="PSI of predictions against the first ones after the release",
     )  # fmt: skip
 
 
-def performance(current: metrics.Measurement, metric: str, reading: Reading, score: Score) -> Sign:
-    """Relative decline of a metric since the champion was judged, less z standard errors of both."""
+def performance(current: metrics.Measurement, rarer: int, metric: str, reading: Reading, score: Score) -> Sign:
+    """Relative decline of a metric since the champion was judged, less z standard errors of both.
+
+    `rarer` counts the labels of the rarer class (all labels of a regression).
+    """
     unit = "share of skill lost" if metric in ("auc", "accuracy") else "share of loss gained"
     if current.n < score.min_rows:
         why = f"{current.n} labeled rows are too few"
         return insufficient(Family.PERFORMANCE, metric, unit, current.n, score.min_rows, why)
+    if rarer < score.min_class_rows:
+        why = f"{rarer} labels of the rarer class among {current.n} are too few"
+        return insufficient(Family.PERFORMANCE, metric, unit, rarer, score.min_class_rows, why)
     effect, slope = metrics.decline(metric, reading.value, current.value)
     error = math.hypot(current.se, reading.se) * slope
     return _sign(

@@ -32,7 +32,8 @@ class Score(_Table):
     threshold: int = Field(ge=1, le=1000, description="Score of decline at which a retraining is requested.")
     withdraw_below: int = Field(ge=0, le=1000, description="Score below which a waiting request is withdrawn.")
     half_life_batches: Positive = Field(description="Batches after which evidence counts half.")
-    min_rows: int = Field(ge=2, description="Rows below which a batch says nothing.")
+    min_rows: int = Field(ge=2, description="Rows that a measurement needs; smaller batches are taken together.")
+    min_class_rows: int = Field(ge=2, description="Labels of the rarer class that a measurement needs.")
     performance: FamilyWeight
     calibration: FamilyWeight
     prediction_shift: FamilyWeight
@@ -99,6 +100,7 @@ class Gate(_Table):
     holdout_batches: Annotated[int, Field(ge=1)] = Field(description="Newest matured batches held out.")
     min_rows: int = Field(ge=50, description="Fewest held-out rows; the holdout reaches further back for them.")
     max_rows: int = Field(ge=50, description="Most held-out rows, the newest.")
+    min_class_rows: int = Field(ge=2, description="Fewest held-out rows of the rarer class.")
     guard_margin: NotNegative = Field(description="Relative worsening of a guard metric that is not yet inferior.")
     refit_tolerance: NotNegative = Field(description="Relative worsening of the refit against its twin on the holdout.")
     overlap_slack: Share = Field(description="Share of held-out rows seen in training, above what the reference has.")

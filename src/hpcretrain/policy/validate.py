@@ -38,7 +38,7 @@ class Question:
 
 def judge(question: Question, gate: Gate) -> tuple[Finding, ...]:
     """Every check of the gate, each with its numbers."""
-    findings = [_enough(len(question.labels), gate), _classes(question)]
+    findings = [_enough(len(question.labels), gate), _classes(question, gate)]
     findings += [
         _finite("champion_predictions", question.champion),
         _finite("candidate_predictions", question.candidate),
@@ -50,8 +50,23 @@ def judge(question: Question, gate: Gate) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
-def readings(labels: FloatArray, predictions: FloatArray, task: str, names: Sequence[str]) -> tuple[Reading, ...]:
-    """The metrics that are defined on these rows, and the bias, with standard errors; undefined ones are left out."""
+def rarer(labels: FloatArray, task: str) -> int:
+    """Labels of the rarer class; all labels of a regression."""
+    if task != "binary":
+        return len(labels)
+    positive = int(np.count_nonzero(labels == 1))
+    return min(positive, len(labels) - positive)
+
+
+def readings(
+    labels: FloatArray, predictions: FloatArray, task: str, names: Sequence[str], gate: Gate
+) -> tuple[Reading, ...]:
+    """The metrics, and the bias, with standard errors; none where the rarer class has too few labels.
+
+    A metric that is not defined on these rows is left out.
+    """
+    if rarer(labels, task) < gate.min_class_rows:
+        return ()
     measured = [(name, metrics.measure(name, labels, predictions)) for name in names]
     measured.append(("bias", metrics.bias(task, labels, predictions)))
     return tuple(
@@ -95,14 +110,16 @@ def _enough(rows: int, gate: Gate) -> Finding:
     )
 
 
-def _classes(question: Question) -> Finding:
-    distinct = len(np.unique(question.labels))
+def _classes(question: Question, gate: Gate) -> Finding:
+    distinct, fewest = len(np.unique(question.labels)), rarer(question.labels, question.task)
+    fine = distinct >= 2 and fewest >= gate.min_class_rows
+    reason = f"{fewest} held-out labels of the rarer class" if question.task == "binary" else "held-out labels vary"
     return Finding(
         check="holdout_labels",
-        outcome=Outcome.PASS if distinct >= 2 else Outcome.INSUFFICIENT,
-        reason="held-out labels vary" if distinct >= 2 else "held-out labels are all the same",
-        observed=distinct,
-        limit=2,
+        outcome=Outcome.PASS if fine else Outcome.INSUFFICIENT,
+        reason=reason if distinct >= 2 else "held-out labels are all the same",
+        observed=fewest,
+        limit=gate.min_class_rows,
     )
 
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
 import numpy as np
 
 from hpcretrain.counts import BatchCounts
 from hpcretrain.policy import observe as policy
 from hpcretrain.policy.quality import inspect, inspect_labels
-from hpcretrain.ports import Rows, histogram
-from hpcretrain.records import Family, Finding, Histogram, Release, Signal, Slice
+from hpcretrain.policy.validate import rarer
+from hpcretrain.ports import Rows, Span, histogram
+from hpcretrain.records import Family, Finding, Release, Signal, Slice
 from hpcretrain.stats import metrics
 from hpcretrain.steps.desk import Desk
+
+SCORE_BINS = 10
+
+Select = Callable[[datetime, datetime, Sequence[Span]], Rows]
 
 
 def observe(desk: Desk) -> None:
@@ -29,8 +35,8 @@ def observe(desk: Desk) -> None:
     _observe_labels(desk, champion)
 
     score = desk.terms.policy.score
-    signs = policy.input_drift(counts, _learned(desk, champion), score)
-    signs.append(policy.prediction_shift(_scores(desk, champion, batch), champion.scores, score))
+    signs = policy.input_drift(_recent(desk), _learned(desk, champion), score)
+    signs.append(_prediction_shift(desk, champion))
     desk.book.enter(*_signals(desk, champion, slot, signs))
     _observe_decline(desk, champion)
 
@@ -56,16 +62,17 @@ def _observe_decline(desk: Desk, champion: Release) -> None:
     """Signals that need labels: of rows that this champion served, and that passed the data gate."""
     score, model = desk.terms.policy.score, desk.terms.config.model
     end = desk.matured_until
-    start = max(end - desk.terms.config.backtest.observe_every, champion.at)
-    rows = desk.table.labeled(min(start, end), end, desk.history.quarantine)
+    rows = _pooled(desk, desk.table.labeled, min(champion.at, end), end, lambda rows: _rarer(desk, rows))
     labels, predictions = desk.table.labels(rows), desk.predictor.predict(champion.model_digest, rows)
     readings = {reading.metric: reading for reading in champion.readings}
     signs = []
     if model.primary_metric in readings:
         current = metrics.measure(model.primary_metric, labels, predictions)
-        signs.append(policy.performance(current, model.primary_metric, readings[model.primary_metric], score))
+        signs.append(
+            policy.performance(current, _rarer(desk, rows), model.primary_metric, readings[model.primary_metric], score)
+        )
     else:
-        why = f"{model.primary_metric} was not defined on the rows that the champion was judged on"
+        why = f"{model.primary_metric} could not be measured when the champion was judged: too few labels of a class"
         signs.append(policy.insufficient(Family.PERFORMANCE, model.primary_metric, "none", len(rows), 1, why))
     if "bias" in readings:
         bias = metrics.bias(model.task, labels, predictions)
@@ -85,9 +92,51 @@ def _learned(desk: Desk, champion: Release) -> list[BatchCounts]:
     return [desk.counts(slot) for slot in slots if slot[0] < champion.window.end]
 
 
-def _scores(desk: Desk, champion: Release, batch: Rows) -> Histogram:
-    predictions = desk.predictor.predict(champion.model_digest, batch)
-    return histogram(champion.scores.edges, predictions[np.isfinite(predictions)])
+def _recent(desk: Desk) -> list[BatchCounts]:
+    """The newest batches: one, or as many as it takes for enough rows."""
+    batches: list[BatchCounts] = []
+    for slot in (*reversed(desk.history.accepted()), *desk.reference_slots()):
+        batches.append(desk.counts(slot))
+        if sum(batch.rows for batch in batches) >= desk.terms.policy.score.min_rows:
+            break
+    return batches
+
+
+def _prediction_shift(desk: Desk, champion: Release) -> policy.Sign:
+    """The champion's newest predictions against its first: both on rows that it had not learned."""
+    step, score, bad = desk.terms.config.backtest.observe_every, desk.terms.policy.score, desk.history.quarantine
+    settled = champion.at
+    first = desk.table.rows(champion.at, settled)
+    while len(first) < score.min_rows and settled < desk.now:
+        settled += step
+        first = desk.table.rows(champion.at, settled, bad)
+    newest = _pooled(desk, desk.table.rows, min(settled, desk.now), desk.now, len)
+    if len(first) < score.min_rows or len(newest) < score.min_rows:
+        why = f"{len(first)} first and {len(newest)} newest predictions are too few to compare"
+        few = min(len(first), len(newest))
+        return policy.insufficient(Family.PREDICTION_SHIFT, "prediction", "psi", few, score.min_rows, why)
+    reference, current = (desk.predictor.predict(champion.model_digest, rows) for rows in (first, newest))
+    reference, current = reference[np.isfinite(reference)], current[np.isfinite(current)]
+    if not len(reference):
+        why = "no prediction after the release was finite"
+        return policy.insufficient(Family.PREDICTION_SHIFT, "prediction", "psi", 0, score.min_rows, why)
+    edges = np.unique(np.quantile(reference, np.arange(1, SCORE_BINS) / SCORE_BINS)).tolist()
+    return policy.prediction_shift(histogram(edges, current), histogram(edges, reference), score)
+
+
+def _pooled(desk: Desk, select: Select, since: datetime, end: datetime, fewest: Callable[[Rows], int]) -> Rows:
+    """Rows of the newest batch, or of as many as it takes for enough rows, back to `since`."""
+    score, step = desk.terms.policy.score, desk.terms.config.backtest.observe_every
+    start = end
+    while True:
+        start = max(start - step, since)
+        rows = select(start, end, desk.history.quarantine)
+        if start <= since or (len(rows) >= score.min_rows and fewest(rows) >= score.min_class_rows):
+            return rows
+
+
+def _rarer(desk: Desk, rows: Rows) -> int:
+    return rarer(desk.table.labels(rows), desk.terms.config.model.task)
 
 
 def _quality(finding: Finding, rows: int) -> policy.Sign:

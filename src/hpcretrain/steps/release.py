@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from hpcretrain.records import Candidate, Histogram, Reading, Release, ReleaseKind, Verdict, Watch
+from hpcretrain.records import Candidate, Reading, Release, ReleaseKind, Verdict, Watch
 from hpcretrain.steps.desk import Desk
 
 
-def first(
-    desk: Desk, twin: Candidate, champion: Candidate, readings: tuple[Reading, ...], scores: Histogram
-) -> Release:
+def first(desk: Desk, twin: Candidate, champion: Candidate, readings: tuple[Reading, ...]) -> Release:
     """Record the first champion; its readings are of the twin, on the end of the reference, unseen by it."""
     release = Release(
         model=champion.model,
@@ -21,16 +19,12 @@ def first(
         window=champion.window,
         previous=None,
         readings=readings,
-        scores=scores,
     )
     return _serve(desk, release)
 
 
 def promote(desk: Desk, judged: Verdict, twin: Candidate, refit: tuple[Verdict, Candidate] | None) -> Release:
     """Record the promotion of a judged candidate, or of the refit that was checked against it."""
-    scores = judged.scores
-    if scores is None:
-        raise ValueError(f"{judged.id} passed without scores")
     served = refit[1] if refit else twin
     release = Release(
         model=twin.model,
@@ -43,7 +37,6 @@ def promote(desk: Desk, judged: Verdict, twin: Candidate, refit: tuple[Verdict, 
         window=served.window,
         previous=desk.history.champion.id,
         readings=judged.readings,
-        scores=scores,
     )
     return _serve(desk, release)
 
@@ -63,7 +56,6 @@ def roll_back(desk: Desk, watch: Watch) -> Release:
         window=before.window,
         previous=champion.id,
         readings=before.readings,
-        scores=before.scores,
     )
     return _serve(desk, release)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import numpy as np
+
 from hpcretrain.errors import InputError, TrainingError
 from hpcretrain.history import Cycle
 from hpcretrain.policy.validate import readings
@@ -17,7 +19,7 @@ from hpcretrain.steps.plan import Plan, everything, plan
 from hpcretrain.steps.release import first, promote
 from hpcretrain.steps.review import close
 from hpcretrain.steps.train import order, train
-from hpcretrain.steps.validate import failed, score_histogram, validate, validate_refit
+from hpcretrain.steps.validate import failed, validate, validate_refit
 from hpcretrain.steps.watch import watch
 
 MIN_REFERENCE_ROWS = 100
@@ -61,13 +63,10 @@ def begin(desk: Desk) -> None:
     twin = train(desk, order(desk, split.training, Purpose.JUDGE, (baseline.id,)), split.training)
     champion = train(desk, order(desk, matured, Purpose.REFIT, (baseline.id,)), matured)
     predictions = desk.predictor.predict(twin.model_digest, split.holdout)
-    scores = score_histogram(predictions)
-    if scores is None:
-        raise TrainingError("the first model gives no finite prediction; look at the recipe and its parameters")
-    task = desk.terms.config.model.task
-    first(
-        desk, twin, champion, readings(desk.table.labels(split.holdout), predictions, task, desk.metrics), scores
-    )  # fmt: skip
+    if not np.isfinite(predictions).all():
+        raise TrainingError("the first model gives predictions that are not finite; look at the recipe")
+    labels, task = desk.table.labels(split.holdout), desk.terms.config.model.task
+    first(desk, twin, champion, readings(labels, predictions, task, desk.metrics, desk.terms.policy.gate))
 
 
 def tick(desk: Desk) -> None:

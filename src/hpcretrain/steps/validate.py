@@ -8,12 +8,10 @@ import numpy as np
 
 from hpcretrain.errors import TrainingError
 from hpcretrain.policy import validate as policy
-from hpcretrain.ports import FloatArray, HashArray, Rows, histogram
-from hpcretrain.records import Candidate, Finding, Histogram, Job, Outcome, Reading, Verdict
+from hpcretrain.ports import HashArray, Rows
+from hpcretrain.records import Candidate, Finding, Job, Outcome, Reading, Verdict
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.plan import Plan
-
-SCORE_BINS = 10
 
 
 def validate(desk: Desk, candidate: Candidate, plan: Plan) -> Verdict:
@@ -45,8 +43,7 @@ def validate(desk: Desk, candidate: Candidate, plan: Plan) -> Verdict:
         holdout=desk.slice(plan.holdout, labels=True),
         use=use,
         findings=findings,
-        readings=policy.readings(labels, predictions, model.task, desk.metrics),
-        scores=score_histogram(predictions),
+        readings=policy.readings(labels, predictions, model.task, desk.metrics, desk.terms.policy.gate),
     )
     desk.book.enter(verdict)
     _publish(desk, verdict)
@@ -74,7 +71,6 @@ def validate_refit(desk: Desk, refit: Candidate, judged: Verdict, twin: Candidat
         use=judged.use,
         findings=findings,
         readings=(),
-        scores=None,
     )
     desk.book.enter(verdict)
     _publish(desk, verdict)
@@ -95,19 +91,9 @@ def failed(desk: Desk, job: Job, error: TrainingError) -> Verdict:
         use=0,
         findings=(finding,),
         readings=(),
-        scores=None,
     )
     desk.book.enter(verdict)
     return verdict
-
-
-def score_histogram(predictions: FloatArray) -> Histogram | None:
-    """Counts of predictions between their own deciles; None where there is none that is finite."""
-    finite = predictions[np.isfinite(predictions)]
-    if not len(finite):
-        return None
-    inner = np.quantile(finite, np.arange(1, SCORE_BINS) / SCORE_BINS)
-    return histogram(sorted({float(f"{edge:.9g}") for edge in inner}), finite)
 
 
 def _earlier_uses(desk: Desk, holdout: Rows) -> int:
