@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -48,13 +49,15 @@ class InlineModels:
         place.mkdir(parents=True, exist_ok=True)
         self.recipe.save(model, place)
         digest = sha256("".join(sorted(path.read_text() for path in place.iterdir())))
-        self.models[digest] = model
+        shutil.copytree(place, self.folder / digest, dirs_exist_ok=True)
         return Trained(digest, 0.0)
 
     def predict(self, model_digest: str, rows: Rows) -> FloatArray:
         if not len(rows):
             return np.empty(0)
         key = (model_digest, rows.index.tobytes())
+        if model_digest not in self.models:
+            self.models[model_digest] = self.recipe.load(self.folder / model_digest)
         if key not in self.predictions:
             self.predictions[key] = np.asarray(self.recipe.predict(self.models[model_digest], self._features(rows)))
         return self.predictions[key]

@@ -159,6 +159,15 @@ def test_the_same_replay_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert [record.body for record in one.known.values()] == [record.body for record in other.known.values()]
 
 
+@pytest.mark.parametrize("delay", ["0d", "1d", "10d"])
+def test_a_replay_taken_up_again_and_again_gives_the_same_bytes(delay: str, tmp_path: Path) -> None:
+    config = configure(tmp_path, orders(rows=8_000, minutes=16), data__label_delay=f'label_delay = "{delay}"')
+    whole = replay(config, tmp_path / "whole")
+    for days in (0, 6, 7, 20, 29, 36, 100):
+        pieces = replay(config, tmp_path / "pieces", pd.Timestamp("2024-02-01", tz="UTC") + pd.Timedelta(days=days))
+    assert [record.body for record in pieces.known.values()] == [record.body for record in whole.known.values()]
+
+
 def damaged(damage: Callable[[pd.DataFrame], pd.DataFrame], folder: Path, change_at: float | None = 0.3) -> History:
     """The history of a table one batch of which (ending on 14 March) is damaged."""
     table = orders(change_at=change_at).set_index("time", drop=False).astype(object)

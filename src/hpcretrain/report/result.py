@@ -63,7 +63,7 @@ def describe_cycle(cycle: Cycle, cpu_s: Callable[[str], float]) -> dict[str, Any
         "id": request.id,
         "requested_at": plain(request.at),
         "triggers": list(request.triggers),
-        "class": (cycle.decisions[-1] if cycle.decisions else request).priority_class.value,
+        "class": request.priority_class.value,
         "score": request.score,
         "contributions": dict(request.contributions),
         "decision": cycle.decisions[-1].action.value if cycle.decisions else Action.WAIT.value,

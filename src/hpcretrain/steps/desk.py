@@ -107,8 +107,8 @@ class Desk:
         return slots or [(self.start, until)]
 
     def reference_spread(self) -> float:
-        """The standard deviation of the reference's labels."""
+        """The standard deviation of the labels that were known when the reference ended; the same at every time."""
         if self._spread is None:
-            rows = self.table.labeled(self.start, self.terms.reference_until)
+            rows = self.table.labeled(self.start, self.terms.reference_until - self.table.label_delay)
             self._spread = float(np.std(self.table.labels(rows)))
         return self._spread
