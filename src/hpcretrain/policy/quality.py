@@ -20,6 +20,8 @@ FloatArray = npt.NDArray[np.float64]
 CHANCE_OF_CONSTANT = 1e-3
 """Labels that are all the same are suspicious when chance would make them so more seldom than this."""
 
+_NEW_REFERENCE = "check the source; if they are here to stay, begin a new home with a later reference"
+
 NEARLY_CONSTANT = 0.9
 """Share of rows in one frozen bin from which a column is nearly constant."""
 
@@ -49,11 +51,14 @@ def inspect(batch: BatchCounts, accepted: Sequence[BatchCounts], gate: DataGate)
     earlier = [other for other in accepted if other.rows]
     findings = [_volume(batch, earlier, gate), _duplicates(batch, earlier, gate)]
     shares = _Shares(batch, earlier)
-    findings += shares.check("missing", "missing cells", lambda c: c.missing, gate.missing_slack)
-    findings += shares.check("type", "cells of another type", lambda c: c.wrong_type, 0.0)
-    findings += shares.check("infinite", "infinite cells", lambda c: c.infinite, 0.0)
-    findings += shares.check("range", "cells outside the plausible range", _outside, gate.out_of_range_slack)
-    findings += shares.check("category", "cells of unknown category", lambda c: c.unseen, gate.new_category_slack)
+    for check, what, advice, count, slack in (
+        ("missing", "missing cells", "check the source", _missing, gate.missing_slack),
+        ("type", "cells of another type", "check the source, or declare a category", _wrong_type, 0.0),
+        ("infinite", "infinite cells", "check how the column is computed", _infinite, 0.0),
+        ("range", "cells outside the plausible range", "check units and sentinels", _outside, gate.out_of_range_slack),
+        ("category", "cells of unknown category", _NEW_REFERENCE, _unseen, gate.new_category_slack),
+    ):
+        findings += shares.check(check, what, advice, count, slack)
     findings += _constant(batch, earlier)
     return tuple(findings)
 
@@ -76,7 +81,8 @@ def inspect_labels(labels: FloatArray, usual: FloatArray, gate: DataGate) -> tup
         Finding(
             check="label_missing",
             outcome=Outcome.PASS if missing / n <= limit else Outcome.FAIL,
-            reason=f"{missing} of {n} matured labels are missing or unreadable",
+            reason=f"{missing} of {n} matured labels are missing or unreadable"
+            + ("" if missing / n <= limit else "; check how labels are joined"),
             observed=missing / n,
             limit=limit,
         ),
@@ -124,10 +130,27 @@ def _duplicates(batch: BatchCounts, earlier: Sequence[BatchCounts], gate: DataGa
     return Finding(
         check="duplicates",
         outcome=Outcome.PASS if share <= limit else Outcome.FAIL,
-        reason=f"{batch.duplicates} of {batch.rows} rows repeat another",
+        reason=f"{batch.duplicates} of {batch.rows} rows repeat another"
+        + ("" if share <= limit else "; check whether they were delivered twice"),
         observed=share,
         limit=limit,
     )
+
+
+def _missing(column: ColumnCounts) -> int:
+    return column.missing
+
+
+def _wrong_type(column: ColumnCounts) -> int:
+    return column.wrong_type
+
+
+def _infinite(column: ColumnCounts) -> int:
+    return column.infinite
+
+
+def _unseen(column: ColumnCounts) -> int:
+    return column.unseen
 
 
 def _outside(column: ColumnCounts) -> int:
@@ -142,7 +165,9 @@ class _Shares:
         self.batch = batch
         self.earlier = earlier
 
-    def check(self, check: str, what: str, count: Callable[[ColumnCounts], int], slack: float) -> list[Finding]:
+    def check(
+        self, check: str, what: str, advice: str, count: Callable[[ColumnCounts], int], slack: float
+    ) -> list[Finding]:
         failed, worst = [], None
         for name, column in self.batch.columns.items():
             share = count(column) / self.batch.rows
@@ -150,7 +175,8 @@ class _Shares:
             finding = Finding(
                 check=f"{check}:{name}",
                 outcome=Outcome.PASS if share <= limit else Outcome.FAIL,
-                reason=f"{count(column)} of {self.batch.rows} {what} in {name}",
+                reason=f"{count(column)} of {self.batch.rows} {what} in {name}"
+                + ("" if share <= limit else f"; {advice}"),
                 observed=share,
                 limit=limit,
             )
@@ -191,7 +217,8 @@ def _constant(batch: BatchCounts, earlier: Sequence[BatchCounts]) -> list[Findin
         Finding(
             check=f"constant:{name}",
             outcome=Outcome.FAIL,
-            reason=f"{name} has one value in all {batch.rows} rows; it never came near that in {len(earlier)} batches",
+            reason=f"{name} has one value in all {batch.rows} rows; it never came near that in {len(earlier)} "
+            "batches; check the source",
             observed=1,
             limit=0,
         )
