@@ -12,6 +12,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from hpcretrain.stats.metrics import METRICS
 
+LONGEST = timedelta(days=36_500)
+"""Longest duration of a configuration: about a century, so that times stay within the calendar."""
+
+_MOST_DIGITS = 8
 _UNITS = {"min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -22,14 +26,18 @@ def parse_duration(text: Any) -> timedelta:
     match = re.fullmatch(r"(\d+)(min|h|d|w)", text) if isinstance(text, str) else None
     if not match:
         raise ValueError(f'{text!r} is no duration; write a whole number and min, h, d or w, such as "7d"')
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    # Digits are counted before days are, since a timedelta overflows long before an integer does.
+    length = timedelta(**{_UNITS[match[2]]: int(match[1])}) if len(match[1]) <= _MOST_DIGITS else timedelta.max
+    if length > LONGEST:
+        raise ValueError(f"{text!r} is longer than {LONGEST.days} days")
+    return length
 
 
 def parse_step(text: Any) -> relativedelta:
     """Like `parse_duration`, and also '1mo' (calendar months)."""
     if isinstance(text, relativedelta):
         return text
-    match = re.fullmatch(r"(\d+)mo", text) if isinstance(text, str) else None
+    match = re.fullmatch(r"(\d{1,3})mo", text) if isinstance(text, str) else None
     step = (
         relativedelta(months=int(match[1]))
         if match
