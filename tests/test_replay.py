@@ -95,6 +95,21 @@ def test_a_holdout_never_reaches_behind_what_the_champion_learned(tmp_path: Path
     assert short, "the champion's training should have cut some holdout short"
 
 
+def test_a_request_made_while_a_release_is_watched_waits_and_the_watch_goes_on(tmp_path: Path) -> None:
+    policy = write_policy(tmp_path, threshold="1", withdraw_below="0", cooldown_batches="0", looks="3")
+    history = replay(configure(tmp_path, orders(), **policy), tmp_path / "home")
+    released = [cycle for cycle in history.cycles if cycle.release]
+    assert released
+    early = [cycle for cycle in history.cycles if any(d.outcome is Outcome.WAIT for d in cycle.decisions)]
+    assert early, "a request should have come while a release was being watched"
+    for cycle in released:
+        assert cycle.review is None or [look.look for look in cycle.watches][-1] == 3
+    assert released[0].review is not None
+    for waiting in early:
+        seen = {f.check for d in waiting.decisions for f in d.findings if f.outcome is Outcome.WAIT}
+        assert seen <= {"watch", "holdout_rows", "cooldown", "budget"}
+
+
 def test_rows_that_judge_again_are_paid_for(tmp_path: Path) -> None:
     policy = write_policy(
         tmp_path, threshold="1", withdraw_below="0", cooldown_batches="1", cooldown_growth="1.0", fits_per_30d="99.0",

@@ -102,10 +102,8 @@ class History:
 
     @property
     def watched(self) -> Cycle | None:
-        """The cycle whose release is still being watched."""
-        if self.cycles and self.cycles[-1].release is not None and self.cycles[-1].review is None:
-            return self.cycles[-1]
-        return None
+        """The cycle whose release is still being watched; a newer request may be waiting meanwhile."""
+        return next((each for each in reversed(self.cycles) if each.release and not each.review), None)
 
     @property
     def last_run(self) -> datetime | None:
@@ -148,7 +146,7 @@ class History:
             case RetrainRequest():
                 self.cycles.append(Cycle(record))
             case Decision():
-                self.cycles[-1].decisions.append(record)
+                self._cycle_of(record).decisions.append(record)
             case Job():
                 self._add_job(record)
             case Verdict():
@@ -157,13 +155,21 @@ class History:
             case Release():
                 self._add_release(record)
             case Watch():
-                self.cycles[-1].watches.append(record)
+                self._cycle_of(record).watches.append(record)
             case Review():
-                self.cycles[-1].review = record
+                self._cycle_of(record).review = record
                 if record.closing is Closing.REJECTED:
                     self.rejections += 1
             case Candidate():
                 pass
+
+    def _cycle_of(self, record: Record) -> Cycle:
+        """The cycle whose request, release or watch the record answers."""
+        for each in reversed(self.cycles):
+            known = {part.id for part in (each.request, each.release, *each.watches) if part is not None}
+            if known & set(record.answers):
+                return each
+        raise LedgerError(f"{record.id} answers nothing of any cycle")
 
     def _add_signal(self, signal: Signal) -> None:
         span = (signal.slot.start, signal.slot.end)
@@ -188,7 +194,7 @@ class History:
             self.cycles[-1].release = release
             self.rejections = 0
         elif release.release_kind is ReleaseKind.ROLLBACK:
-            self.cycles[-1].rollback = release
+            self._cycle_of(release).rollback = release
             self.rejections += 1
 
 
