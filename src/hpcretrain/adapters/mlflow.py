@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from hpcretrain.errors import HpcretrainError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ID_TAG = "hpcretrain.id"
 LOADER = "hpcretrain.node.pyfunc"
 DATABASE = "mlflow.db"
+_LONGEST_MESSAGE = 300
 
 
 class MlflowRegistry:
@@ -220,5 +221,5 @@ def _door(what: str, candidate_id: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        first: Any = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise HpcretrainError(f"MLflow could not {what} {candidate_id}: {first}") from error
+        told = " ".join(str(error).split())[:_LONGEST_MESSAGE] or type(error).__name__
+        raise HpcretrainError(f"MLflow could not {what} {candidate_id}: {told}") from error
