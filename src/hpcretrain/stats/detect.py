@@ -28,7 +28,8 @@ def page_hinkley(values: npt.ArrayLike, *, slack: float, threshold: float, mean:
         The index of the first value of the rise; None if the values do not end in one.
 
     Raises:
-        ValueError: The shape is not (n,), a value or the mean is not finite, slack is negative or threshold not positive.
+        ValueError: The shape is not (n,), a value or the mean is not finite, slack is negative, or threshold is not
+            positive.
     """
     sequence = np.asarray(values, dtype=np.float64)
     if sequence.ndim != 1 or not np.isfinite(sequence).all():

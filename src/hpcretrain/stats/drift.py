@@ -25,10 +25,10 @@ class Drift:
 
 @dataclass(frozen=True)
 class Transport:
-    """Wasserstein distance in standard deviations of the reference.
+    """Wasserstein distance in standard deviations of the reference, see `wasserstein`.
 
-    `distance` is the one that holds if the values lie evenly within their bins. However they lie there, the distance of
-    the two samples themselves is between `lower` and `upper`; no tighter bounds follow from the counts.
+    `distance` is the one that holds if values lie evenly within their bins. However they lie there, it is between
+    `lower` and `upper`, and no tighter bounds follow from the counts.
     """
 
     distance: float
@@ -99,81 +99,55 @@ def jensen_shannon(reference_counts: npt.ArrayLike, counts: npt.ArrayLike) -> fl
     return math.sqrt(min(max(divergence, 0.0), 1.0))
 
 
-def wasserstein(
-    edges: npt.ArrayLike, reference_counts: npt.ArrayLike, counts: npt.ArrayLike, *, sd: float
-) -> Transport:
-    """Wasserstein distance of first order, over the standard deviation of the reference, from binned numbers.
+def wasserstein(edges: npt.ArrayLike, reference_counts: npt.ArrayLike, counts: npt.ArrayLike) -> Transport:
+    """Wasserstein distance of first order, over the reference's standard deviation, of numbers in bins with open ends.
 
-    The area between the two distribution functions (Vallender 1974, doi:10.1137/1118101). Both are known at the edges
-    and nowhere else, which leaves what `Transport` says. A wide bin that holds much leaves much open: the outermost bin
-    of a heavy tail, or one that reaches out to a stray value.
+    The area between the two distribution functions (Vallender 1974, doi:10.1137/1118101), which the counts give at the
+    edges; `Transport` says what that leaves open. How far values lie beyond the outermost edges cannot be told from
+    counts, and a stray value must not decide: they count as lying at those edges. With deciles as edges this is the
+    distance of the samples winsorized at their tenths, in the winsorized standard deviation, as robust effect sizes
+    have it (Algina, Keselman & Penfield 2005, doi:10.1037/1082-989X.10.3.317); what happens in the tails alone shows
+    in `psi`, not here. With one edge it is |p - q| / sqrt(p (1 - p)), the same for any two values.
 
     Args:
-        edges: Finite edges of the bins, shape (bins + 1,), not decreasing: see `enclose`.
-        reference_counts: Counts of the reference, shape (bins,). Numbers only: missing cells have no place on the line.
+        edges: Edges between the bins, shape (bins - 1,), not decreasing.
+        reference_counts: Counts of the reference, shape (bins,). Numbers only: missing cells lie nowhere.
         counts: Counts of the newer sample, shape (bins,).
-        sd: Standard deviation of the reference, in the unit of the edges: see `binned_sd`.
 
     Returns:
-        The distance; NaN when one of the samples is empty, `sd` is not positive, or it overflows.
+        The distance in standard deviations that the reference has if its values lie evenly within their bins: for
+        shares p and widths w of the bins at most sqrt(sum p w^2 / 3) from the one that its values have. NaN when a
+        sample is empty, the reference does not vary, or something overflows.
 
     Raises:
         ValueError: The shapes do not fit, edges decrease or are not finite, or a count is negative or not finite.
     """
     reference, newer = _pair(reference_counts, counts)
-    widths = _widths(edges, len(reference))
-    if not (reference.any() and newer.any() and sd > 0):
+    ends = _ends(edges, len(reference))
+    if len(reference) == 2:
+        # One edge has no width to measure by: two points, any distance apart, and nothing between them.
+        ends, reference, newer = np.array([0.0, 0.0, 1.0, 1.0]), np.insert(reference, 1, 0), np.insert(newer, 1, 0)
+    if not (reference.any() and newer.any()):
         return Transport(math.nan, math.nan, math.nan)
-    f, g = (np.concatenate(([0.0], np.cumsum(sample) / sample.sum())) for sample in (reference, newer))
-    left, right = (f - g)[:-1], (f - g)[1:]
-    total = np.abs(left) + np.abs(right)
-    # Where the functions cross inside a bin, the area is that of two triangles.
-    crossed = (left**2 + right**2) / np.where(total > 0, 2 * total, 1.0)
-    even = np.where(left * right < 0, crossed, total / 2)
+    p, q = reference / reference.sum(), newer / newer.sum()
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        widths = np.diff(ends)
+        middles = ends[:-1] + widths / 2
+        sd = np.sqrt(np.sum(p * ((middles - np.sum(p * middles)) ** 2 + widths**2 / 12)))
+        areas = [float(np.sum(heights * widths) / sd) for heights in _heights(p, q)]
+    return Transport(*areas) if np.isfinite(areas).all() else Transport(math.nan, math.nan, math.nan)
+
+
+def _heights(p: FloatArray, q: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Mean distance of the distribution functions within each bin: if values lie evenly, at least, and at most."""
+    f, g = (np.concatenate(([0.0], np.cumsum(shares))) for shares in (p, q))
+    left, right = np.abs(f - g)[:-1], np.abs(f - g)[1:]
+    crossed = (f - g)[:-1] * (f - g)[1:] < 0
+    # Where they cross, the area is that of two triangles.
+    even = np.where(crossed, (left**2 + right**2) / np.where(crossed, 2 * (left + right), 1.0), (left + right) / 2)
     least = np.maximum(np.maximum(f[:-1] - g[1:], g[:-1] - f[1:]), 0.0)
     most = np.maximum(f[1:] - g[:-1], g[1:] - f[:-1])
-    with np.errstate(over="ignore", invalid="ignore"):
-        distance, lower, upper = (float(np.sum(heights * widths / sd)) for heights in (even, least, most))
-    finite = math.isfinite(upper)
-    return Transport(distance, lower, upper) if finite else Transport(math.nan, math.nan, math.nan)
-
-
-def enclose(edges: npt.ArrayLike, least: float, greatest: float) -> FloatArray:
-    """Finite edges, shape (bins + 1,), of bins with open ends.
-
-    Args:
-        edges: Edges between the bins, shape (bins - 1,), not decreasing.
-        least: The least value of both samples.
-        greatest: The greatest value of both samples.
-    """
-    inner = np.clip(np.asarray(edges, dtype=np.float64), least, greatest)
-    return np.concatenate(([least], inner, [greatest]))
-
-
-def binned_sd(edges: npt.ArrayLike, counts: npt.ArrayLike) -> float:
-    """Standard deviation of binned numbers if they lie evenly within their bins, in the unit of the edges.
-
-    With shares p and widths w of the bins, that of the numbers themselves is at most sqrt(sum p w^2 / 3) away.
-
-    Args:
-        edges: Finite edges of the bins, shape (bins + 1,), not decreasing: see `enclose`.
-        counts: Counts, shape (bins,).
-
-    Returns:
-        The standard deviation; NaN without counts, or when it overflows.
-
-    Raises:
-        ValueError: The shapes do not fit, edges decrease or are not finite, or a count is negative or not finite.
-    """
-    sample = _counts(counts)
-    widths = _widths(edges, len(sample))
-    if not sample.any():
-        return math.nan
-    share = sample / sample.sum()
-    with np.errstate(over="ignore", invalid="ignore"):
-        middles = np.asarray(edges, dtype=np.float64)[:-1] + widths / 2
-        variance = float(np.sum(share * ((middles - np.sum(share * middles)) ** 2 + widths**2 / 12)))
-    return math.sqrt(variance) if math.isfinite(variance) else math.nan
+    return even, least, most
 
 
 def _pair(reference_counts: npt.ArrayLike, counts: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -183,15 +157,14 @@ def _pair(reference_counts: npt.ArrayLike, counts: npt.ArrayLike) -> tuple[Float
     return reference, newer
 
 
-def _widths(edges: npt.ArrayLike, bins: int) -> FloatArray:
-    ends = np.asarray(edges, dtype=np.float64)
-    if ends.shape != (bins + 1,) or not np.isfinite(ends).all():
-        raise ValueError(f"edges of shape {ends.shape} for {bins} bins; give {bins + 1} finite edges")
-    with np.errstate(over="ignore"):
-        widths: FloatArray = np.diff(ends)
-    if (widths < 0).any():
-        raise ValueError(f"edge {int(np.argmax(widths < 0)) + 1} lies below the one before it; give them in order")
-    return widths
+def _ends(edges: npt.ArrayLike, bins: int) -> FloatArray:
+    """Both ends of all bins, shape (bins + 1,): the outermost bins have no width."""
+    between = np.asarray(edges, dtype=np.float64)
+    if between.shape != (bins - 1,) or not np.isfinite(between).all():
+        raise ValueError(f"edges of shape {between.shape} for {bins} bins; give {bins - 1} finite edges between them")
+    if (between[1:] < between[:-1]).any():
+        raise ValueError(f"edges {between.tolist()} are not in order; give them from least to greatest")
+    return np.concatenate((between[:1], between, between[-1:]))
 
 
 def _relative_entropy(p: FloatArray, q: FloatArray) -> float:
