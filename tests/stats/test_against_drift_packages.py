@@ -72,7 +72,7 @@ def test_psi_less_what_chance_makes_of_it_is_that_of_evidently_on_counts_with_ha
     assert psi(reference, current, z=2.5).effect == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("reference, current, by_evidently", ALL_BINS_FILLED)
+@pytest.mark.parametrize(("reference", "current", "by_evidently"), ALL_BINS_FILLED)
 def test_psi_of_shares_alone_is_that_of_evidently(reference: Counts, current: Counts, by_evidently: float) -> None:
     assert raw_psi(reference, current) == pytest.approx(by_evidently, rel=1e-9)
 

@@ -25,6 +25,7 @@ from hpcretrain.records import (
     Verdict,
     Watch,
 )
+from hpcretrain.report.decline import worse_since
 from hpcretrain.report.result import describe_cycle
 
 _MAX_LISTED = 12
@@ -82,6 +83,7 @@ def status(history: History, ledger_head: str, cpu_s: Callable[[str], float]) ->
         "assessed_at": plain(history.assessment.at) if history.assessment else None,
         "score": history.assessment.score if history.assessment else None,
         "contributions": dict(history.assessment.contributions) if history.assessment else {},
+        "worse_since": plain(worse_since(history)),
         "open_request": open_cycle.request.id if open_cycle else None,
         "watching": history.watched is not None,
         "quarantined": [list(plain(span)) for span in history.quarantine],
@@ -103,6 +105,8 @@ def status_text(state: Mapping[str, Any], show_cycle: Callable[[Mapping[str, Any
         f"{'watching the release' if state['watching'] else 'no release is being watched'}, "
         f"{'open request ' + state['open_request'] if state['open_request'] else 'no open request'}",
     ]
+    if state["worse_since"]:
+        lines.append(f"worse than when it was judged, on rows since {state['worse_since']}")
     lines += [show_cycle(cycle) for cycle in state["cycles"]]
     lines.append(f"ledger head {state['ledger_head']}")
     return "\n".join(lines)
