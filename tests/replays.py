@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +35,7 @@ class InlineModels:
         self.table = table
         self.folder = folder
         self.models: dict[str, object] = {}
+        self.members: dict[str, tuple[str, ...]] = {}
         self.predictions: dict[tuple[str, bytes], FloatArray] = {}
 
     def passes(self) -> int:
@@ -52,9 +53,17 @@ class InlineModels:
         shutil.copytree(place, self.folder / digest, dirs_exist_ok=True)
         return Trained(digest, 0.0)
 
+    def average(self, model_digests: Sequence[str]) -> str:
+        digest = sha256(" ".join(model_digests))
+        self.members[digest] = tuple(model_digests)
+        return digest
+
     def predict(self, model_digest: str, rows: Rows) -> FloatArray:
         if not len(rows):
             return np.empty(0)
+        if model_digest in self.members:
+            predictions = [self.predict(member, rows) for member in self.members[model_digest]]
+            return np.asarray(np.mean(predictions, axis=0))
         key = (model_digest, rows.index.tobytes())
         if model_digest not in self.models:
             self.models[model_digest] = self.recipe.load(self.folder / model_digest)

@@ -74,6 +74,9 @@ class Table(Protocol):
     def newest(self, rows: Rows, count: int) -> datetime:
         """The latest time from which on `rows` holds at least `count` rows; the start of `rows` if it has fewer."""
 
+    def ages(self, rows: Rows) -> FloatArray:
+        """Seconds between each row and the end of `rows`, shape (rows,), not increasing."""
+
     def labels(self, rows: Rows) -> FloatArray:
         """Labels of matured rows, shape (rows,); NaN where a matured label is missing or unreadable."""
 
@@ -128,6 +131,9 @@ class Trainer(Protocol):
         Raises:
             TrainingError: The job ended without a model, with the reason.
         """
+
+    def average(self, model_digests: Sequence[str]) -> str:
+        """Make a model that predicts the mean of what these predict; its digest. Idempotent."""
 
 
 class Registry(Protocol):

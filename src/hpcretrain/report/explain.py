@@ -22,6 +22,7 @@ from hpcretrain.records import (
     RetrainRequest,
     Review,
     Signal,
+    Stage,
     Verdict,
     Watch,
 )
@@ -158,11 +159,17 @@ def headline(record: Record) -> str:
         case Decision():
             return f"{record.action.value} ({record.priority_class.value}): {_worst(record.findings)}"
         case Job():
-            return f"{record.purpose.value} on {record.window.rows} rows until {record.window.end:%Y-%m-%d}"
+            drawn, window = record.window.rows, record.window
+            of = f" of {window.population}" if drawn < window.population else ""
+            return f"{record.purpose.value} on {drawn}{of} rows ({window.name}) until {window.end:%Y-%m-%d}"
         case Candidate():
-            return f"model {record.model_digest[:12]} for {record.purpose.value}"
+            what = f"average of {len(record.members)} models" if record.members else "model"
+            return f"{what} {record.model_digest[:12]} for {record.purpose.value}"
         case Verdict():
-            return f"{record.outcome.value}: {_worst(record.findings)}"
+            if record.stage is Stage.SELECTION:
+                promise = next((finding for finding in record.findings if finding.check == "promise"), None)
+                return f"selection, {record.outcome.value}: {promise.reason if promise else _worst(record.findings)}"
+            return f"{record.stage.value}, {record.outcome.value}: {_worst(record.findings)}"
         case Release():
             return f"{record.release_kind.value}: model {record.model_digest[:12]} serves"
         case Watch():

@@ -9,13 +9,13 @@ import numpy as np
 from hpcretrain.errors import TrainingError
 from hpcretrain.policy import validate as policy
 from hpcretrain.ports import HashArray, Rows
-from hpcretrain.records import Candidate, Finding, Job, Outcome, Reading, Verdict
+from hpcretrain.records import Candidate, Finding, Job, Outcome, Reading, Stage, Verdict
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.plan import Plan
 
 
-def validate(desk: Desk, candidate: Candidate, plan: Plan) -> Verdict:
-    """Record whether a candidate may replace the champion."""
+def validate(desk: Desk, candidate: Candidate, plan: Plan, selected: Verdict) -> Verdict:
+    """Record whether the winner of a selection may replace the champion."""
     champion, table = desk.history.champion, desk.table
     labels = table.labels(plan.holdout)
     predictions = desk.predictor.predict(candidate.model_digest, plan.holdout)
@@ -36,7 +36,8 @@ def validate(desk: Desk, candidate: Candidate, plan: Plan) -> Verdict:
     verdict = Verdict(
         model=model.name,
         at=desk.now,
-        answers=(candidate.id, champion.id),
+        answers=(candidate.id, champion.id, selected.id),
+        stage=Stage.GATE,
         candidate=candidate.id,
         twin=None,
         outcome=Outcome.worst(finding.outcome for finding in findings),
@@ -64,6 +65,7 @@ def validate_refit(desk: Desk, refit: Candidate, judged: Verdict, twin: Candidat
         model=refit.model,
         at=desk.now,
         answers=(refit.id, desk.history.champion.id),
+        stage=Stage.REFIT,
         candidate=refit.id,
         twin=twin.id,
         outcome=Outcome.worst(finding.outcome for finding in findings),
@@ -78,12 +80,13 @@ def validate_refit(desk: Desk, refit: Candidate, judged: Verdict, twin: Candidat
 
 
 def failed(desk: Desk, job: Job, error: TrainingError) -> Verdict:
-    """Record that a job ended without a model."""
+    """Record that a full fit ended without a model."""
     finding = Finding(check="training", outcome=Outcome.ERROR, reason=error.reason)
     verdict = Verdict(
         model=job.model,
         at=desk.now,
         answers=(job.id, desk.history.champion.id),
+        stage=Stage.REFIT,
         candidate=job.id,
         twin=None,
         outcome=Outcome.ERROR,
@@ -101,7 +104,7 @@ def _earlier_uses(desk: Desk, holdout: Rows) -> int:
     mine = desk.table.hashes(holdout, times=True, labels=True)
     uses = 0
     for verdict in desk.history.verdicts:
-        if verdict.holdout is None or verdict.twin is not None:
+        if verdict.holdout is None or verdict.stage is not Stage.GATE:
             continue
         earlier = desk.table.labeled(verdict.holdout.start, verdict.holdout.end)
         uses += bool(np.isin(desk.table.hashes(earlier, times=True, labels=True), mine).any())
