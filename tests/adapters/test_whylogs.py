@@ -372,7 +372,7 @@ def test_the_plausible_range_of_a_constant_is_as_wide_as_its_size() -> None:
 
 
 def bins_of(rule: NumberRule, values: list[float]) -> list[int]:
-    tally = rule.tally(np.array(values) + 0.0, [])
+    tally = rule.tally(np.sort(np.array(values) + 0.0), {})
     return [count for name, count in tally.items() if name.startswith("bin:")]
 
 
