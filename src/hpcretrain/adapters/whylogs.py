@@ -119,17 +119,16 @@ class NumberRule(_Rule):
 
     def tally(self, numbers: FloatArray, texts: Mapping[str, int]) -> Mapping[str, int]:
         """Counts of cells by bin, and of cells that fit none; numbers are ascending."""
-        finite = numbers[np.isfinite(numbers)]
-        if self.low is None or self.high is None:
-            bins = np.array([0, 0, len(finite)])
-        else:
-            edges = np.array([self.low, *self.inner, math.nextafter(self.high, math.inf)])
-            bins = np.diff(np.searchsorted(finite, edges), prepend=0, append=len(finite))
+        edges: list[float] = []
+        if self.low is not None and self.high is not None:
+            edges = [self.low, *self.inner, math.nextafter(self.high, math.inf)]
+        places = np.searchsorted(numbers, [-_LARGEST, *edges, math.inf])
+        lowest, *bins, highest = np.diff(places, prepend=0, append=len(numbers)).tolist()
         return {
-            "infinite": len(numbers) - len(finite),
+            "infinite": lowest + highest,
             "wrong_type": sum(texts.values()),
             "unseen": 0,
-            **_by_bin(bins.tolist()),
+            **_by_bin(bins if edges else [0, 0, *bins]),
         }
 
 

@@ -42,6 +42,7 @@ NAMESPACE = "frozen_bins"
 
 _LOWEST_ID, _HIGHEST_ID = 4101, 4102
 _INT64 = np.iinfo(np.int64)
+_LOWEST = np.finfo(np.float64).min
 
 
 class Rule(Protocol):
@@ -139,7 +140,7 @@ class FrozenBins(Metric):  # type: ignore[misc]
         return OperationResult.ok(data.len)
 
     def _stretch(self, numbers: FloatArray, names: IntArray) -> None:
-        finite = numbers[np.isfinite(numbers)]
+        finite = numbers[slice(*np.searchsorted(numbers, [_LOWEST, math.inf]))]
         if len(finite):
             self._set(min, "minimum", float(finite[0]))
             self._set(max, "maximum", float(finite[-1]))

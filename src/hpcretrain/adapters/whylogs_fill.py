@@ -40,6 +40,8 @@ from hpcretrain.ports import FloatArray
 if TYPE_CHECKING:
     from whylogs.core import DatasetSchema
 
+ObjectArray = npt.NDArray[np.object_]
+
 # Above this many distinct items a sketch of 2^10 places forgets, and weights gain nothing.
 _EXACT_ITEMS = 768
 
@@ -71,7 +73,7 @@ class Cells(PreprocessedColumn):  # type: ignore[misc]
     @cached_property
     def texts(self) -> Mapping[str, int]:
         """How often each text occurs, in the order of first occurrence."""
-        if self.pandas.strings is None:
+        if self.pandas.strings is None or not len(self.pandas.strings):
             return {}
         counted = pc.value_counts(pa.array(self.pandas.strings, pa.large_string()))
         return dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
@@ -192,39 +194,41 @@ def _split_times(cells: Cells, series: pd.Series) -> bool:
 
 def _split_objects(cells: Cells, series: pd.Series) -> bool:
     """Split by the types of the cells; False, with nothing done, if there are types that are told by their values."""
-    missing = series.isna().to_numpy()
-    present = series[~missing] if missing.any() else series
-    masks = _masks(present.to_numpy())
+    values = series.to_numpy()
+    if pd.api.types.infer_dtype(values, skipna=True) == "string":
+        words = pa.array(values, pa.large_string(), from_pandas=True)
+        _set_missing(cells, values[words.is_null().to_numpy(zero_copy_only=False)] if words.null_count else values[:0])
+        cells.pandas.strings = pd.Series(words.drop_null(), dtype=pd.ArrowDtype(words.type))
+        return True
+    missing = pd.isna(values)
+    present = values[~missing]
+    masks = _masks(present)
     if masks is None:
         return False
-    kinds = Counter(map(type, series.to_numpy()[missing]))
-    cells.null_count = int(missing.sum())
-    cells.nan_count = sum(count for kind, count in kinds.items() if issubclass(kind, Number | np.number))
-    if "strings" in masks:
-        cells.pandas.strings = present[masks["strings"]]
-    if "floats" in masks:
-        cells.numpy.floats = present.to_numpy()[masks["floats"]].astype(np.float64)
-        cells.inf_count = int(np.isinf(cells.numpy.floats).sum())
-    if "ints" in masks:
-        cells.numpy.ints = present.to_numpy()[masks["ints"]].astype(np.int64)
-    if "bools" in masks:
-        bools = present.to_numpy()[masks["bools"]].astype(np.bool_)
-        cells.bool_count, cells.bool_count_where_true = len(bools), int(bools.sum())
+    _set_missing(cells, values[missing])
+    cells.pandas.strings = pd.Series(present[masks["strings"]], dtype=object)
+    cells.numpy.floats = present[masks["floats"]].astype(np.float64)
+    cells.inf_count = int(np.isinf(cells.numpy.floats).sum())
+    cells.numpy.ints = present[masks["ints"]].astype(np.int64)
+    cells.bool_count = int(masks["bools"].sum())
+    cells.bool_count_where_true = int(present[masks["bools"]].sum())
     return True
 
 
-def _masks(values: npt.NDArray[np.object_]) -> dict[str, Any] | None:
-    """Where the cells of each kind are; None if a cell is of none."""
-    if not len(values):
-        return {}
-    if pd.api.types.infer_dtype(values, skipna=False) == "string":
-        return {"strings": slice(None)}
-    types = np.fromiter(map(type, values), dtype=object, count=len(values))
-    places, distinct = pd.factorize(types)
-    kinds = np.array([_kind(cell) for cell in distinct], dtype=object)
+def _set_missing(cells: Cells, missing: ObjectArray) -> None:
+    """Count cells that hold nothing, and those among them that are a NaN and not a None, say."""
+    types = Counter(map(type, missing))
+    cells.null_count = len(missing)
+    cells.nan_count = sum(count for kind, count in types.items() if issubclass(kind, Number | np.number))
+
+
+def _masks(values: ObjectArray) -> dict[str, npt.NDArray[np.bool_]] | None:
+    """Where the cells of each kind are, shape (cells,); None if a cell is of no kind."""
+    places, types = pd.factorize(np.fromiter(map(type, values), dtype=object, count=len(values)))
+    kinds = np.array([_kind(cell) for cell in types], dtype=object)
     if None in kinds:
         return None
-    return {kind: (kinds == kind)[places] for kind in set(kinds)}
+    return {kind: (kinds == kind)[places] for kind in ("strings", "floats", "ints", "bools")}
 
 
 def _kind(cell: type) -> str | None:
