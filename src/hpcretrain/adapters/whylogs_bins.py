@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 # First, since it keeps whylogs from phoning home.
-from hpcretrain.adapters.whylogs_fill import Cells, fill
+from hpcretrain.adapters.whylogs_cells import Cells
 
 # isort: split
 import pandas as pd
@@ -34,6 +34,7 @@ from whylogs.core.metrics.metrics import Metric, OperationResult, register_metri
 from whylogs.core.proto import MetricMessage
 from whylogs.core.resolvers import StandardResolver
 
+from hpcretrain.adapters.whylogs_fill import fill
 from hpcretrain.ports import FloatArray
 
 IntArray = npt.NDArray[np.int64]
