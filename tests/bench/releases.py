@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from bench.simulate import FloatArray, probability, separation
+
 from hpcretrain.policy.types import Gate
 from hpcretrain.policy.validate import Question, judge
 from hpcretrain.records import Outcome

@@ -119,7 +119,8 @@ def scored(world: World, rows: int, auc: float, rng: np.random.Generator) -> tup
 def probability(scores: FloatArray, auc: float, positives: float) -> FloatArray:
     """Calibrated probabilities for binormal scores, negatives around 0 and positives around `separation(auc)`."""
     apart = separation(auc)
-    return expit(logit(positives) + apart * scores - apart**2 / 2)
+    found: FloatArray = expit(logit(positives) + apart * scores - apart**2 / 2)
+    return found
 
 
 def separation(auc: float) -> float:
@@ -149,7 +150,10 @@ def watch(world: World, policy: Policy, change: Change | None, seed: int) -> Ite
 
 
 def asks(world: World, policy: Policy, change: Change | None, seed: int) -> bool:
-    """Whether a retraining is asked for on any day because of decline; for freshness, more rows to learn, is no alarm."""
+    """Whether a retraining is asked for on any day because of decline.
+
+    A request because of freshness alone, more rows to learn from, is no alarm.
+    """
     declining = {family.value for family in DECLINE}
     for assessment, declined in watch(world, policy, change, seed):
         asked = wish(assessment, declined, policy.score, policy.classes)
