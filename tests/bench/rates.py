@@ -17,7 +17,7 @@ from hpcretrain.policy.types import Policy
 
 HISTORIES, RELEASES, ASIDE = 1_000, 2_000, 200
 ROWS_A_DAY = (500, 5_000, 20_000)
-CORRELATIONS = (0.5, 0.7, 0.95)
+CORRELATIONS = (0.5, 0.8, 0.95, 0.99)
 BETTER = 0.02
 
 

@@ -29,6 +29,7 @@ PROMOTION = """## Promotion: what is simulated
 
 A holdout of 5,000 rows with a fifth of positives; two calibrated models whose scores correlate 0.9 within a class;
 the package's own gate under the shipped policy: AUC superior, log loss not inferior, first use of the holdout.
+Champion and candidate of the demo correlate 0.83 to 0.99 on their holdouts, 0.95 in the middle.
 """
 
 EXPLAINED = {"drift": DRIFT, "promotion": PROMOTION}
