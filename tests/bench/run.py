@@ -51,15 +51,16 @@ def run(groups: Sequence[Group], command: str, root: Path, measure: Measure) -> 
     """Measure the groups one after the other and write the results; exit code 1 when one failed."""
     # The commit of the code that is measured, whatever is committed meanwhile.
     where = place.describe(root)
-    outcomes = {}
+    outcomes: dict[str, Measured] = {}
+    lines: list[dict[str, Any]] = []
     for number, group in enumerate(groups, start=1):
         names = ", ".join(benchmark.name for benchmark in group.benchmarks)
         print(f"[{number}/{len(groups)}] {names}", file=sys.stderr, flush=True)
         outcomes[group.name] = measure(group.name)
         for line in results(group, outcomes[group.name]):
-            figure = f"{line['value']:.4g} {line['unit']}" if line["value"] is not None else f"missing: {line['why']}"
+            figure = f"no figure: {line['why']}" if line["value"] is None else f"{line['value']:.4g} {line['unit']}"
             print(f"    {line['name']}: {figure}", file=sys.stderr, flush=True)
-    lines = [line for group in groups for line in results(group, outcomes[group.name])]
+            lines.append(line)
     raw = {name: outcome.plain() for name, outcome in outcomes.items()}
     _write(root / RESULTS, {**where, "results": lines})
     _write(root / RAW, {**where, "date": time.strftime("%Y-%m-%d"), "command": command, "groups": raw})
@@ -121,15 +122,16 @@ def finished(command: Sequence[str], file: Path) -> Measured:
 
 
 def write_document(root: Path) -> int:
-    """Write docs/benchmarks.md from the results of a complete run; exit code 2 when there are none."""
+    """Write docs/benchmarks.md from the results of a run in which none was left out or failed; else exit code 2."""
     try:
         found, raw = (json.loads((root / name).read_text(encoding="utf-8")) for name in (RESULTS, RAW))
     except FileNotFoundError as error:
         print(f"there is no {Path(error.filename).name}: run `make bench` first", file=sys.stderr)
         return BAD_INPUT
-    missing = set(BENCHMARKS) - {line["name"] for line in found["results"]}
-    if missing:
-        print(f"{RESULTS} lacks {', '.join(sorted(missing))}: run `make bench` without ONLY first", file=sys.stderr)
+    done = [group for group in GROUPS if group.name in raw["groups"] and not raw["groups"][group.name]["failed"]]
+    if lacking := sorted({group.name for group in GROUPS} - {group.name for group in done}):
+        names = [each.name for group in GROUPS if group.name in lacking for each in group.benchmarks]
+        print(f"the last run has no figures of {', '.join(names)}: run all with `make bench` first", file=sys.stderr)
         return BAD_INPUT
     (root / "docs" / "benchmarks.md").write_text(document(found, raw), encoding="utf-8")
     return DONE

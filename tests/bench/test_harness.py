@@ -143,14 +143,27 @@ def test_the_page_holds_every_figure_with_its_goal_and_intervals_of_rates(tmp_pa
     assert "| another world | 0.5 (0.237 to 0.763) | 0.5 (0.237 to 0.763) | 10 |" in page
 
 
-def test_the_page_is_not_written_from_a_part_of_the_benchmarks(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_page_is_not_written_when_nothing_was_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--docs"], tmp_path, measured) == BAD_INPUT
     assert "there is no bench.json" in capsys.readouterr().err
+
+
+def test_the_page_is_not_written_when_a_benchmark_was_left_out_or_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["--only", "log_model_s"], tmp_path, measured)
     assert main(["--docs"], tmp_path, measured) == BAD_INPUT
-    assert "bench.json lacks" in capsys.readouterr().err
+    assert "no figures of profile_cpu_vs_whylogs, " in capsys.readouterr().err
+    main([], tmp_path, lambda group: Measured(failed=True) if group == "mlflow" else measured(group))
+    assert main(["--docs"], tmp_path, measured) == BAD_INPUT
+    assert "no figures of log_model_s: run all" in capsys.readouterr().err
+
+
+def test_the_page_names_a_missing_peer(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    main([], tmp_path, lambda group: Measured(why="no wheel") if group == "evidently" else measured(group))
+    assert main(["--docs"], tmp_path, measured) == DONE
+    assert "| missing: no wheel | ≥ 40 |" in (tmp_path / "docs" / "benchmarks.md").read_text()
 
 
 def test_wilson_interval_agrees_with_scipy() -> None:
