@@ -169,11 +169,12 @@ def measure(world: World, reference: Past, served: list[Batch], policy: Policy) 
     signs = observe.input_drift([batch.counts for batch in recent], [reference.counts], score)
     signs.append(_prediction_shift(served, policy))
     matured = served[:-1]
-    pooled = _newest(matured, score.min_rows)
-    labels = np.concatenate([np.empty(0), *(batch.labels for batch in pooled)])
-    predictions = np.concatenate([np.empty(0), *(batch.predictions for batch in pooled)])
-    current, rarer = metrics.measure("auc", labels, predictions), int(min(labels.sum(), len(labels) - labels.sum()))
-    signs.append(observe.performance(current, rarer, "auc", reference.readings["auc"], score))
+    for name, rows in (("auc_sustained", score.max_rows), ("auc", score.min_rows)):
+        pooled = _newest(matured, rows)
+        labels = np.concatenate([np.empty(0), *(batch.labels for batch in pooled)])[-max(rows, world.rows) :]
+        predictions = np.concatenate([np.empty(0), *(batch.predictions for batch in pooled)])[-max(rows, world.rows) :]
+        current, rarer = metrics.measure("auc", labels, predictions), int(min(labels.sum(), len(labels) - labels.sum()))
+        signs.append(observe.performance(name, current, rarer, reference.readings["auc"], score))
     bias = metrics.bias("binary", labels, predictions)
     signs.append(observe.calibration(bias, reference.spread, reference.readings["bias"], score))
     signs.append(observe.freshness(world.rows * len(matured), world.reference_rows, score))
