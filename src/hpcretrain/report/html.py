@@ -1,0 +1,39 @@
+"""The page as one HTML file that needs nothing else: no script, no font, no picture from elsewhere."""
+
+from __future__ import annotations
+
+from hpcretrain.report.page import Page
+
+
+def render(page: Page) -> str:
+    """The HTML of a page. What comes from users is escaped, and a policy in the page forbids scripts and requests."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    templates = Environment(
+        loader=PackageLoader("hpcretrain.report", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    return templates.get_template("page.html").render(page=page, sections=_SECTIONS, shades=_SHADES)
+
+
+_SECTIONS = (
+    ("periods", "By period"),
+    ("score", "Signs of decline"),
+    ("drift", "Drift"),
+    ("cost", "Cost"),
+    ("cycles", "Cycles"),
+    ("quarantine", "Bad data"),
+    ("sensitivity", "Other thresholds"),
+)
+_SHADES = (
+    ("none", "nothing beyond chance"),
+    ("l1", "up to a third of the full scale"),
+    ("l2", "up to two thirds"),
+    ("l3", "more"),
+    ("l4", "full scale"),
+    ("unknown", "not measured"),
+)
