@@ -16,7 +16,7 @@ from dateutil.relativedelta import relativedelta
 SPAN = 1000.0
 """Width of a path's own coordinates; the template stretches them to the width of the chart."""
 
-_MOST_TICKS = 13
+MOST_TICKS = 13
 _LABEL_HEIGHT = 15.0
 
 
@@ -49,6 +49,7 @@ class Curve:
     path: str
     marks: tuple[Mark, ...] = ()
     label: str = ""
+    label_x: float = 100.0
     label_y: float = 0.0
 
 
@@ -133,17 +134,29 @@ class Times:
         first, last = self.first.astimezone(self.zone), self.last.astimezone(self.zone)
         for step, whole in _STEPS:
             moments = _between(whole(first.replace(hour=0, minute=0, second=0, microsecond=0)), step, first, last)
-            if len(moments) <= _MOST_TICKS:
+            if len(moments) <= MOST_TICKS:
                 break
-        named = ["" if step.years else f"{at.day} {at:%b}" if step.days else f"{at:%b}" for at in moments]
-        years = [index == 0 or at.year != moments[index - 1].year for index, at in enumerate(moments)]
-        labels = [
-            f"{name} {at:%Y}".strip() if new else name or f"{at:%Y}"
-            for name, at, new in zip(named, moments, years, strict=True)
-        ]
         return tuple(
-            Tick(self(at), label, index % 2 == 1) for index, (at, label) in enumerate(zip(moments, labels, strict=True))
+            Tick(self(at), label, index % narrow(len(moments)) > 0)
+            for index, (at, label) in enumerate(zip(moments, _labels(moments, step), strict=True))
         )
+
+
+def _labels(moments: Sequence[datetime], step: relativedelta) -> list[str]:
+    """Names of days, months or years; the first of each year says which."""
+    if step.years:
+        return [f"{at:%Y}" for at in moments]
+    names = [f"{at.day} {at:%b}" if step.days else f"{at:%b}" for at in moments]
+    years = [at.year for at in moments]
+    return [
+        f"{name} {year}" if year != before else name
+        for name, year, before in zip(names, years, [None, *years], strict=False)
+    ]
+
+
+def narrow(count: int) -> int:
+    """Every how-manieth label of so many a narrow screen has room for."""
+    return 1 + count // 5
 
 
 def _monday(at: datetime) -> datetime:
@@ -223,6 +236,13 @@ def line(points: Sequence[tuple[float, float | None]]) -> str:
         parts.append(f"{pen}{x * SPAN / 100:.1f} {y:.1f}")
         pen = "L"
     return "".join(parts)
+
+
+def condensed(pieces: Sequence[tuple[float, float, float]], most: int = 400) -> list[tuple[float, float, float]]:
+    """Pieces (from, to, value), taken together by their largest value where a screen could not show so many."""
+    each = max(1, -(-len(pieces) // most))
+    groups = [pieces[index : index + each] for index in range(0, len(pieces), each)]
+    return [(group[0][0], group[-1][1], max(value for _, _, value in group)) for group in groups]
 
 
 def steps(spans: Sequence[tuple[float, float, float]], base: float | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import accumulate
 from typing import Any
@@ -12,22 +13,38 @@ from hpcretrain.policy.assess import SCORED, decline
 from hpcretrain.policy.types import Policy
 from hpcretrain.records import Closing
 from hpcretrain.report import wording
-from hpcretrain.report.chart import Chart, Curve, Lane, Mark, Rule, Table, Tick, Times, apart, axis, line, steps
+from hpcretrain.report.chart import (
+    MOST_TICKS,
+    Chart,
+    Curve,
+    Lane,
+    Mark,
+    Rule,
+    Scale,
+    Table,
+    Tick,
+    Times,
+    apart,
+    axis,
+    condensed,
+    line,
+    narrow,
+    steps,
+)
 from hpcretrain.report.trail import Trail
 from hpcretrain.report.whatif import WhatIf
 
 ARMS = {
-    "served": ("served", "what hpcretrain had in service at each moment"),
-    "frozen": ("frozen", "the first model, left as it was throughout"),
-    "ungated": ("ungated", "retrained on all history every {noun}, and put into service without any check"),
+    "served": ("served", "what hpcretrain served at each moment"),
+    "frozen": ("frozen", "never retrained: the first model throughout"),
+    "ungated": ("ungated", "retrained every {noun} on all history, and put into service without checks"),
 }
 """Each arm's name and what it means."""
 
 _STRIP = 26.0
 _LANE = 46.0
 _DOTS = 24.0
-_MOST_LISTED = 6
-_MOST_PERIODS = 13
+_MOST_LISTED, _MOST_ROWS = 6, 400
 
 
 def period_chart(
@@ -52,9 +69,9 @@ def period_chart(
             for at, y, period in zip(middles, heights, periods, strict=True)
             if y is not None
         )
-        ends = [y for y in heights if y is not None]
         path = line([(times(at), y) for at, y in zip(middles, heights, strict=True)])
-        curves.append(Curve(label, arm, path, marks, label, ends[-1] if ends else scale.scale(0)))
+        last = marks[-1] if marks else Mark(100.0, height - _STRIP, arm, "")
+        curves.append(Curve(label, arm, path, marks, label, last.x, last.y))
     return Chart(
         id=f"by-period-{metric}",
         title=f"{wording.capitalized(name)} by {noun}; {better} is better",
@@ -62,7 +79,8 @@ def period_chart(
         height=height,
         x_ticks=_period_ticks(periods, noun, times),
         y_ticks=scale.ticks,
-        curves=_labeled(curves, height - _STRIP),
+        # What was served lies on top.
+        curves=_labeled(curves[::-1], height - _STRIP),
         events=events(history, times, height - _STRIP / 2 + 3),
         table=period_table(result, [metric], noun, times),
     )
@@ -102,8 +120,8 @@ def score_chart(trail: Trail, history: History, policy: Policy, times: Times) ->
         for item, points in zip(trail.assessments, declines, strict=True)
         if item.at in asked
     )
-    area = steps([(*span, scale.scale(v)) for span, v in zip(spans, totals, strict=True)], scale.scale(0))
-    edge = steps([(*span, scale.scale(v)) for span, v in zip(spans, declines, strict=True)])
+    area = steps(_heights(spans, totals, scale.scale), scale.scale(0))
+    edge = steps(_heights(spans, declines, scale.scale))
     rules = [
         Rule(scale.scale(score.threshold), f"threshold {score.threshold}", "limit"),
         Rule(scale.scale(score.withdraw_below), f"withdrawal {score.withdraw_below}", "release"),
@@ -135,9 +153,11 @@ def _score_table(trail: Trail, declines: Sequence[int], times: Times) -> Table:
             str(item.score),
             *(str(item.contributions.get(family.value, 0)) for family in SCORED),
         )
-        for item, points in zip(trail.assessments, declines, strict=True)
+        for item, points in list(zip(trail.assessments, declines, strict=True))[-_MOST_ROWS:]
     )
-    return Table("Score by batch, and the points of each family in it", tuple(columns), rows)
+    left = len(declines) - len(rows)
+    note = f"{left:,} batches before these are left out." if left else ""
+    return Table("Score by batch, and the points of each family in it", tuple(columns), rows, note)
 
 
 def family_chart(trail: Trail, times: Times) -> Chart:
@@ -148,7 +168,7 @@ def family_chart(trail: Trail, times: Times) -> Chart:
     for number, family in enumerate(SCORED):
         values = [item.contributions.get(family.value, 0) for item in trail.assessments]
         base, room = (number + 1) * _LANE, _LANE - 20.0
-        path = steps([(*span, base - room * v / most) for span, v in zip(spans, values, strict=True)], base)
+        path = steps(_heights(spans, values, Scale(0, most, base, base - room)), base)
         peak = max(values, default=0)
         lanes.append(Lane(wording.FAMILIES[family][0], number * _LANE + 14.0, f"at most {peak}", inside=True))
         curves.append(Curve(wording.FAMILIES[family][0], f"family {family.value}", path))
@@ -160,6 +180,7 @@ def family_chart(trail: Trail, times: Times) -> Chart:
         height=_LANE * len(SCORED),
         x_ticks=times.ticks(),
         lanes=tuple(lanes),
+        rules=tuple(Rule((number + 1) * _LANE, "", "lane") for number in range(len(SCORED) - 1)),
         curves=tuple(curves),
         table=Table(
             "What the families mean",
@@ -215,7 +236,9 @@ def cost_chart(
     for (style, label, spent), total in zip(named, totals, strict=True):
         edges = [0.0, *(times(at) for at, _ in spent), 100.0]
         path = steps([(a, b, scale.scale(v)) for a, b, v in zip(edges[:-1], edges[1:], total, strict=True)])
-        curves.append(Curve(label, style, path, (), f"{label} {wording.seconds(total[-1])}", scale.scale(total[-1])))
+        curves.append(
+            Curve(label, style, path, (), f"{label} {wording.seconds(total[-1])}", label_y=scale.scale(total[-1]))
+        )
     merged = sorted([(at, label, cpu) for _, label, spent in named for at, cpu in spent])
     return Chart(
         id="cost",
@@ -253,6 +276,13 @@ def _ends(cycle: Cycle) -> list[tuple[datetime, str, str]]:
     return ends
 
 
+def _heights(
+    spans: Sequence[tuple[float, float]], values: Sequence[float], scale: Scale
+) -> list[tuple[float, float, float]]:
+    pieces = condensed([(*span, value) for span, value in zip(spans, values, strict=True)])
+    return [(start, end, scale(value)) for start, end, value in pieces]
+
+
 def _described(result: Mapping[str, Any], metric: str, noun: str) -> str:
     parts = []
     for arm in ARMS:
@@ -264,20 +294,22 @@ def _described(result: Mapping[str, Any], metric: str, noun: str) -> str:
 
 
 def _labeled(curves: Sequence[Curve], bottom: float) -> tuple[Curve, ...]:
-    from dataclasses import replace
-
     heights = apart([curve.label_y for curve in curves], 8.0, bottom)
     return tuple(replace(curve, label_y=height) for curve, height in zip(curves, heights, strict=True))
 
 
 def _period_ticks(periods: Sequence[Mapping[str, Any]], noun: str, times: Times) -> tuple[Tick, ...]:
-    every = -(-len(periods) // _MOST_PERIODS)
+    every = -(-len(periods) // MOST_TICKS)
     shown, ticks, year = periods[::every], [], 0
     for number, period in enumerate(shown):
         start = _start(period).astimezone(times.zone)
         name = wording.period(start, noun, times.zone, short=True)
         ticks.append(
-            Tick(times(_middle(period)), f"{name} {start.year}" if start.year != year else name, number % 2 == 1)
+            Tick(
+                times(_middle(period)),
+                f"{name} {start.year}" if start.year != year else name,
+                number % narrow(len(shown)) > 0,
+            )
         )
         year = start.year
     return tuple(ticks)

@@ -12,6 +12,7 @@ from hpcretrain.stats.metrics import METRICS
 
 _MONTH, _WEEK, _DAY = (28, 31), (7, 7), (1, 1)
 _SAME_CPU = 0.05
+_EVERY = {"month": "monthly", "week": "weekly", "day": "daily", "period": "periodic"}
 
 
 @dataclass(frozen=True)
@@ -34,37 +35,43 @@ def period_noun(periods: Sequence[Mapping[str, Any]]) -> str:
 
 def sentence(result: Mapping[str, Any]) -> str:
     """What came of the backtest, in one sentence, whichever way it went."""
-    summary, primary, noun = result["summary"], result["primary_metric"], period_noun(result["periods"])
-    name = wording.metric(primary)
-    served, frozen, ungated = (_shown(result, arm) for arm in ("served", "frozen", "ungated"))
+    summary, noun = result["summary"], period_noun(result["periods"])
+    name, served, frozen = wording.metric(result["primary_metric"]), _shown(result, "served"), _shown(result, "frozen")
     if summary["served"] is None:
         return (
             f"{wording.capitalized(name)} is not defined in any {noun}, so nothing can be said about what was served."
         )
-    parts = [f"Over {wording.plural(len(result['periods']), noun)}, "]
+    relation = compare(result, "frozen")
     if not summary["releases"]:
-        tried = (
-            f"none of {wording.plural(summary['retrains'], 'retraining')} was good enough to be released"
-            if summary["retrains"]
-            else "nothing was retrained"
-        )
-        parts.append(f"{tried}, so the first model served throughout: {name} was {served} on average")
+        tried = "nothing was retrained"
+        if summary["retrains"]:
+            tried = f"none of {wording.plural(summary['retrains'], 'retraining')} was good enough to be released"
+        told = f"{tried}, and the first model served throughout: {name} was {served} on average"
+    elif relation is None:
+        told = f"{name} was {served} on average"
+    elif relation > 0:
+        told = f"hpcretrain kept {name} at {served} on average; never retraining would have given {frozen}"
+    elif relation < 0:
+        told = f"hpcretrain served worse than never retraining: {name} was {served} on average instead of {frozen}"
     else:
-        relation = compare(result, "frozen")
-        how = {
-            1: f"hpcretrain kept {name} at {served} on average, where the first model, left as it was, had {frozen}",
-            0: f"hpcretrain retrained {wording.times(summary['releases'])} without any gain: {name} was {served} on "
-            "average, as with the first model left as it was",
-            -1: f"hpcretrain made it worse: {name} was {served} on average, where the first model, left as it was, "
-            f"had {frozen}",
-        }
-        parts.append(how[relation] if relation is not None else f"{name} was {served} on average")
-    if summary["ungated"] is not None and summary["ungated_train_cpu_s"] > 0:
-        also = {1: "only", 0: "the same,", -1: ""}[compare(result, "ungated") or 0]
-        parts.append(
-            f"; retraining every {noun} without any check had {also} {ungated}{_at_cost(summary)}".replace("  ", " ")
-        )
-    return "".join(parts) + "."
+        told = f"hpcretrain did no better than never retraining: {name} was {served} on average either way"
+    return f"Over {wording.plural(len(result['periods']), noun)}, {told}{_without_checks(result, noun)}."
+
+
+def _without_checks(result: Mapping[str, Any], noun: str) -> str:
+    summary = result["summary"]
+    ours, theirs = summary["train_cpu_s"], summary["ungated_train_cpu_s"]
+    if summary["ungated"] is None or not theirs:
+        return ""
+    cost = f"for {wording.seconds(theirs)} of training CPU"
+    if ours:
+        same = abs(theirs / ours - 1) < _SAME_CPU
+        cost = "at about the same training CPU" if same else f"at {wording.ratio(theirs / ours)} times the training CPU"
+    given = f"retraining every {noun} without checks would have given {_shown(result, 'ungated')}, {cost}"
+    # The sentence before it has the same verb when it tells what never retraining would have given.
+    if summary["releases"] and (compare(result, "frozen") or 0) > 0:
+        return f", and {given.replace(' would have given', '')}"
+    return f"; {given}"
 
 
 def compare(result: Mapping[str, Any], arm: str) -> int | None:
@@ -75,21 +82,24 @@ def compare(result: Mapping[str, Any], arm: str) -> int | None:
 
 def figures(result: Mapping[str, Any], batches: int, quarantined: int) -> list[Figure]:
     """The figures under the sentence."""
-    summary, primary = result["summary"], result["primary_metric"]
-    noun, ours, theirs = period_noun(result["periods"]), summary["train_cpu_s"], summary["ungated_train_cpu_s"]
-    shown = [
+    summary, noun = result["summary"], period_noun(result["periods"])
+    every = _EVERY[noun]
+    stopped = summary["retrains"] - summary["releases"]
+    return [
         _against(result, "frozen", "Against never retraining", noun),
-        _against(result, "ungated", f"Against retraining every {noun}", noun),
+        _against(result, "ungated", f"Against {every} retraining", noun),
         Figure(
             "Retrainings",
             str(summary["retrains"]),
-            f"{summary['releases']} released, {summary['retrains'] - summary['releases']} stopped, "
-            f"{summary['rollbacks']} rolled back",
+            f"{summary['releases']} released, {stopped} stopped, {summary['rollbacks']} rolled back",
         ),
-        Figure("Training time (CPU)", wording.seconds(ours), f"retraining every {noun}: {wording.seconds(theirs)}"),
+        Figure(
+            "Training time (CPU)",
+            wording.seconds(summary["train_cpu_s"]),
+            f"{every} retraining: {wording.seconds(summary['ungated_train_cpu_s'])}",
+        ),
         Figure("Batches of bad data", str(quarantined), f"of {batches}; never trained on"),
     ]
-    return [figure for figure in shown if primary]
 
 
 def _against(result: Mapping[str, Any], arm: str, name: str, noun: str) -> Figure:
@@ -97,13 +107,13 @@ def _against(result: Mapping[str, Any], arm: str, name: str, noun: str) -> Figur
     if summary["served"] is None or summary[arm] is None:
         return Figure(name, wording.NOT_DEFINED, "")
     outcomes = [_compare(primary, period["served"][primary], period[arm][primary]) for period in result["periods"]]
-    better, same = outcomes.count(1), outcomes.count(0)
+    counts = [(outcomes.count(way), word) for way, word in ((1, "better"), (0, "equal"), (-1, "worse"))]
+    told = [f"{count} {word}" for count, word in counts if count]
+    if told:
+        first, word = told[0].split(" ")
+        told[0] = f"{wording.plural(int(first), noun)} {word}"
     gap = wording.difference(primary, summary["served"] - summary[arm])
-    return Figure(
-        name,
-        f"{gap} {wording.metric(primary)}",
-        f"better in {better} of {wording.plural(len(outcomes), noun)}" + (f", the same in {same}" if same else ""),
-    )
+    return Figure(name, f"{gap} {wording.metric(primary)}", ", ".join(told))
 
 
 def _compare(primary: str, served: float | None, other: float | None) -> int | None:
@@ -112,16 +122,6 @@ def _compare(primary: str, served: float | None, other: float | None) -> int | N
     if wording.value(primary, served) == wording.value(primary, other):
         return 0
     return 1 if (served > other) == METRICS[primary].higher_is_better else -1
-
-
-def _at_cost(summary: Mapping[str, Any]) -> str:
-    ours, theirs = summary["train_cpu_s"], summary["ungated_train_cpu_s"]
-    if not ours:
-        return f" for {wording.seconds(theirs)} of training CPU"
-    ratio = theirs / ours
-    if abs(ratio - 1) < _SAME_CPU:
-        return " for about the same training CPU"
-    return f" for {ratio:.2g} times the training CPU"
 
 
 def _shown(result: Mapping[str, Any], arm: str) -> str:

@@ -17,7 +17,7 @@ def render(page: Page) -> str:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    return templates.get_template("page.html").render(page=page, sections=_SECTIONS, shades=_SHADES)
+    return templates.get_template("page.html").render(page=page, sections=_SECTIONS)
 
 
 _SECTIONS = (
@@ -28,12 +28,4 @@ _SECTIONS = (
     ("cycles", "Cycles"),
     ("quarantine", "Bad data"),
     ("sensitivity", "Other thresholds"),
-)
-_SHADES = (
-    ("none", "nothing beyond chance"),
-    ("l1", "up to a third of the full scale"),
-    ("l2", "up to two thirds"),
-    ("l3", "more"),
-    ("l4", "full scale"),
-    ("unknown", "not measured"),
 )

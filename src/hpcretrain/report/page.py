@@ -14,12 +14,12 @@ from hpcretrain.policy.types import Policy
 from hpcretrain.records import Release, ReleaseKind
 from hpcretrain.report import figures, headline, story, wording
 from hpcretrain.report.chart import Chart, Table, Times
-from hpcretrain.report.driftmap import drift_chart
+from hpcretrain.report.driftmap import drift_chart, shades
 from hpcretrain.report.trail import Trail, read
 from hpcretrain.report.whatif import what_if
 from hpcretrain.stats.metrics import METRICS
 
-_MAIN, _GUARD = 300.0, 190.0
+_MAIN, _GUARD = 310.0, 190.0
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class Page:
     threshold: int
     withdrawal: int
     drift: Chart | None
-    drift_scale: float
+    shades: tuple[tuple[str, str], ...]
+    """Each shade of the map of drift, and what it means."""
     cost: Chart | None
     stories: tuple[story.Story, ...]
     quarantined: tuple[Bad, ...]
@@ -114,8 +115,8 @@ def page(source: Source) -> Page:
         families=figures.family_chart(trail, times) if seen else None,
         threshold=policy.score.threshold,
         withdrawal=policy.score.withdraw_below,
-        drift=drift_chart(trail, policy.score.input_drift.scale, times, changes),
-        drift_scale=policy.score.input_drift.scale,
+        drift=drift_chart(trail, shades(policy), times, changes),
+        shades=shades(policy).legend(),
         cost=_cost_chart(source, times),
         stories=tuple(story.stories(history, source.cpu_s, zone)),
         quarantined=_quarantined(trail, zone),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from hpcretrain.history import Cycle, History
@@ -34,6 +34,7 @@ _PURPOSES = {
     Purpose.JUDGE: "to be judged on rows that it has not seen",
     Purpose.REFIT: "on all rows, once its twin was judged",
 }
+_MOST_TOLD = 50
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Step:
     outcome: str = ""
     """The outcome's name where the step has one."""
     evidence: tuple[Evidence, ...] = ()
+    passed: tuple[Evidence, ...] = ()
+    """Checks that passed, where they are kept apart."""
     hidden: int = 0
     """Checks that passed and are not listed."""
     facts: tuple[tuple[str, str], ...] = ()
@@ -69,7 +72,6 @@ class Step:
 class Story:
     """One cycle."""
 
-    number: int
     id: str
     when: str
     tone: str
@@ -95,8 +97,14 @@ def ending(cycle: Cycle) -> tuple[str, str]:
 
 
 def stories(history: History, cpu_s: Callable[[str], float], zone: ZoneInfo) -> list[Story]:
-    """All cycles, in order."""
-    return [_story(number, cycle, history, cpu_s, zone) for number, cycle in enumerate(history.cycles, start=1)]
+    """All cycles, in order; of very many, only the newest with their steps."""
+    older = len(history.cycles) - _MOST_TOLD
+    return [
+        _story(cycle, history, cpu_s, zone)
+        if number >= older
+        else replace(_story(cycle, history, cpu_s, zone), steps=())
+        for number, cycle in enumerate(history.cycles)
+    ]
 
 
 def evidence(findings: Iterable[Finding]) -> tuple[Evidence, ...]:
@@ -106,8 +114,8 @@ def evidence(findings: Iterable[Finding]) -> tuple[Evidence, ...]:
         Evidence(
             finding.outcome.value,
             *wording.OUTCOMES[finding.outcome],
-            finding.check.replace("_", " "),
-            wording.capitalized(finding.reason),
+            finding.check,
+            finding.reason,
             wording.digits(finding.observed),
             wording.digits(finding.limit),
         )
@@ -115,14 +123,13 @@ def evidence(findings: Iterable[Finding]) -> tuple[Evidence, ...]:
     )
 
 
-def _story(number: int, cycle: Cycle, history: History, cpu_s: Callable[[str], float], zone: ZoneInfo) -> Story:
+def _story(cycle: Cycle, history: History, cpu_s: Callable[[str], float], zone: ZoneInfo) -> Story:
     tone, end = ending(cycle)
     request = cycle.request
     steps = [_asked(cycle, zone), *_decided(cycle, zone), *_trained(cycle, cpu_s, zone)]
     steps += [_judged(verdict, history.known, zone) for verdict in cycle.verdicts]
     steps += _after(cycle, zone)
     return Story(
-        number=number,
         id=request.id,
         when=wording.day(request.at, zone),
         tone=tone,
@@ -150,9 +157,10 @@ def _asked(cycle: Cycle, zone: ZoneInfo) -> Step:
 def _decided(cycle: Cycle, zone: ZoneInfo) -> list[Step]:
     steps = []
     for decision in cycle.decisions:
-        # While a request waits the same checks pass again each time; only the last decision lists them all.
+        loud = [each for each in decision.findings if each.outcome is not Outcome.PASS]
+        passed = [each for each in decision.findings if each.outcome is Outcome.PASS]
+        # While a request waits the same checks pass again each time; only the last decision lists them.
         last = decision is cycle.decisions[-1]
-        listed = [each for each in decision.findings if last or each.outcome is not Outcome.PASS]
         steps.append(
             Step(
                 when=wording.day(decision.at, zone),
@@ -160,8 +168,9 @@ def _decided(cycle: Cycle, zone: ZoneInfo) -> list[Step]:
                 text=f"{_ACTIONS[decision.action]}, class {decision.priority_class.value}"
                 f"{_cost(decision.cost_mrow_passes)}.",
                 outcome=decision.outcome.value,
-                evidence=evidence(listed),
-                hidden=len(decision.findings) - len(listed),
+                evidence=evidence(loud),
+                passed=evidence(passed if last else ()),
+                hidden=0 if last else len(passed),
                 id=decision.id,
             )
         )
@@ -239,9 +248,8 @@ def _after(cycle: Cycle, zone: ZoneInfo) -> list[Step]:
         steps.append(Step(when, "Rolled back", text, "fail", id=back.id))
     if cycle.review is not None:
         review = cycle.review
-        text = f"{_CLOSINGS[review.closing][1]}{_cost(review.cost_mrow_passes)}."
-        found = evidence([review.gain])
-        steps.append(Step(wording.day(review.at, zone), "Reviewed", text, evidence=found, id=review.id))
+        text = f"{wording.capitalized(review.gain.reason)}{_cost(review.cost_mrow_passes)}."
+        steps.append(Step(wording.day(review.at, zone), "Reviewed", text, id=review.id))
     return steps
 
 

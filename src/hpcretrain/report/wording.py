@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from hpcretrain.records import Family, Outcome
@@ -105,9 +105,9 @@ def seconds(number: float) -> str:
     return f"{number:.1f} s" if number >= 1 else f"{number:.2f} s"
 
 
-def times(count: int) -> str:
-    """How often."""
-    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
+def ratio(number: float) -> str:
+    """How many times as much."""
+    return f"{number:.2f}" if number < 1 else f"{number:.1f}" if number < 10 else f"{number:,.0f}"
 
 
 def plural(count: int, noun: str) -> str:
@@ -121,12 +121,22 @@ def day(moment: datetime, zone: ZoneInfo) -> str:
     """The day of a moment, with the hour where it is no midnight."""
     local = moment.astimezone(zone)
     text = f"{local.day} {local:%b %Y}"
-    return text if (local.hour, local.minute) in ((0, 0), (1, 0), (23, 0)) else f"{text} {local:%H:%M}"
+    return text if _midnight(local) else f"{text} {local:%H:%M}"
 
 
 def span(start: datetime, end: datetime, zone: ZoneInfo) -> str:
-    """A stretch of time."""
-    return f"{day(start, zone)} to {day(end, zone)}"
+    """A stretch of time, up to and with its last day where it ends at midnight."""
+    first, last = day(start, zone), end.astimezone(zone)
+    until = day(end, zone)
+    if _midnight(last):
+        before = last - timedelta(hours=2)
+        until = f"{before.day} {before:%b %Y}"
+    return first if first == until else f"{first} to {until}"
+
+
+def _midnight(local: datetime) -> bool:
+    # Batches keep their length when clocks change, and so their midnights move by an hour.
+    return local.minute == 0 and local.hour in (0, 1, 23)
 
 
 def period(start: datetime, noun: str, zone: ZoneInfo, *, short: bool = False) -> str:
