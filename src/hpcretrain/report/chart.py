@@ -245,6 +245,17 @@ def condensed(pieces: Sequence[tuple[float, float, float]], most: int = 400) -> 
     return [(group[0][0], group[-1][1], max(value for _, _, value in group)) for group in groups]
 
 
+def sparse(marks: Sequence[Mark], apart: float = 0.5) -> tuple[Mark, ...]:
+    """Marks in order of time, without those that would hide behind another of their kind: `apart` is in percent."""
+    kept: list[Mark] = []
+    last: dict[tuple[str, float], float] = {}
+    for mark in marks:
+        if mark.x - last.get((mark.kind, mark.y), -100.0) >= apart:
+            kept.append(mark)
+            last[mark.kind, mark.y] = mark.x
+    return tuple(kept)
+
+
 def steps(spans: Sequence[tuple[float, float, float]], base: float | None = None) -> str:
     """A path of level pieces (from, to, height); an area down to `base` when there is one."""
     if not spans:

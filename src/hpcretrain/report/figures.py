@@ -29,6 +29,7 @@ from hpcretrain.report.chart import (
     condensed,
     line,
     narrow,
+    sparse,
     steps,
 )
 from hpcretrain.report.trail import Trail
@@ -217,7 +218,7 @@ def what_if_chart(rows: Sequence[WhatIf], times: Times) -> Chart:
         height=_DOTS * len(rows),
         x_ticks=times.ticks(),
         lanes=tuple(lanes),
-        events=tuple(marks),
+        events=sparse(marks),
         table=Table(
             "Requests by threshold", (("Threshold", False), ("Requests", True), ("When", False)), tuple(listed)
         ),
@@ -262,7 +263,7 @@ def events(history: History, times: Times, y: float) -> tuple[Mark, ...]:
     for cycle in history.cycles:
         for at, kind, what in _ends(cycle):
             marks.append(Mark(times(at), y, kind, f"{wording.day(at, times.zone)}: {what}"))
-    return tuple(marks)
+    return sparse(sorted(marks, key=lambda mark: mark.x))
 
 
 def _ends(cycle: Cycle) -> list[tuple[datetime, str, str]]:

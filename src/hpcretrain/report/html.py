@@ -17,7 +17,8 @@ def render(page: Page) -> str:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    return templates.get_template("page.html").render(page=page, sections=_SECTIONS)
+    sections = [(name, title) for name, title in _SECTIONS if name != "periods" or page.periods]
+    return templates.get_template("page.html").render(page=page, sections=sections)
 
 
 _SECTIONS = (

@@ -34,7 +34,7 @@ _PURPOSES = {
     Purpose.JUDGE: "to be judged on rows that it has not seen",
     Purpose.REFIT: "on all rows, once its twin was judged",
 }
-_MOST_TOLD = 50
+_MOST_TOLD = 40
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,6 @@ class Evidence:
     """A finding as the page shows it."""
 
     outcome: str
-    sign: str
     word: str
     check: str
     reason: str
@@ -113,7 +112,7 @@ def evidence(findings: Iterable[Finding]) -> tuple[Evidence, ...]:
     return tuple(
         Evidence(
             finding.outcome.value,
-            *wording.OUTCOMES[finding.outcome],
+            wording.OUTCOMES[finding.outcome],
             finding.check,
             finding.reason,
             wording.digits(finding.observed),
@@ -200,7 +199,7 @@ def _judged(verdict: Verdict, known: Mapping[str, Record], zone: ZoneInfo) -> St
     return Step(
         when=wording.day(verdict.at, zone),
         title="Judged",
-        text=f"{wording.capitalized(wording.OUTCOMES[verdict.outcome][1])}.",
+        text=f"{wording.capitalized(wording.OUTCOMES[verdict.outcome])}.",
         outcome=verdict.outcome.value,
         evidence=evidence(verdict.findings),
         facts=(*facts, *_readings(verdict.readings)),

@@ -30,13 +30,13 @@ FAMILIES = {
 """Each family's name and what it means."""
 
 OUTCOMES = {
-    Outcome.PASS: ("✓", "passed"),
-    Outcome.WAIT: ("…", "wait"),
-    Outcome.INSUFFICIENT: ("?", "too little to tell"),
-    Outcome.FAIL: ("✗", "failed"),
-    Outcome.ERROR: ("!", "error"),
+    Outcome.PASS: "passed",
+    Outcome.WAIT: "wait",
+    Outcome.INSUFFICIENT: "too little to tell",
+    Outcome.FAIL: "failed",
+    Outcome.ERROR: "error",
 }
-"""Each outcome's sign and word."""
+"""Each outcome's word."""
 
 MINUS = "\N{MINUS SIGN}"
 NOT_DEFINED = "not defined"
