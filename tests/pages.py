@@ -13,6 +13,9 @@ from hpcretrain import backtest
 from hpcretrain.report.page import Source
 from hpcretrain.report.result import result
 
+HOSTILE = "<script>alert('x')</script>&\"<img src=//evil.example/x>"
+LONG = "a_feature_whose_name_is_as_long_as_the_names_in_a_feature_store_are"
+
 CPU_S = 1.5
 """What each training is said to have taken; trainings in this process are not measured."""
 

@@ -92,5 +92,5 @@ def test_steps_are_level_and_an_area_returns_to_its_base() -> None:
 
 def test_marks_that_would_hide_behind_another_of_their_kind_are_left_out() -> None:
     marks = [Mark(10.0, 5.0, "asked", "a"), Mark(10.1, 5.0, "asked", "b"), Mark(10.1, 5.0, "stopped", "c")]
-    marks += [Mark(10.2, 9.0, "asked", "d"), Mark(10.4, 5.0, "asked", "e")]
+    marks += [Mark(10.2, 9.0, "asked", "d"), Mark(10.6, 5.0, "asked", "e")]
     assert [mark.text for mark in sparse(marks)] == ["a", "c", "d", "e"]

@@ -10,8 +10,8 @@ from typing import Any
 import html5lib
 import numpy as np
 import pytest
-from pages import CPU_S, source
-from tables import REGRESSION, configure, demand, orders, write_policy
+from pages import CPU_S, HOSTILE, LONG, source
+from tables import REGRESSION, configure, demand, orders
 
 from hpcretrain.errors import InputError
 from hpcretrain.history import History
@@ -22,17 +22,6 @@ from hpcretrain.report.whatif import what_if
 from hpcretrain.report.wording import MINUS
 
 SVG = "{http://www.w3.org/2000/svg}"
-HOSTILE = "<script>alert('x')</script>&\"<img src=//evil.example/x>"
-
-
-@pytest.fixture(scope="module")
-def changed(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    """A replay in which the rule turns round, with one bad batch."""
-    folder = tmp_path_factory.mktemp("changed")
-    table = orders(rows=8_000, minutes=20)
-    spoiled = (table["time"] >= "2024-04-11") & (table["time"] < "2024-04-18")
-    table.loc[spoiled, "amount"] = np.nan
-    return source(configure(folder, table), folder / "home")
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +83,8 @@ def test_every_plot_has_a_title_a_description_and_its_numbers(made: Page) -> Non
 
 def test_nothing_on_the_page_comes_from_elsewhere(made: Page) -> None:
     text = render(made)
-    assert re.findall(r"https?:|//\w|url\(|@import|<script|<link|<iframe|javascript:", text) == []
+    # The hostile name is there, as text.
+    assert re.findall(r"https?:|[^=]//\w|url\(|@import|<script|<link|<iframe|javascript:", text) == []
     assert "default-src 'none'" in text
     assert len(text.encode()) < 500_000
 
@@ -176,8 +166,8 @@ def test_the_policys_own_threshold_gives_the_requests_that_were_made(changed: So
     assert len(firsts) >= 3
 
 
-def test_an_unfinished_backtest_shows_what_there_is_and_says_so(tmp_path: Path) -> None:
-    made = page(source(configure(tmp_path, orders(rows=8_000, minutes=20)), tmp_path / "home", compare=False))
+def test_an_unfinished_backtest_shows_what_there_is_and_says_so(changed: Source) -> None:
+    made = page(dataclasses.replace(changed, result=None, ungated_cpu_s=()))
     text = words(render(made))
     assert "This backtest is not finished" in text
     assert made.main is None
@@ -187,20 +177,16 @@ def test_an_unfinished_backtest_shows_what_there_is_and_says_so(tmp_path: Path) 
     assert "#periods" not in render(made)
 
 
-def test_names_from_the_table_and_the_policy_are_text_and_nothing_else(tmp_path: Path) -> None:
-    table = orders(rows=5_000, minutes=20).rename(columns={"amount": HOSTILE})
-    policy = write_policy(tmp_path)
-    text = (tmp_path / "policy.toml").read_text().replace('name = "standard"', f"name = '''{HOSTILE}'''")
-    (tmp_path / "policy.toml").write_text(text)
-    made = page(source(configure(tmp_path, table, **policy), tmp_path / "home", compare=False))
-    text = render(made)
-    document = parsed(text)
+def test_names_from_the_table_and_the_policy_are_text_and_nothing_else(made: Page) -> None:
+    document = parsed(render(made))
     assert {str(element.tag) for element in document.iter()} & {"script", "img"} == set()
-    assert HOSTILE in "".join(document.itertext())
+    cells = [cell.text for cell in document.iter("th")]
+    assert {HOSTILE, LONG} <= set(cells)
+    assert f"\N{LEFT DOUBLE QUOTATION MARK}{HOSTILE}" in "".join(document.itertext())
 
 
 def test_a_regression_on_which_less_is_better_is_told_the_right_way_round(tmp_path: Path) -> None:
-    made = page(source(configure(tmp_path, demand(), **REGRESSION), tmp_path / "home"))
+    made = page(source(configure(tmp_path, demand(rows=4_500, minutes=40), **REGRESSION), tmp_path / "home"))
     assert made.main is not None
     assert made.main.title == "RMSE by month; lower is better"
     assert "hpcretrain kept RMSE at" in made.sentence

@@ -26,8 +26,8 @@ class Tick:
 
     at: float
     label: str
-    minor: bool = False
-    """Left out where the screen is narrow."""
+    room: str = ""
+    """When its label is left out: on a narrow screen ("minor"), on a very narrow chart ("lesser"), or never."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Times:
             if len(moments) <= MOST_TICKS:
                 break
         return tuple(
-            Tick(self(at), label, index % narrow(len(moments)) > 0)
+            Tick(self(at), label, room(index, len(moments)))
             for index, (at, label) in enumerate(zip(moments, _labels(moments, step), strict=True))
         )
 
@@ -154,9 +154,10 @@ def _labels(moments: Sequence[datetime], step: relativedelta) -> list[str]:
     ]
 
 
-def narrow(count: int) -> int:
-    """Every how-manieth label of so many a narrow screen has room for."""
-    return 1 + count // 5
+def room(index: int, count: int) -> str:
+    """When the label of that tick of so many is left out; see `Tick`."""
+    each = 1 + count // 5
+    return "minor" if index % each else "lesser" if index % (2 * each) else ""
 
 
 def _monday(at: datetime) -> datetime:

@@ -28,7 +28,7 @@ from hpcretrain.report.chart import (
     axis,
     condensed,
     line,
-    narrow,
+    room,
     sparse,
     steps,
 )
@@ -309,7 +309,7 @@ def _period_ticks(periods: Sequence[Mapping[str, Any]], noun: str, times: Times)
             Tick(
                 times(_middle(period)),
                 f"{name} {start.year}" if start.year != year else name,
-                number % narrow(len(shown)) > 0,
+                room(number, len(shown)),
             )
         )
         year = start.year
