@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -102,7 +103,6 @@ def test_status_and_explain_answer_from_the_home(finished: tuple[Path, Path, dic
 
 
 def test_audit_passes_and_finds_a_change(finished: tuple[Path, Path, dict], tmp_path: Path) -> None:
-    import shutil
     import sqlite3
 
     copy = tmp_path / "home"
@@ -231,7 +231,7 @@ def test_a_home_of_another_configuration_is_refused_and_left_as_it_was(
     assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
 
 
-@pytest.mark.parametrize("command", [["status"], ["explain", "x"], ["audit", "verify"]])
+@pytest.mark.parametrize("command", [["status"], ["explain", "x"], ["audit", "verify"], ["report"]])
 def test_without_a_home_there_is_a_clear_answer(command: list[str], tmp_path: Path) -> None:
     told = hpcretrain(*command, "--home", tmp_path / "none")
     assert told.returncode == 2
@@ -242,3 +242,67 @@ def test_an_unknown_identifier_is_told(finished: tuple[Path, Path, dict]) -> Non
     told = hpcretrain("explain", "request-zzz", "--home", finished[1])
     assert told.returncode == 2
     assert "no record request-zzz" in told.stderr
+
+
+def test_backtest_leaves_a_page_in_the_home_and_says_where(finished: tuple[Path, Path, dict]) -> None:
+    config, home, result = finished
+    shown = hpcretrain("backtest", config, "--home", home)
+    assert shown.stdout.splitlines()[-1] == str(home / "report.html")
+    assert result["ledger_head"] in (home / "report.html").read_text(encoding="utf-8")
+    assert (home / "report.html").stat().st_mode & 0o077 == 0
+
+
+def test_report_writes_the_page_of_a_home_where_it_is_told_to(
+    finished: tuple[Path, Path, dict], tmp_path: Path
+) -> None:
+    _, home, result = finished
+    told = json.loads(hpcretrain("report", home, "-o", tmp_path / "page.html", "--json").stdout)
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert told == {"page": str(tmp_path / "page.html"), "bytes": len(text.encode())}
+    assert f"{result['summary']['served']:.3f}" in text
+    assert "at about the same training CPU" in text or "times the training CPU" in text
+    assert "ungated" in text[text.index('id="cost-desc"') :][:200]
+    assert all(cycle["id"] in text for cycle in result["cycles"])
+    again = hpcretrain("report", "--home", home, "-o", tmp_path / "again.html")
+    assert again.stdout.strip() == str(tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_text(encoding="utf-8") == text
+
+
+def test_a_home_without_a_result_has_a_page_of_what_there_is(finished: tuple[Path, Path, dict], tmp_path: Path) -> None:
+    copy = tmp_path / "home"
+    shutil.copytree(finished[1], copy)
+    (copy / "result.json").unlink()
+    told = hpcretrain("report", copy)
+    assert told.returncode == 0, told.stderr
+    assert "This backtest is not finished" in (copy / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_page_is_not_made_of_terms_or_a_result_that_are_not_the_ledgers(
+    finished: tuple[Path, Path, dict], tmp_path: Path
+) -> None:
+    copy = tmp_path / "home"
+    shutil.copytree(finished[1], copy)
+    policy = (copy / "policy.json").read_text()
+    (copy / "policy.json").write_text(policy.replace('"threshold":300', '"threshold":301'))
+    told = hpcretrain("report", copy, "-o", tmp_path / "page.html")
+    assert told.returncode == 2
+    assert "policy.json is not what the ledger was made under" in told.stderr
+    (copy / "policy.json").unlink()
+    assert "run again, writes it" in hpcretrain("report", copy).stderr
+    (copy / "policy.json").write_text(policy)
+    (copy / "result.json").write_text("{")
+    assert "result.json cannot be read" in hpcretrain("report", copy).stderr
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_page_that_cannot_be_written_is_refused_and_leaves_nothing(
+    finished: tuple[Path, Path, dict], tmp_path: Path
+) -> None:
+    _, home, _ = finished
+    for target in (tmp_path / "none" / "page.html", tmp_path, home / "home.json" / "page.html"):
+        before = sorted(tmp_path.rglob("*"))
+        told = hpcretrain("report", home, "-o", target)
+        assert told.returncode == 2
+        assert f"{target} cannot be written" in told.stderr
+        assert sorted(tmp_path.rglob("*")) == before
+    assert "two homes are named" in hpcretrain("report", home, "--home", tmp_path).stderr

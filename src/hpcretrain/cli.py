@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hpcretrain.errors import HpcretrainError
+from hpcretrain.errors import HpcretrainError, InputError
 
 DONE, NO, OUTSIDE_FAILED = 0, 1, 3
 
@@ -48,6 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "status", _status, "how the model of a home stands")
     explain = _command(commands, "explain", _explain, "why a thing happened")
     explain.add_argument("id", help="identifier of a record, or its beginning")
+    report = _command(commands, "report", _report, "write the page about a home: one HTML file, to be opened offline")
+    report.add_argument("place", nargs="?", type=Path, metavar="HOME", help="the same as --home")
+    report.add_argument(
+        "-o", "--output", type=Path, metavar="FILE.html", help="the file to write (report.html in the home)"
+    )
     audit = commands.add_parser("audit", help="check the trail").add_subparsers(required=True, metavar="COMMAND")
     _command(audit, "verify", _verify, "check that no record was altered, removed, inserted or reordered")
     return parser
@@ -77,8 +82,11 @@ def _backtest(options: argparse.Namespace) -> int:
 
 def _print_result(result: dict[str, Any], options: argparse.Namespace) -> int:
     from hpcretrain.report.text import show_result
+    from hpcretrain.wiring import PAGE, default_home
 
     print(json.dumps(result) if options.json else show_result(result))
+    if not options.json:
+        print((options.home or default_home()) / PAGE)
     return DONE
 
 
@@ -98,6 +106,16 @@ def _explain(options: argparse.Namespace) -> int:
 
     history, _ = read_history(options.home)
     print(json.dumps(explain(history, options.id)) if options.json else explain_text(history, options.id))
+    return DONE
+
+
+def _report(options: argparse.Namespace) -> int:
+    from hpcretrain.wiring import write_report
+
+    if options.place and options.home and options.place != options.home:
+        raise InputError(f"two homes are named, {options.place} and {options.home}; give one")
+    page = write_report(options.place or options.home, options.output)
+    print(json.dumps({"page": str(page), "bytes": page.stat().st_size}) if options.json else page)
     return DONE
 
 

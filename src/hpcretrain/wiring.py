@@ -9,15 +9,20 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcretrain import backtest
 from hpcretrain.adapters.clock import VirtualClock
-from hpcretrain.adapters.home import Home
+from hpcretrain.adapters.home import Home, write_whole
 from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.canonical import sha256
 from hpcretrain.config.load import Terms, load
+from hpcretrain.errors import InputError
 from hpcretrain.history import History
+from hpcretrain.policy.types import Policy
 from hpcretrain.ports import Ledger
 from hpcretrain.records import RULE_VERSION, Finding
 from hpcretrain.report.explain import status
@@ -27,8 +32,10 @@ from hpcretrain.steps.tick import require_reference
 
 if TYPE_CHECKING:
     from hpcretrain.adapters.table import MemoryTable
+    from hpcretrain.report.page import Source
 
 DEFAULT_HOME = ".hpcretrain"
+_POLICY, _CONFIGURATION, _RESULT, PAGE = "policy.json", "configuration.json", "result.json", "report.html"
 
 
 def default_home() -> Path:
@@ -78,6 +85,8 @@ def _run(terms: Terms, home: Path, progress: backtest.Progress, keep: Path | Non
     with open_desk(terms, table, clock, home) as (desk, place):
         if keep is not None:
             shutil.copytree(keep, place.path / "demo", dirs_exist_ok=True)
+        place.write(_POLICY, terms.policy_text)
+        place.write(_CONFIGURATION, terms.config_text)
         backtest.replay(desk, clock, table.last_time, progress)
         arms = backtest.compare_arms(desk, clock, table.last_time, progress)
         outcome = result(
@@ -90,7 +99,8 @@ def _run(terms: Terms, home: Path, progress: backtest.Progress, keep: Path | Non
             cpu_s=_cpu(desk.ledger),
             ungated_train_cpu_s=arms.ungated_train_cpu_s,
         )
-        place.write("result.json", json.dumps(outcome, indent=1))
+        place.write(_RESULT, json.dumps(outcome, indent=1))
+        write_report(place.path)
     return outcome
 
 
@@ -181,6 +191,90 @@ def read_status(home: Path | str | None = None) -> dict[str, Any]:
     """How the model of a home stands; see docs/reference/json.md."""
     history, ledger = read_history(home)
     return status(history, ledger.head(), _cpu(ledger))
+
+
+def write_report(home: Path | str | None = None, output: Path | str | None = None) -> Path:
+    """Write the page about a home, finished or not: one HTML file that needs nothing else.
+
+    Args:
+        home: The home. Default: `HPCRETRAIN_HOME`, or `.hpcretrain/`.
+        output: The file to be written, by atomic rename. Default: `report.html` in the home.
+
+    Returns:
+        Where it was written.
+
+    Raises:
+        InputError: There is no home, nothing to report yet, or the file cannot be written; nothing was changed.
+    """
+    from hpcretrain.report.html import render
+    from hpcretrain.report.page import page
+
+    place = Home.existing(Path(home) if home else default_home())
+    target = Path(output) if output else place.path / PAGE
+    text = render(page(_source(place)))
+    try:
+        # In the home only its owner reads; elsewhere whoever may read new files of this user.
+        write_whole(target, text, 0o666 if output else 0o600)
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {error.strerror or error}; -o names another file") from error
+    return target
+
+
+def _source(place: Home) -> Source:
+    """What the page is made of; whatever does not belong to the ledger's terms is refused."""
+    from hpcretrain.report.page import Source
+
+    ledger = SqliteLedger(place.ledger, read_only=True)
+    history = History.fold(ledger.records())
+    baseline = history.baseline
+    policy = _terms(place.path / _POLICY, baseline.policy_digest if baseline else None)
+    configuration = json.loads(_terms(place.path / _CONFIGURATION, baseline.config_digest if baseline else None))
+    outcome = _finished(place.path / _RESULT, ledger.head())
+    notes = ledger.notes()
+    # The arm that is retrained without any check leaves no decisions, only trainings.
+    ungated = {
+        note["serves"]: float(note.get("cpu_s", 0.0))
+        for note in notes
+        if note["event"] == "job_finished" and note["serves"] not in history.known
+    }
+    return Source(
+        history=history,
+        policy=Policy.model_validate_json(policy),
+        primary_metric=configuration["model"]["primary_metric"],
+        timezone=configuration["data"]["timezone"],
+        result=outcome,
+        cpu_s=_cpu(ledger),
+        ungated_cpu_s=tuple(ungated.values()),
+        ledger_head=ledger.head(),
+        worked=tuple(datetime.fromisoformat(note["at"]) for note in notes[:1] + notes[-1:]),
+        version=version("hpcretrain"),
+    )
+
+
+def _terms(path: Path, digest: str | None) -> str:
+    """The text of the terms that a home keeps.
+
+    Raises:
+        InputError: It is not there, or not what the ledger's baseline names.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}; the same backtest, run again, writes it") from error
+    if digest is not None and sha256(text) != digest:
+        raise InputError(f"{path} is not what the ledger was made under; the same backtest, run again, mends it")
+    return text
+
+
+def _finished(path: Path, ledger_head: str) -> dict[str, Any] | None:
+    """The result in a home, if it is of the ledger as it stands."""
+    try:
+        outcome: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}; the same backtest, run again, mends it") from error
+    return outcome if outcome.get("ledger_head") == ledger_head else None
 
 
 def verify(home: Path | None = None) -> list[Finding]:

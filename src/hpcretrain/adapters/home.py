@@ -15,6 +15,25 @@ from hpcretrain.errors import InputError
 _LOCK, _IDENTITY = "home.lock", "home.json"
 
 
+def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
+    """Write a small file whole, by atomic rename; the process's umask takes from `mode`.
+
+    Raises:
+        OSError: It cannot be written; what was there is there still.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 @dataclass(frozen=True)
 class Home:
     """The places inside a home."""
@@ -110,13 +129,7 @@ class Home:
 
     def write(self, name: str, text: str) -> None:
         """Write a small file whole, by atomic rename."""
-        temporary = self.path / f".{name}.part"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.path / name)
+        write_whole(self.path / name, text, 0o600)
 
     def _check(self, identity: Mapping[str, str]) -> None:
         if self.path.exists() and not self.path.is_dir():

@@ -38,6 +38,16 @@ class Terms:
     config_digest: str
     policy_digest: str
 
+    @property
+    def config_text(self) -> str:
+        """The configuration as canonical JSON; `config_digest` is its SHA-256."""
+        return _config_text(self.config)
+
+    @property
+    def policy_text(self) -> str:
+        """The policy as canonical JSON; `policy_digest` is its SHA-256."""
+        return _policy_text(self.policy)
+
 
 def load(path: Path) -> Terms:
     """The terms that a configuration file sets.
@@ -69,9 +79,17 @@ def load(path: Path) -> Terms:
         folder=folder,
         paths=paths,
         reference_until=until,
-        config_digest=sha256(canonical(config.model_dump(mode="json", exclude=_NO_TERMS, fallback=str))),
-        policy_digest=sha256(canonical(policy.model_dump(mode="json"))),
+        config_digest=sha256(_config_text(config)),
+        policy_digest=sha256(_policy_text(policy)),
     )
+
+
+def _config_text(config: Config) -> str:
+    return canonical(config.model_dump(mode="json", exclude=_NO_TERMS, fallback=str))
+
+
+def _policy_text(policy: Policy) -> str:
+    return canonical(policy.model_dump(mode="json"))
 
 
 def shipped_policy() -> Policy:

@@ -1,0 +1,273 @@
+"""Each cycle told: what asked for it, what was decided, trained, judged, released, watched and found in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from zoneinfo import ZoneInfo
+
+from hpcretrain.history import Cycle, History
+from hpcretrain.records import (
+    Action,
+    Candidate,
+    Closing,
+    Finding,
+    Job,
+    Outcome,
+    Purpose,
+    Reading,
+    Record,
+    ReleaseKind,
+    Verdict,
+    Window,
+)
+from hpcretrain.report import wording
+
+_CLOSINGS = {
+    Closing.KEPT: ("good", "Released and kept"),
+    Closing.ROLLED_BACK: ("bad", "Released, then rolled back"),
+    Closing.REJECTED: ("bad", "Stopped at the gate"),
+    Closing.DROPPED: ("quiet", "Withdrawn"),
+}
+_ACTIONS = {Action.RUN: "Train", Action.WAIT: "Wait", Action.HOLD: "Hold for a person", Action.DROP: "Withdraw"}
+_PURPOSES = {
+    Purpose.JUDGE: "to be judged on rows that it has not seen",
+    Purpose.REFIT: "on all rows, once its twin was judged",
+}
+_MOST_TOLD = 40
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A finding as the page shows it."""
+
+    outcome: str
+    word: str
+    check: str
+    reason: str
+    observed: str
+    limit: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a cycle."""
+
+    when: str
+    title: str
+    text: str
+    outcome: str = ""
+    """The outcome's name where the step has one."""
+    evidence: tuple[Evidence, ...] = ()
+    passed: tuple[Evidence, ...] = ()
+    """Checks that passed, where they are kept apart."""
+    hidden: int = 0
+    """Checks that passed and are not listed."""
+    facts: tuple[tuple[str, str], ...] = ()
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Story:
+    """One cycle."""
+
+    id: str
+    when: str
+    tone: str
+    """"good", "bad" or "quiet"."""
+    end: str
+    priority_class: str
+    score: int
+    why: str
+    cpu: str
+    steps: tuple[Step, ...]
+
+
+def ending(cycle: Cycle) -> tuple[str, str]:
+    """How a cycle ended, or stands: its tone and the words."""
+    if cycle.review is not None:
+        return _CLOSINGS[cycle.review.closing]
+    if cycle.release is not None:
+        return "good", "Released, still watched"
+    if cycle.run is not None:
+        return "quiet", "Cut short"
+    held = cycle.decisions and cycle.decisions[-1].action is Action.HOLD
+    return "quiet", "Held for a person" if held else "Still waiting"
+
+
+def stories(history: History, cpu_s: Callable[[str], float], zone: ZoneInfo) -> list[Story]:
+    """All cycles, in order; of very many, only the newest with their steps."""
+    older = len(history.cycles) - _MOST_TOLD
+    return [
+        _story(cycle, history, cpu_s, zone)
+        if number >= older
+        else replace(_story(cycle, history, cpu_s, zone), steps=())
+        for number, cycle in enumerate(history.cycles)
+    ]
+
+
+def evidence(findings: Iterable[Finding]) -> tuple[Evidence, ...]:
+    """Findings to be shown, the worst first."""
+    ordered = sorted(findings, key=lambda finding: -finding.outcome.severity)
+    return tuple(
+        Evidence(
+            finding.outcome.value,
+            wording.OUTCOMES[finding.outcome],
+            finding.check,
+            finding.reason,
+            wording.digits(finding.observed),
+            wording.digits(finding.limit),
+        )
+        for finding in ordered
+    )
+
+
+def _story(cycle: Cycle, history: History, cpu_s: Callable[[str], float], zone: ZoneInfo) -> Story:
+    tone, end = ending(cycle)
+    request = cycle.request
+    steps = [_asked(cycle, zone), *_decided(cycle, zone), *_trained(cycle, cpu_s, zone)]
+    steps += [_judged(verdict, history.known, zone) for verdict in cycle.verdicts]
+    steps += _after(cycle, zone)
+    return Story(
+        id=request.id,
+        when=wording.day(request.at, zone),
+        tone=tone,
+        end=end,
+        priority_class=request.priority_class.value,
+        score=request.score,
+        why=wording.capitalized(wording.families(request.triggers)),
+        cpu=wording.seconds(sum(cpu_s(job.id) for job in cycle.jobs)) if cycle.jobs else "",
+        steps=tuple(steps),
+    )
+
+
+def _asked(cycle: Cycle, zone: ZoneInfo) -> Step:
+    request = cycle.request
+    points = sorted(request.contributions.items(), key=lambda item: -item[1])
+    return Step(
+        when=wording.day(request.at, zone),
+        title="Asked",
+        text=f"{wording.capitalized(request.reason)}. Class {request.priority_class.value}.",
+        facts=tuple((wording.capitalized(wording.family(name)), f"{value} points") for name, value in points if value),
+        id=request.id,
+    )
+
+
+def _decided(cycle: Cycle, zone: ZoneInfo) -> list[Step]:
+    steps = []
+    for decision in cycle.decisions:
+        loud = [each for each in decision.findings if each.outcome is not Outcome.PASS]
+        passed = [each for each in decision.findings if each.outcome is Outcome.PASS]
+        # While a request waits the same checks pass again each time; only the last decision lists them.
+        last = decision is cycle.decisions[-1]
+        steps.append(
+            Step(
+                when=wording.day(decision.at, zone),
+                title="Decided",
+                text=f"{_ACTIONS[decision.action]}, class {decision.priority_class.value}"
+                f"{_cost(decision.cost_mrow_passes)}.",
+                outcome=decision.outcome.value,
+                evidence=evidence(loud),
+                passed=evidence(passed if last else ()),
+                hidden=0 if last else len(passed),
+                id=decision.id,
+            )
+        )
+    return steps
+
+
+def _trained(cycle: Cycle, cpu_s: Callable[[str], float], zone: ZoneInfo) -> list[Step]:
+    return [
+        Step(
+            when=wording.day(job.at, zone),
+            title="Trained",
+            text=f"A model {_PURPOSES[job.purpose]}.",
+            facts=(*_window(job.window, zone), ("CPU", wording.seconds(cpu_s(job.id)))),
+            id=job.id,
+        )
+        for job in cycle.jobs
+    ]
+
+
+def _judged(verdict: Verdict, known: Mapping[str, Record], zone: ZoneInfo) -> Step:
+    facts = [("About", _subject(known.get(verdict.candidate), verdict.candidate))]
+    if verdict.holdout is not None:
+        held = f"{verdict.holdout.rows:,} rows, {wording.span(verdict.holdout.start, verdict.holdout.end, zone)}"
+        facts.append(("Judged on", held))
+    if verdict.use > 1:
+        facts.append(("Use of these rows", f"{verdict.use}, and paid for"))
+    return Step(
+        when=wording.day(verdict.at, zone),
+        title="Judged",
+        text=f"{wording.capitalized(wording.OUTCOMES[verdict.outcome])}.",
+        outcome=verdict.outcome.value,
+        evidence=evidence(verdict.findings),
+        facts=(*facts, *_readings(verdict.readings)),
+        id=verdict.id,
+    )
+
+
+def _subject(record: Record | None, identifier: str) -> str:
+    """What a verdict is about, in words: a candidate, a refit, or a job that gave no model."""
+    match record:
+        case Candidate():
+            kind = "the refit" if record.purpose is Purpose.REFIT else "the candidate"
+            return f"{kind} of window “{record.window.name}”, {record.window.rows:,} rows"
+        case Job():
+            return f"a training of window “{record.window.name}” that gave no model"
+    return identifier
+
+
+def _after(cycle: Cycle, zone: ZoneInfo) -> list[Step]:
+    steps = []
+    if cycle.release is not None:
+        release = cycle.release
+        kind = "The refit" if release.candidate != release.twin else "The judged model"
+        facts = (("Model", release.model_digest[:12]), *_window(release.window, zone))
+        when = wording.day(release.at, zone)
+        steps.append(Step(when, "Released", f"{kind} serves from now on.", "pass", facts=facts, id=release.id))
+    for watch in cycle.watches:
+        text = {Outcome.PASS: "The release is kept.", Outcome.FAIL: "The release is taken back."}.get(
+            watch.outcome, "Not decided yet."
+        )
+        steps.append(
+            Step(
+                when=wording.day(watch.at, zone),
+                title=f"Watched, look {watch.look}",
+                text=text,
+                outcome=watch.outcome.value,
+                evidence=evidence(watch.findings),
+                facts=(("Rows", f"{watch.slot.rows:,}"),),
+                id=watch.id,
+            )
+        )
+    if cycle.rollback is not None and cycle.rollback.release_kind is ReleaseKind.ROLLBACK:
+        when, back = wording.day(cycle.rollback.at, zone), cycle.rollback
+        text = f"Model {back.model_digest[:12]}, which served before, serves again."
+        steps.append(Step(when, "Rolled back", text, "fail", id=back.id))
+    if cycle.review is not None:
+        review = cycle.review
+        text = f"{wording.capitalized(review.gain.reason)}{_cost(review.cost_mrow_passes)}."
+        steps.append(Step(wording.day(review.at, zone), "Reviewed", text, id=review.id))
+    return steps
+
+
+def _window(window: Window, zone: ZoneInfo) -> tuple[tuple[str, str], ...]:
+    facts = [("Window", f"“{window.name}”: {window.rows:,} rows, {wording.span(window.start, window.end, zone)}")]
+    if window.excluded:
+        facts.append(("Left out", wording.plural(len(window.excluded), "quarantined stretch")))
+    return tuple(facts)
+
+
+def _readings(readings: Sequence[Reading]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (
+            wording.capitalized(wording.metric(each.metric)),
+            f"{wording.value(each.metric, each.value)} ± {wording.digits(each.se)} on {each.n:,} rows",
+        )
+        for each in readings
+    )
+
+
+def _cost(mrow_passes: float) -> str:
+    return f"; modeled cost {wording.digits(mrow_passes)} million row-passes" if mrow_passes else ""
