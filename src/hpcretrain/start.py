@@ -20,7 +20,6 @@ from hpcretrain.config.guess import (
     guess_metrics,
     guess_name,
     guess_task,
-    guess_time,
     listed,
 )
 from hpcretrain.config.load import shipped_policy
@@ -32,6 +31,7 @@ from hpcretrain.config.template import (
     render,
     shipped_policy_text,
 )
+from hpcretrain.config.timeguess import guess_time
 from hpcretrain.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ def _guessed(place: Path, data: Path, target: str | None) -> tuple[str, dict[str
     from hpcretrain.adapters.tablesample import look
 
     if not data.is_file():
-        raise InputError(f"--data: {data} is {'no file' if data.exists() else 'not there'}")
+        pattern = "; name one file, and make data.path a pattern afterwards" if glob.glob(str(data)) else ""
+        raise InputError(f"--data: there is no file {data}{pattern}")
     with look(data) as sample:
         if target is None:
             raise InputError(

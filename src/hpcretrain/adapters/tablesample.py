@@ -207,15 +207,20 @@ def _copy_csv(path: Path, copy: Path, size: int) -> Path:
 
 
 def _whole_rows(header: bytes, lines: list[bytes], piece: Path, *, first: bool) -> list[bytes]:
-    """The lines without those at either end that are parts of rows; none if that does not help."""
-    for trial in range(_TRIALS):
-        chosen = lines[0 if first else trial : len(lines) - trial]
+    """The lines without those at either end that are parts of rows; none if no beginning is found that reads well."""
+    for trial in range(1 if first else _TRIALS):
+        chosen = lines[trial:]
+        # Quotes are paired in whole rows, so a last cell that is cut off leaves an odd number.
+        quotes = sum(line.count(b'"') for line in chosen)
+        while quotes % 2:
+            quotes -= chosen.pop().count(b'"')
         piece.write_bytes(header + b"".join(chosen))
         try:
             tablefile.load(piece, None)
         except InputError:
             continue
         return chosen
+    # What is wrong at the beginning is the file's own, and the reader tells it.
     return lines if first else []
 
 

@@ -102,21 +102,10 @@ def _reason(fact: FeatureFacts, until: str, new_category_slack: float) -> LeftOu
     column = fact.summary
     if fact.relation.leak:
         return LeftOut(column.name, f"GIVES THE TARGET AWAY: {fact.relation.leak}", leak=True)
-    why = _empty(fact, until) or _unusable(fact) or _identifier(fact, new_category_slack)
-    return LeftOut(column.name, why) if why else None
-
-
-def _empty(fact: FeatureFacts, until: str) -> str | None:
-    column = fact.summary
     if column.missing == column.rows:
-        return "it is empty"
-    if column.distinct == 1 and not column.missing:
-        return f"it is {quoted(next(iter(column.values)))} in every row"
-    if not fact.numbers + fact.texts:
-        return f"it is empty before {until}"
-    if fact.distinct == 1:
-        return f"it has one value before {until}, so nothing can be learned from it there"
-    return None
+        return LeftOut(column.name, "it is empty")
+    why = _unusable(fact) or _constant(fact, until) or _identifier(fact, new_category_slack)
+    return LeftOut(column.name, why) if why else None
 
 
 def _unusable(fact: FeatureFacts) -> str | None:
@@ -129,6 +118,17 @@ def _unusable(fact: FeatureFacts) -> str | None:
         return f"it is infinite in {fact.infinite:,} rows of the reference; mend or empty these cells to use it"
     if 0 < fact.texts <= fact.numbers and fact.distinct > _FEW_VALUES:
         return f"{fact.texts:,} of {fact.texts + fact.numbers:,} cells are text among numbers; mend or empty them"
+    return None
+
+
+def _constant(fact: FeatureFacts, until: str) -> str | None:
+    column = fact.summary
+    if column.distinct == 1 and not column.missing:
+        return f"it is {quoted(next(iter(column.values)))} in every row"
+    if not fact.numbers + fact.texts:
+        return f"it is empty before {until}"
+    if fact.distinct == 1:
+        return f"it has one value before {until}, so nothing can be learned from it there"
     return None
 
 

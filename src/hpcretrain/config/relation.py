@@ -51,9 +51,11 @@ def relation(codes: IntArray, *, ordered: bool, labels: FloatArray, binary: bool
     codes, labels = codes[known], labels[known]
     if len(codes) < MIN_ROWS:
         return Relation()
-    if binary and _enough_of_both(labels) and np.array_equal(codes >= 0, labels == labels[codes >= 0][:1]):
-        return Relation("it is there exactly where the target is " + f"{labels[codes >= 0][0]:.0f}")
     there = codes >= 0
+    if binary and _enough_of_both(labels):
+        for label in (0, 1):
+            if np.array_equal(there, labels == label):
+                return Relation(f"it is there exactly where the target is {label}")
     codes, labels = codes[there], labels[there]
     if len(codes) < MIN_ROWS or (binary and not _enough_of_both(labels)) or len(np.unique(codes)) < 2:
         return Relation()
