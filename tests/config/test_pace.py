@@ -57,12 +57,9 @@ def test_every_guess_is_one_that_a_backtest_takes(
     random = np.random.default_rng(seed)
     stamps = np.sort(random.integers(0, int(count * seconds * 10**9), count)) + round(START.timestamp() * 10**9)
     times = Times(stamps, count)
-    try:
-        pace = guess(times, zone, rarer)
-    except InputError as error:
-        assert "too short to replay" in str(error)
-        assert times.at(1.0) - times.at(0.0) < timedelta(hours=4)
+    if times.at(1.0) - times.at(0.0) < timedelta(hours=4):
         return
+    pace = guess(times, zone, rarer)
     BacktestConfig(
         reference_until=pace.reference_until.value,
         observe_every=pace.observe_every.value,

@@ -30,14 +30,15 @@ from hpcretrain.ports import FloatArray
 WHOLE_BYTES = 64 * 2**20
 """Size up to which a CSV file is read whole."""
 
-WHOLE_CELLS = 20_000_000
+WHOLE_CELLS = 5_000_000
 """Number of cells up to which a Parquet file is read whole."""
 
 _PIECES = 16
 _PIECE_BYTES = 2 * 2**20
-_PIECE_ROWS = 25_000
+_PIECE_ROWS = 8_000
 _TRIALS = 50
 _SHOWN_VALUES = 12
+_HEAD = 100
 _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -117,7 +118,7 @@ class Sample:
         column = self.sheet.columns[name]
         numbers, foreign = tablefile.split(column, typed=self.sheet.typed)
         present = numbers[~np.isnan(numbers)]
-        values = _values(column, typed=self.sheet.typed)
+        distinct, values = _values(column, present, numeric=not foreign.any(), typed=self.sheet.typed)
         texts = int(np.count_nonzero(foreign))
         plain = tablefile.is_number(column) or tablefile.is_text(column)
         readings, trouble = time_readings(self.sheet, name)
@@ -128,8 +129,8 @@ class Sample:
             numbers=len(present),
             texts=texts,
             infinite=int(np.count_nonzero(np.isinf(present))),
-            distinct=len(values) if texts else len(np.unique(present)),
-            values=dict(list(values.items())[:_SHOWN_VALUES]),
+            distinct=distinct,
+            values=values,
             low=float(present.min()) if len(present) else None,
             high=float(present.max()) if len(present) else None,
             whole=bool((present == np.floor(present)).all()),
@@ -241,16 +242,22 @@ def _copy_parquet(file: Any, copy: Path) -> tuple[Path, float]:
     return copy, rows / file.metadata.num_rows
 
 
-def _values(column: Any, *, typed: bool) -> dict[str, int]:
-    """The different values as text, in order of appearance, and how often each occurs."""
+def _values(column: Any, numbers: FloatArray, *, numeric: bool, typed: bool) -> tuple[int, dict[str, int]]:
+    """How many different values there are, and the first of them as text, with how often each occurs.
+
+    Of many different numbers only the first rows are written as text, since that is slow.
+    """
     if is_timestamp(column):
         texts = pc.cast(column, pa.large_string())
     elif tablefile.is_number(column) or tablefile.is_text(column):
-        texts = tablefile.as_text(column, typed=typed)
+        many = numeric and len(np.unique(numbers)) > _SHOWN_VALUES
+        texts = tablefile.as_text(pc.drop_null(column).slice(0, _HEAD if many else None), typed=typed)
     else:
-        return {}
+        return 0, {}
     counted = pc.value_counts(pc.drop_null(texts))
-    return dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True))
+    first = counted.slice(0, _SHOWN_VALUES)
+    values = dict(zip(first.field(0).to_pylist(), first.field(1).to_pylist(), strict=True))
+    return len(np.unique(numbers)) if numeric and not is_timestamp(column) else len(counted), values
 
 
 def _unseen(codes: IntArray, reference: BoolArray) -> float:

@@ -65,7 +65,7 @@ class ColumnSummary:
         numbers, texts: How many are numbers, and how many are something else.
         infinite: How many of the numbers are infinite.
         distinct: How many different values there are.
-        values: The first different values, as text, and how often each occurs.
+        values: The first different values, as text, and how often each occurs (in the first rows, if they are many).
         low, high: The range of the numbers; None where there is none.
         whole: Whether all numbers are whole.
         readings: Ways to read the column as times; none if there is no such way.

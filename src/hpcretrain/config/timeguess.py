@@ -50,7 +50,8 @@ def guess_time(columns: Sequence[ColumnSummary], target: str, warnings: Warnings
     else:
         why = "the only column that reads as times"
     order = "increasing" if reading.order == 1 else f"{100 * reading.order:.0f} % of the rows in order"
-    why += f": 100 % of {chosen.rows:,} rows, from {reading.first:%Y-%m-%d} to {reading.last:%Y-%m-%d}, {order}"
+    span = f"from {reading.first:%Y-%m-%d} to {reading.last:%Y-%m-%d}"
+    why += f": all {chosen.rows:,} rows that were looked at, {span}, {order}"
     return TimeGuess(reading, Guess(chosen.name, why), _timezone(reading), _time_format(chosen, reading))
 
 
@@ -93,7 +94,7 @@ def _no_time(columns: Sequence[ColumnSummary], target: str) -> list[str]:
     rest = [column for column in columns if column.name != target]
     troubles = [column.trouble for column in rest if column.trouble]
     troubles += [
-        f"{quoted(column.name)} reads as times, but {column.missing:,} of {column.rows:,} are missing; fill them in, or drop these rows"
+        f"{quoted(column.name)} reads as times, but {column.missing:,} of {column.rows:,} are missing; mend them"
         for column in rest
         if column.readings and column.missing
     ]
