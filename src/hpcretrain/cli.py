@@ -41,6 +41,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hpcretrain {version('hpcretrain')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    start = commands.add_parser(
+        "init",
+        help="write a configuration of your own, guessed from a table if you have one",
+        description="Write a commented configuration and policy; nothing is asked, and nothing is overwritten.",
+    )
+    start.add_argument("folder", type=Path, metavar="DIR", help="folder for hpcretrain.toml and policy.toml")
+    start.add_argument("--data", type=Path, metavar="FILE", help="CSV or Parquet table to guess from")
+    start.add_argument("--target", metavar="COLUMN", help="column to be predicted")
+    start.add_argument("--json", action="store_true", help="print one JSON object")
+    start.set_defaults(run=_init)
     demo = _command(commands, "demo", _demo, "replay the flights of New York in 2013, as if live")
     demo.set_defaults(config=None)
     replay = _command(commands, "backtest", _backtest, "replay your own table, as if live")
@@ -66,6 +76,15 @@ def _command(commands: Any, name: str, run: Any, text: str) -> argparse.Argument
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
     return parser
+
+
+def _init(options: argparse.Namespace) -> int:
+    from hpcretrain.report.start import show_start
+    from hpcretrain.start import init
+
+    found = init(options.folder, options.data, options.target)
+    print(json.dumps(found) if options.json else show_start(found))
+    return DONE
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -68,7 +69,8 @@ def load(path: Path) -> Terms:
         until = _reference_until(config)
     except InputError as error:
         problems += error.problems
-    paths = tuple(Path(name) for name in sorted(glob.glob(str(folder / config.data.path), recursive=True)))
+    pattern = os.path.join(glob.escape(str(folder)), config.data.path)
+    paths = tuple(Path(name) for name in sorted(glob.glob(pattern, recursive=True)))
     if not paths:
         problems.append(f'{path}: data.path: no file matches "{config.data.path}" in {folder}')
     if problems:
