@@ -48,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "status", _status, "how the model of a home stands")
     explain = _command(commands, "explain", _explain, "why a thing happened")
     explain.add_argument("id", help="identifier of a record, or its beginning")
+    served = _command(commands, "served", _served, "which model served, and why")
+    served.add_argument("--at", metavar="TIME", help="ISO 8601; without a zone it is UTC, a date alone is its midnight")
     audit = commands.add_parser("audit", help="check the trail").add_subparsers(required=True, metavar="COMMAND")
     _command(audit, "verify", _verify, "check that no record was altered, removed, inserted or reordered")
     return parser
@@ -99,6 +101,19 @@ def _explain(options: argparse.Namespace) -> int:
     history, _ = read_history(options.home)
     print(json.dumps(explain(history, options.id)) if options.json else explain_text(history, options.id))
     return DONE
+
+
+def _served(options: argparse.Namespace) -> int:
+    from hpcretrain.report.served import all_served_text, moment, served_text
+    from hpcretrain.wiring import read_served
+
+    at = None if options.at is None else moment(options.at)
+    answer = read_served(options.home, at)
+    if options.json:
+        print(json.dumps(answer))
+    else:
+        print(all_served_text(answer) if at is None else served_text(answer))
+    return DONE if (answer["served"] if at is None else answer["release"]) else NO
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -37,6 +37,8 @@ class Terms:
     reference_until: datetime
     config_digest: str
     policy_digest: str
+    files: tuple[Path, ...]
+    """The configuration, and the policy if it is a file beside it."""
 
 
 def load(path: Path) -> Terms:
@@ -71,6 +73,7 @@ def load(path: Path) -> Terms:
         reference_until=until,
         config_digest=sha256(canonical(config.model_dump(mode="json", exclude=_NO_TERMS, fallback=str))),
         policy_digest=sha256(canonical(policy.model_dump(mode="json"))),
+        files=tuple(file for file in (path.resolve(), folder / config.policy.file) if file.exists()),
     )
 
 

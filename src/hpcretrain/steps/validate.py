@@ -10,8 +10,10 @@ from hpcretrain.errors import TrainingError
 from hpcretrain.policy import validate as policy
 from hpcretrain.ports import HashArray, Rows
 from hpcretrain.records import Candidate, Finding, Job, Outcome, Reading, Verdict
+from hpcretrain.report.lineage import lineage
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.plan import Plan
+from hpcretrain.steps.show import show
 
 
 def validate(desk: Desk, candidate: Candidate, plan: Plan) -> Verdict:
@@ -93,6 +95,8 @@ def failed(desk: Desk, job: Job, error: TrainingError) -> Verdict:
         readings=(),
     )
     desk.book.enter(verdict)
+    desk.registry.fail(job, error.reason, lineage(desk.history, job))
+    show(desk, verdict)
     return verdict
 
 
@@ -126,6 +130,7 @@ def usual_share(desk: Desk) -> float:
 def _publish(desk: Desk, verdict: Verdict) -> None:
     metrics = _flat(verdict.readings)
     desk.registry.measure(verdict.candidate, metrics, {"verdict": verdict.outcome.value, "verdict_id": verdict.id})
+    show(desk, verdict)
 
 
 def _flat(readings: Sequence[Reading]) -> dict[str, float]:

@@ -1,0 +1,103 @@
+"""The MLflow store inside a home: a SQLite database and a folder of artifacts; nothing leaves the machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from hpcretrain.errors import HpcretrainError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DATABASE = "mlflow.db"
+_LONGEST_MESSAGE = 300
+
+
+class Store:
+    """A store and its one experiment, both made when they are first needed.
+
+    Args:
+        folder: Where database and artifacts are.
+        experiment: Name of the experiment.
+    """
+
+    def __init__(self, folder: Path, experiment: str) -> None:
+        self.folder = folder.resolve()
+        self._name = experiment
+        self._made: MlflowClient | None = None
+        self._experiment = ""
+
+    @property
+    def uri(self) -> str:
+        """The store's address, for `mlflow ui --backend-store-uri`."""
+        return f"sqlite:///{quote(str(self.folder / DATABASE))}"
+
+    @property
+    def experiment(self) -> str:
+        """Identifier of the experiment."""
+        assert self.client
+        return self._experiment
+
+    @property
+    def client(self) -> MlflowClient:
+        """The client of this store."""
+        if self._made is None:
+            quiet()
+            from mlflow import MlflowClient
+
+            self._make_database()
+            client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+            experiment = client.get_experiment_by_name(self._name)
+            self._experiment = (
+                experiment.experiment_id
+                if experiment
+                else client.create_experiment(self._name, artifact_location=(self.folder / "artifacts").as_uri())
+            )
+            self._made = client
+        return self._made
+
+    def _make_database(self) -> None:
+        """Make the database elsewhere and move it here whole: one cut short in its migrations can never be opened."""
+        from mlflow import MlflowClient
+
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for scratch in self.folder.glob("making-*"):
+            shutil.rmtree(scratch)
+        if (self.folder / DATABASE).exists():
+            return
+        with tempfile.TemporaryDirectory(prefix="making-", dir=self.folder) as folder:
+            made = Path(folder) / DATABASE
+            MlflowClient(tracking_uri=f"sqlite:///{quote(str(made))}").search_experiments(max_results=1)
+            made.chmod(0o600)
+            os.replace(made, self.folder / DATABASE)
+
+
+def quiet() -> None:
+    """Before MLflow is imported: no telemetry, no notices about databases that are being made."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextmanager
+def door(what: str, subject: str) -> Iterator[None]:
+    """Errors of MLflow, its database and its files, as our own."""
+    quiet()
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        told = " ".join(str(error).split())[:_LONGEST_MESSAGE] or type(error).__name__
+        raise HpcretrainError(f"MLflow could not {what} {subject}: {told}") from error
