@@ -148,6 +148,30 @@ class Page:
     judged: str | None = None
 
 
+@dataclass(frozen=True)
+class Gain:
+    """How much better a candidate is than the champion in a metric, with its 95 % interval; above 0 is better."""
+
+    metric: str
+    champion: float
+    candidate: float
+    gain: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Labels and predictions of champion and candidate on the same held-out rows, each of shape (rows,)."""
+
+    labels: FloatArray
+    champion: FloatArray
+    candidate: FloatArray
+    task: str
+    gains: tuple[Gain, ...]
+    """In the metrics that are defined here, the primary one first; without any the arrays may hold anything."""
+
+
 class Registry(Protocol):
     """Runs, model versions and aliases, for people; never read to make a decision. Every call is idempotent."""
 
@@ -161,6 +185,9 @@ class Registry(Protocol):
         """Bring up to date what is shown; nothing where nothing was logged."""
 
     def measure(self, candidate_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None: ...
+
+    def picture(self, candidate_id: str, meeting: Meeting) -> None:
+        """Draw how champion and candidate met."""
 
     def alias(self, candidate_id: str, alias: str) -> None:
         """Point `alias` at the candidate's version and read it back."""

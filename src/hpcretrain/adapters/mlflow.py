@@ -20,12 +20,14 @@ from hpcretrain.adapters.mlflow_store import Store, door
 from hpcretrain.adapters.origin import Origin
 from hpcretrain.canonical import plain
 from hpcretrain.errors import HpcretrainError
-from hpcretrain.ports import Clock, Ledger, Page, Trained
+from hpcretrain.ports import Clock, Ledger, Meeting, Page, Trained
 from hpcretrain.records import Job, Record, Window
+from hpcretrain.report.pictures import draw
 from hpcretrain.report.story import run_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 ID_TAG = "hpcretrain.id"
 LOADER = "hpcretrain.node.pyfunc"
@@ -41,7 +43,9 @@ class _Run:
     """A run of the store, as far as it matters here."""
 
     id: str
+    name: str
     artifacts: str
+    parent: str | None
     status: str
     metrics: dict[str, float]
     version: str | None = None
@@ -160,6 +164,24 @@ class MlflowRegistry:
             self._show_version(run, page)
             run.page = page
 
+    def picture(self, candidate_id: str, meeting: Meeting) -> None:
+        """Draw a meeting into the artifacts of the candidate's run and of its cycle; nothing if nothing is defined.
+
+        Raises:
+            HpcretrainError: MLflow failed.
+        """
+        if not meeting.gains:
+            return
+        with door("picture", candidate_id):
+            run = self._run(candidate_id)
+            if run is None:
+                return
+            with tempfile.TemporaryDirectory(prefix="making-", dir=self._store.folder) as scratch:
+                path = Path(scratch) / f"{run.name}.png"
+                draw(meeting, f"{run.name}: on {len(meeting.labels):,} held-out rows", path)
+                for place in filter(None, (run.id, run.parent)):
+                    self._client.log_artifact(place, str(path), "plots")
+
     def alias(self, candidate_id: str, alias: str) -> None:
         """Point `alias` at the candidate's version, read it back, and note the move.
 
@@ -188,7 +210,11 @@ class MlflowRegistry:
         cycle = tags.get("cycle")
         begun = self._begun(job)
         if cycle:
-            named["mlflow.parentRunId"] = self._cycle(cycle, begun).id
+            parent = self._cycle(cycle, begun)
+            self._use(parent, job.window)
+            named["mlflow.parentRunId"] = parent.id
+        if before := tags.get("parent"):
+            named |= _named({f"parent_{key}": value for key, value in self._registered(before).items()})
         run = self._run(identifier)
         if run is None:
             run = self._start(identifier, run_name(job), begun, named)
@@ -210,16 +236,13 @@ class MlflowRegistry:
             )
             if not found:
                 return None
-            info = found[0].info
-            self._runs[identifier] = _Run(info.run_id, info.artifact_uri, info.status, dict(found[0].data.metrics))
+            self._runs[identifier] = _run(found[0])
         return self._runs[identifier]
 
     def _start(self, identifier: str, name: str, begun: int, tags: Mapping[str, str]) -> _Run:
         own = {ID_TAG: identifier, "mlflow.runName": name}
-        info = self._client.create_run(
-            self._store.experiment, start_time=begun, tags={**_fitting(tags, _LONGEST_TAG), **own}
-        ).info
-        self._runs[identifier] = _Run(info.run_id, info.artifact_uri, info.status, {})
+        named = {**_fitting(tags, _LONGEST_TAG), **own}
+        self._runs[identifier] = _run(self._client.create_run(self._store.experiment, begun, named))
         return self._runs[identifier]
 
     def _log(
@@ -332,9 +355,12 @@ class MlflowRegistry:
         run = self._runs.get(candidate_id)
         if run is not None and run.version is not None:
             return run.version
-        for note in self._ledger.notes("registered", candidate_id):
-            return note["version"] if note.get("version") else None
-        return self._search_version(candidate_id)
+        return self._registered(candidate_id).get("version") or self._search_version(candidate_id)
+
+    def _registered(self, candidate_id: str) -> dict[str, str]:
+        """Run and version of a candidate, by the notes."""
+        notes = self._ledger.notes("registered", candidate_id)
+        return {key: note[key] for note in notes[-1:] for key in ("run", "version") if note.get(key)}
 
     def _search_version(self, candidate_id: str) -> str | None:
         found = self._client.search_model_versions(f"name = '{self._model}' and tags.`{ID_TAG}` = '{candidate_id}'")
@@ -350,6 +376,12 @@ class MlflowRegistry:
     def _ended(self, job: Job) -> int:
         notes = self._ledger.notes("job_finished", job.id)
         return _milliseconds(notes[-1]["at"]) if notes else _now_ms()
+
+
+def _run(run: Run) -> _Run:
+    info, data = run.info, run.data
+    parent = data.tags.get("mlflow.parentRunId")
+    return _Run(info.run_id, info.run_name, info.artifact_uri, parent, info.status, dict(data.metrics))
 
 
 def _named(tags: Mapping[str, str]) -> dict[str, str]:

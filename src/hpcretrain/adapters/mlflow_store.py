@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 DATABASE = "mlflow.db"
 _LONGEST_MESSAGE = 300
+_TAGS = {
+    # Else the pages of prompts and traces are shown.
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.note.content": "A run is a cycle of retraining: open it to see its candidates. Filter with "
+    "``tags.`hpcretrain.outcome` = 'kept'`` (or `rejected`, `rolled_back`, `released`, `failed`), and add the columns "
+    "of metrics that you want to see. The ledger of hpcretrain decides; nothing here is read by it.",
+}
 
 
 class Store:
@@ -56,10 +63,9 @@ class Store:
             self._make_database()
             client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
             experiment = client.get_experiment_by_name(self._name)
+            artifacts = (self.folder / "artifacts").as_uri()
             self._experiment = (
-                experiment.experiment_id
-                if experiment
-                else client.create_experiment(self._name, artifact_location=(self.folder / "artifacts").as_uri())
+                experiment.experiment_id if experiment else client.create_experiment(self._name, artifacts, _TAGS)
             )
             self._made = client
         return self._made

@@ -51,7 +51,7 @@ def _first_page(history: History, baseline: str) -> Page:
     release = history.releases[0] if history.releases else None
     return Page(
         id=baseline,
-        name=f"{history.known[baseline].at:%Y-%m-%d} first champion",
+        name=f"{history.known[baseline].at:%Y-%m-%d} first",
         status="FINISHED" if release else "RUNNING",
         tags={"outcome": RELEASED if release else TRAINED},
         words="The first champion, trained on the reference; its twin, trained without the newest part of the "
@@ -65,11 +65,10 @@ def _cycle_page(history: History, cycle: Cycle, candidates: Sequence[Candidate],
     request, outcome = cycle.request, _outcome(cycle)
     parts = (cycle.request, cycle.run, *cycle.jobs, *cycle.verdicts, cycle.release, *cycle.watches, cycle.rollback)
     judged = [verdict.candidate for verdict in verdicts if verdict.readings]
-    others = f" +{len(request.triggers) - 1}" if len(request.triggers) > 1 else ""
     done = "FINISHED" if candidates else "FAILED"
     return Page(
         id=request.id,
-        name=f"{request.at:%Y-%m-%d} {request.priority_class.value} {request.score}: {request.triggers[0]}{others}",
+        name=f"{request.at:%Y-%m-%d} {outcome.replace('_', ' ')}",
         status=done if cycle.review else "RUNNING",
         tags={
             "outcome": outcome,
@@ -130,8 +129,7 @@ _SAID = {
 
 def run_name(record: Candidate | Job) -> str:
     """The name of the run of a candidate, or of its job."""
-    window = record.window
-    return f"{record.at:%Y-%m-%d} {record.purpose.value}, {window.name}, {window.rows:,} rows"
+    return f"{record.at:%Y-%m-%d} {record.purpose.value}, {record.window.name}"
 
 
 def _line(record: Record) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hpcretrain.records import Candidate, Reading, Release, ReleaseKind, Verdict, Watch
+from hpcretrain.report.holdout import reading_numbers
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.show import show
 
@@ -21,6 +22,7 @@ def first(desk: Desk, twin: Candidate, champion: Candidate, readings: tuple[Read
         previous=None,
         readings=readings,
     )
+    desk.registry.measure(twin.id, reading_numbers(readings), {})
     return _serve(desk, release)
 
 
