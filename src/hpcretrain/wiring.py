@@ -186,6 +186,7 @@ def _origin(terms: Terms, table: MemoryTable, shown: Path) -> Origin:
         table=Path(data.path).name,
         source=str(shown / data.path),
         columns=[(column.name, types[column.kind]) for column in table.columns],
+        metric=model.primary_metric,
     )
 
 

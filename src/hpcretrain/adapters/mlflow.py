@@ -6,51 +6,29 @@ made again after a crash. A cycle is a run, and the runs of its candidates and f
 
 from __future__ import annotations
 
-import json
 import tempfile
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpcretrain.adapters.mlflow_runs import ID_TAG, Logged, Runs, now_ms
 from hpcretrain.adapters.mlflow_store import Store, door
 from hpcretrain.adapters.origin import Origin
 from hpcretrain.canonical import plain
 from hpcretrain.errors import HpcretrainError
 from hpcretrain.ports import Clock, Ledger, Meeting, Page, Trained
-from hpcretrain.records import Job, Record, Window
+from hpcretrain.records import Job, Record
 from hpcretrain.report.pictures import draw
-from hpcretrain.report.story import run_name
+from hpcretrain.report.story import FAILED, TRAINED, run_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
-ID_TAG = "hpcretrain.id"
 LOADER = "hpcretrain.node.pyfunc"
 MEASURED_WHEN_TRAINED = ("train_cpu_s", "cost_mrow_passes")
-_LONGEST_TAG = 8_000
-_LONGEST_PARAM = 6_000
-# MLflow keeps no longer digest of a data set; the whole one is the tag hpcretrain.data_digest.
-_DATASET_DIGEST_DIGITS = 32
-
-
-@dataclass
-class _Run:
-    """A run of the store, as far as it matters here."""
-
-    id: str
-    name: str
-    artifacts: str
-    parent: str | None
-    status: str
-    metrics: dict[str, float]
-    version: str | None = None
-    page: Page | None = None
-    """What was shown of it in this life."""
+_LINEAGE_PARAMS = ("request", "decision", "parent", "data_digest", "config_digest", "policy_digest")
 
 
 class MlflowRegistry:
@@ -76,14 +54,14 @@ class MlflowRegistry:
         clock: Clock | None = None,
         origin: Origin | None = None,
     ) -> None:
-        self._store = Store(folder, model)
+        self._origin = origin or Origin()
+        self._store = Store(folder, model, self._origin.metric)
         self._model = model
         self._models = models
         self._ledger = ledger
         self._loader = loader
         self._clock = clock
-        self._origin = origin or Origin()
-        self._runs: dict[str, _Run] = {}
+        self._runs = Runs(self._store, self._origin)
         self._model_is_there = False
 
     @property
@@ -104,11 +82,11 @@ class MlflowRegistry:
         if self._ledger.notes("registered", candidate.id):
             return
         with door("register", candidate.id):
-            tags = {**lineage, "kind": "candidate", "model_digest": trained.model_digest}
+            tags = {**lineage, "kind": "candidate", "outcome": TRAINED, "model_digest": trained.model_digest}
             costs = {"train_cpu_s": trained.cpu_s, "cost_mrow_passes": job.cost_mrow_passes}
             run = self._begin(candidate.id, job, tags, costs)
             run.version = self._version(run, candidate, job, trained.model_digest)
-            self._end(run, "FINISHED", self._ended(job))
+            self._runs.end(run, "FINISHED", self._ended(job))
         self._ledger.note("registered", candidate.id, run=run.id, version=run.version)
 
     def fail(self, job: Job, reason: str, lineage: Mapping[str, str]) -> None:
@@ -120,9 +98,9 @@ class MlflowRegistry:
         if self._ledger.notes("registered", job.id):
             return
         with door("register", job.id):
-            tags = {**lineage, "kind": "job", "reason": reason}
+            tags = {**lineage, "kind": "job", "outcome": FAILED, "reason": reason}
             run = self._begin(job.id, job, tags, {"cost_mrow_passes": job.cost_mrow_passes})
-            self._end(run, "FAILED", self._ended(job))
+            self._runs.end(run, "FAILED", self._ended(job))
         self._ledger.note("registered", job.id, run=run.id, version=None)
 
     def measure(self, candidate_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
@@ -135,10 +113,10 @@ class MlflowRegistry:
         if any(note.get("facts") == facts for note in self._ledger.notes("measured", candidate_id)):
             return
         with door("measure", candidate_id):
-            run = self._run(candidate_id)
+            run = self._runs.find(candidate_id)
             if run is None:
                 return
-            self._log(run, metrics=metrics, tags=_named(tags))
+            self._runs.log(run, metrics=metrics, tags=_named(tags))
         self._ledger.note("measured", candidate_id, facts=facts)
 
     def show(self, page: Page) -> None:
@@ -148,20 +126,21 @@ class MlflowRegistry:
             HpcretrainError: MLflow failed.
         """
         with door("show", page.id):
-            run = self._run(page.id)
+            run = self._runs.find(page.id)
             if run is None or run.page == page:
                 return
-            judged = self._run(page.judged) if page.judged else None
+            judged = self._runs.find(page.judged) if page.judged else None
             metrics = judged.metrics if judged else {}
-            self._log(
+            self._runs.log(
                 run,
                 metrics={name: value for name, value in metrics.items() if name not in MEASURED_WHEN_TRAINED},
                 tags={**_named(page.tags), "mlflow.note.content": page.words}
                 | ({"mlflow.runName": page.name} if run.page is None or run.page.name != page.name else {}),
             )
             if run.status != page.status:
-                self._end(run, page.status, _now_ms())
-            self._show_version(run, page)
+                self._runs.end(run, page.status, now_ms())
+            if run.parent is not None:
+                self._show_version(run, page)
             run.page = page
 
     def picture(self, candidate_id: str, meeting: Meeting) -> None:
@@ -173,11 +152,11 @@ class MlflowRegistry:
         if not meeting.gains:
             return
         with door("picture", candidate_id):
-            run = self._run(candidate_id)
+            run = self._runs.find(candidate_id)
             if run is None:
                 return
             with tempfile.TemporaryDirectory(prefix="making-", dir=self._store.folder) as scratch:
-                path = Path(scratch) / f"{run.name}.png"
+                path = Path(scratch) / f"{candidate_id}.png"
                 draw(meeting, f"{run.name}: on {len(meeting.labels):,} held-out rows", path)
                 for place in filter(None, (run.id, run.parent)):
                     self._client.log_artifact(place, str(path), "plots")
@@ -203,7 +182,7 @@ class MlflowRegistry:
         if not any({key: note[key] for key in moved} == moved for note in earlier):
             self._ledger.note("alias_moved", candidate_id, **moved)
 
-    def _begin(self, identifier: str, job: Job, tags: Mapping[str, str], costs: Mapping[str, float]) -> _Run:
+    def _begin(self, identifier: str, job: Job, tags: Mapping[str, str], costs: Mapping[str, float]) -> Logged:
         """A run with its parameters, lineage and data, begun when its job was."""
         # Tags that come with the run save a commit.
         named = {**self._origin.tags, **_named(tags)}
@@ -211,60 +190,25 @@ class MlflowRegistry:
         begun = self._begun(job)
         if cycle:
             parent = self._cycle(cycle, begun)
-            self._use(parent, job.window)
+            self._runs.use(parent, job.window)
             named["mlflow.parentRunId"] = parent.id
         if before := tags.get("parent"):
             named |= _named({f"parent_{key}": value for key, value in self._registered(before).items()})
-        run = self._run(identifier)
+        run = self._runs.find(identifier)
         if run is None:
-            run = self._start(identifier, run_name(job), begun, named)
+            run = self._runs.start(identifier, run_name(job), begun, named)
             named = {}
-        self._log(run, metrics=costs, params=self._params(job), tags=named)
-        self._use(run, job.window)
+        # Digests are cut short where tags are shown, but not where parameters are.
+        told = {name: tags[name] for name in _LINEAGE_PARAMS if name in tags}
+        self._runs.log(run, metrics=costs, params={**self._params(job), **told}, tags=named)
+        self._runs.use(run, job.window)
         return run
 
-    def _cycle(self, cycle: str, begun: int) -> _Run:
-        run = self._run(cycle)
+    def _cycle(self, cycle: str, begun: int) -> Logged:
+        run = self._runs.find(cycle)
         if run is None:
-            run = self._start(cycle, cycle, begun, {**self._origin.tags, "hpcretrain.kind": "cycle"})
+            run = self._runs.start(cycle, cycle, begun, {**self._origin.tags, "hpcretrain.kind": "cycle"})
         return run
-
-    def _run(self, identifier: str) -> _Run | None:
-        if identifier not in self._runs:
-            found = self._client.search_runs(
-                [self._store.experiment], f"tags.`{ID_TAG}` = '{identifier}'", max_results=1
-            )
-            if not found:
-                return None
-            self._runs[identifier] = _run(found[0])
-        return self._runs[identifier]
-
-    def _start(self, identifier: str, name: str, begun: int, tags: Mapping[str, str]) -> _Run:
-        own = {ID_TAG: identifier, "mlflow.runName": name}
-        named = {**_fitting(tags, _LONGEST_TAG), **own}
-        self._runs[identifier] = _run(self._client.create_run(self._store.experiment, begun, named))
-        return self._runs[identifier]
-
-    def _log(
-        self,
-        run: _Run,
-        *,
-        metrics: Mapping[str, float],
-        params: Mapping[str, str] | None = None,
-        tags: Mapping[str, str] | None = None,
-    ) -> None:
-        from mlflow.entities import Metric, Param, RunTag
-
-        # A second point with the same value would show as a history that there never was.
-        fresh = {name: value for name, value in metrics.items() if run.metrics.get(name) != value}
-        now = _now_ms()
-        self._client.log_batch(
-            run.id,
-            metrics=[Metric(name, value, now, 0) for name, value in fresh.items()],
-            params=[Param(*each) for each in _fitting(params or {}, _LONGEST_PARAM).items()],
-            tags=[RunTag(*each) for each in _fitting(tags or {}, _LONGEST_TAG).items()],
-        )
-        run.metrics |= fresh
 
     def _params(self, job: Job) -> dict[str, str]:
         window = job.window
@@ -281,35 +225,7 @@ class MlflowRegistry:
             **{f"recipe.{name}": value for name, value in job.params.items()},
         }
 
-    def _use(self, run: _Run, window: Window) -> None:
-        """Name the rows, so that they show among the data sets of the run."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        span = {
-            "start": plain(window.start),
-            "end": plain(window.end),
-            "num_rows": window.rows,
-            "sha256": window.digest,
-        }
-        dataset = Dataset(
-            name=self._origin.table,
-            digest=window.digest[:_DATASET_DIGEST_DIGITS],
-            source_type="local",
-            source=json.dumps({"uri": self._origin.source}),
-            schema=self._origin.schema,
-            profile=json.dumps(span),
-        )
-        context = InputTag("mlflow.data.context", "training")
-        self._client.log_inputs(run.id, datasets=[DatasetInput(dataset, [context])])
-
-    def _end(self, run: _Run, status: str, ended: int) -> None:
-        if status == "RUNNING":
-            self._client.update_run(run.id, status=status)
-        else:
-            self._client.set_terminated(run.id, status, ended)
-        run.status = status
-
-    def _version(self, run: _Run, candidate: Record, job: Job, digest: str) -> str:
+    def _version(self, run: Logged, candidate: Record, job: Job, digest: str) -> str:
         client = self._client
         if not self._model_is_there and not client.search_registered_models(f"name = '{self._model}'"):
             client.create_registered_model(self._model)
@@ -320,7 +236,7 @@ class MlflowRegistry:
         tags = {ID_TAG: candidate.id, "hpcretrain.digest": digest, "hpcretrain.data_digest": job.window.digest}
         return str(client.create_model_version(self._model, source, run_id=run.id, tags=tags).version)
 
-    def _save(self, run: _Run, digest: str) -> str:
+    def _save(self, run: Logged, digest: str) -> str:
         """Save the model as an MLflow pyfunc model among the run's artifacts; where it is."""
         import mlflow.pyfunc
 
@@ -337,7 +253,7 @@ class MlflowRegistry:
             self._client.log_artifacts(run.id, str(place))
         return f"{run.artifacts}/model"
 
-    def _show_version(self, run: _Run, page: Page) -> None:
+    def _show_version(self, run: Logged, page: Page) -> None:
         number = run.version or self._version_of(page.id)
         if number is None:
             return
@@ -352,7 +268,7 @@ class MlflowRegistry:
 
     def _version_of(self, candidate_id: str) -> str | None:
         """The candidate's version, from this life, the notes, or MLflow."""
-        run = self._runs.get(candidate_id)
+        run = self._runs.known(candidate_id)
         if run is not None and run.version is not None:
             return run.version
         return self._registered(candidate_id).get("version") or self._search_version(candidate_id)
@@ -371,30 +287,15 @@ class MlflowRegistry:
 
     def _begun(self, job: Job) -> int:
         notes = self._ledger.notes("job_intended", job.id)
-        return _milliseconds(notes[0]["at"]) if notes else _now_ms()
+        return _milliseconds(notes[0]["at"]) if notes else now_ms()
 
     def _ended(self, job: Job) -> int:
         notes = self._ledger.notes("job_finished", job.id)
-        return _milliseconds(notes[-1]["at"]) if notes else _now_ms()
-
-
-def _run(run: Run) -> _Run:
-    info, data = run.info, run.data
-    parent = data.tags.get("mlflow.parentRunId")
-    return _Run(info.run_id, info.run_name, info.artifact_uri, parent, info.status, dict(data.metrics))
+        return _milliseconds(notes[-1]["at"]) if notes else now_ms()
 
 
 def _named(tags: Mapping[str, str]) -> dict[str, str]:
     return {f"hpcretrain.{name}": value for name, value in tags.items()}
-
-
-def _fitting(values: Mapping[str, str], longest: int) -> dict[str, str]:
-    """Values cut to what MLflow takes."""
-    return {name: value if len(value) <= longest else f"{value[: longest - 1]}…" for name, value in values.items()}
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _milliseconds(at: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 
 DATABASE = "mlflow.db"
 _LONGEST_MESSAGE = 300
+VIEW_TAG = "mlflow.sharedViewState.hpcretrain"
 _TAGS = {
     # Else the pages of prompts and traces are shown.
     "mlflow.experimentKind": "custom_model_development",
     "mlflow.note.content": "A run is a cycle of retraining: open it to see its candidates. Filter with "
     "``tags.`hpcretrain.outcome` = 'kept'`` (or `rejected`, `rolled_back`, `released`, `failed`), and add the columns "
-    "of metrics that you want to see. The ledger of hpcretrain decides; nothing here is read by it.",
+    "of metrics that you want to see. Decisions stand in the ledger of hpcretrain; it never reads what is here.",
 }
 
 
@@ -34,11 +36,13 @@ class Store:
     Args:
         folder: Where database and artifacts are.
         experiment: Name of the experiment.
+        metric: The primary metric, for the columns of the view; "" for none.
     """
 
-    def __init__(self, folder: Path, experiment: str) -> None:
+    def __init__(self, folder: Path, experiment: str, metric: str = "") -> None:
         self.folder = folder.resolve()
         self._name = experiment
+        self._metric = metric
         self._made: MlflowClient | None = None
         self._experiment = ""
 
@@ -65,7 +69,9 @@ class Store:
             experiment = client.get_experiment_by_name(self._name)
             artifacts = (self.folder / "artifacts").as_uri()
             self._experiment = (
-                experiment.experiment_id if experiment else client.create_experiment(self._name, artifacts, _TAGS)
+                experiment.experiment_id
+                if experiment
+                else client.create_experiment(self._name, artifacts, {**_TAGS, VIEW_TAG: _view(self._metric)})
             )
             self._made = client
         return self._made
@@ -84,6 +90,14 @@ class Store:
             MlflowClient(tracking_uri=f"sqlite:///{quote(str(made))}").search_experiments(max_results=1)
             made.chmod(0o600)
             os.replace(made, self.folder / DATABASE)
+
+
+def _view(metric: str) -> str:
+    """Columns of the list of runs, for the address with `viewStateShareKey=hpcretrain`."""
+    measured = [f"metrics.`{metric}{end}`" for end in ("", "_lower", "_upper", "_gain", "_p")] if metric else []
+    tags = [f"tags.`hpcretrain.{name}`" for name in ("outcome", "verdict", "triggers")]
+    columns = ["attributes.`Dataset`", *measured, *tags]
+    return json.dumps({"selectedColumns": columns, "orderByKey": "attributes.start_time", "orderByAsc": False})
 
 
 def quiet() -> None:

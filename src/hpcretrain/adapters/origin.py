@@ -21,7 +21,8 @@ class Origin:
     """What is the same for all runs of one process.
 
     `tags` and `params` go to every run; `environment` lists the installed distributions, one `name==version` a line;
-    `table` names the user's table, which lies at `source` and has `columns`, pairs of name and type.
+    `table` names the user's table, which lies at `source` and has `columns`, pairs of name and type; `metric` is the
+    primary one.
     """
 
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -30,6 +31,7 @@ class Origin:
     table: str = "table"
     source: str = ""
     columns: Sequence[tuple[str, str]] = ()
+    metric: str = ""
 
     @property
     def schema(self) -> str:

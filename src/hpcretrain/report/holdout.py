@@ -13,6 +13,7 @@ from hpcretrain.stats.metrics import METRICS
 Z = 1.959963984540054
 """Standard errors on either side of an interval of 95 %."""
 _TAIL = 0.025
+_DIGITS = 6
 _BELOW_ZERO = ("bias",)
 _AT_MOST_ONE = ("auc", "accuracy", "brier")
 
@@ -51,7 +52,7 @@ def reading_numbers(readings: Sequence[Reading]) -> dict[str, float]:
         lower, upper = interval(reading)
         numbers |= {reading.metric: reading.value, f"{reading.metric}_lower": lower, f"{reading.metric}_upper": upper}
         numbers["holdout_rows"] = reading.n
-    return numbers
+    return _shown(numbers)
 
 
 def verdict_numbers(verdict: Verdict, meeting: Meeting) -> dict[str, float]:
@@ -70,4 +71,8 @@ def verdict_numbers(verdict: Verdict, meeting: Meeting) -> dict[str, float]:
         if what == "superior" and metric in METRICS:
             told = {f"{metric}_p": finding.observed, f"{metric}_alpha": finding.limit}
             numbers |= {name: float(value) for name, value in told.items() if isinstance(value, int | float)}
-    return numbers
+    return _shown(numbers)
+
+
+def _shown(numbers: dict[str, float]) -> dict[str, float]:
+    return {name: float(f"{value:.{_DIGITS}g}") for name, value in numbers.items()}

@@ -32,10 +32,16 @@ def pages(history: History, cycle_id: str) -> list[Page]:
     candidates = [record for record in mine if isinstance(record, Candidate)]
     failures = [record for record in mine if isinstance(record, Job) and record.id in judged]
     cycle = next((each for each in history.cycles if each.request.id == cycle_id), None)
+    # Until there is something to tell, a candidate's run is as it was registered.
+    told = bool(history.releases) if cycle is None else cycle.release is not None
     own = _first_page(history, cycle_id) if cycle is None else _cycle_page(history, cycle, candidates, verdicts)
     return [
         own,
-        *(_candidate_page(history, each, judged.get(each.id), cycle) for each in candidates),
+        *(
+            _candidate_page(history, each, judged.get(each.id), cycle)
+            for each in candidates
+            if told or each.id in judged
+        ),
         *(_failure_page(each, judged[each.id]) for each in failures),
     ]
 
@@ -79,7 +85,7 @@ def _cycle_page(history: History, cycle: Cycle, candidates: Sequence[Candidate],
             **({"verdict": cycle.verdicts[0].outcome.value} if cycle.verdicts else {}),
             **({"release": cycle.release.id} if cycle.release else {}),
         },
-        words=f"**{_SAID[outcome]}**\n\n"
+        words=f"{_SAID[outcome]}\n\n"
         + "\n".join(f"- {_line(part)}" for part in (*parts, cycle.review) if part is not None)
         + f"\n\n`hpcretrain explain {request.id}` tells more.",
         judged=cycle.release.twin if cycle.release else judged[-1] if judged else None,
@@ -93,7 +99,7 @@ def _candidate_page(history: History, candidate: Candidate, verdict: Verdict | N
     else:
         outcome = TRAINED if verdict is None else PASSED if verdict.outcome is Outcome.PASS else REJECTED
     why = cycle.request if cycle else history.known[candidate.answers[0]]
-    words = [f"**{_SAID[outcome]}** {_times(served)}".rstrip(), f"Trained for `{why.id}`: {headline(why)}."]
+    words = [f"{_SAID[outcome]} {_times(served)}".rstrip(), f"Trained for `{why.id}`: {headline(why)}."]
     words.append(_rows(candidate.window))
     tags = {"outcome": outcome, "purpose": candidate.purpose.value}
     if verdict is not None:
@@ -104,7 +110,7 @@ def _candidate_page(history: History, candidate: Candidate, verdict: Verdict | N
 
 def _failure_page(job: Job, verdict: Verdict) -> Page:
     reason = "; ".join(finding.reason for finding in verdict.findings)
-    words = f"**{_SAID[FAILED]}** {reason}\n\n{_rows(job.window)}\n\nIn the ledger: `{job.id}`, `{verdict.id}`."
+    words = f"{_SAID[FAILED]} {reason}\n\n{_rows(job.window)}\n\nIn the ledger: `{job.id}`, `{verdict.id}`."
     tags = {"outcome": FAILED, "verdict": verdict.outcome.value, "verdict_id": verdict.id}
     return Page(job.id, run_name(job), "FAILED", tags, words)
 
@@ -119,7 +125,7 @@ _SAID = {
     FAILED: "The training failed.",
     TRAINED: "Trained; not judged yet.",
     PASSED: "Passed the gate; its refit on all rows, or another candidate, was to serve.",
-    REJECTED: "Rejected by the gate: nothing was released.",
+    REJECTED: "Rejected by the gate.",
     RELEASED: "Released.",
     "kept": "Released, and kept after the watch.",
     "rolled_back": "Released, and rolled back after the watch.",
