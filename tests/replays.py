@@ -20,7 +20,7 @@ from hpcretrain.canonical import sha256
 from hpcretrain.config.load import Terms, load
 from hpcretrain.history import History
 from hpcretrain.node.recipe import TrainingData, load_recipe
-from hpcretrain.ports import FloatArray, Rows, Trained
+from hpcretrain.ports import FloatArray, Meeting, Page, Rows, Trained
 from hpcretrain.records import Candidate, Job
 from hpcretrain.steps.desk import Book, Desk
 from hpcretrain.wiring import open_table
@@ -89,6 +89,15 @@ class NoRegistry:
         pass
 
     def alias(self, candidate_id: str, alias: str) -> None:
+        pass
+
+    def fail(self, job: Job, reason: str, lineage: Mapping[str, str]) -> None:
+        pass
+
+    def show(self, page: Page) -> None:
+        pass
+
+    def picture(self, candidate_id: str, meeting: Meeting) -> None:
         pass
 
 

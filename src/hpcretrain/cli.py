@@ -63,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "-o", "--output", type=Path, metavar="FILE.html", help="the file to write (report.html in the home)"
     )
+    served = _command(commands, "served", _served, "which model served, and why")
+    served.add_argument("--at", metavar="TIME", help="ISO 8601; without a zone it is UTC, a date alone is its midnight")
     audit = commands.add_parser("audit", help="check the trail").add_subparsers(required=True, metavar="COMMAND")
     _command(audit, "verify", _verify, "check that no record was altered, removed, inserted or reordered")
     return parser
@@ -136,6 +138,19 @@ def _report(options: argparse.Namespace) -> int:
     page = write_report(options.place or options.home, options.output)
     print(json.dumps({"page": str(page), "bytes": page.stat().st_size}) if options.json else page)
     return DONE
+
+
+def _served(options: argparse.Namespace) -> int:
+    from hpcretrain.report.served import all_served_text, moment, served_text
+    from hpcretrain.wiring import read_served
+
+    at = None if options.at is None else moment(options.at)
+    answer = read_served(options.home, at)
+    if options.json:
+        print(json.dumps(answer))
+    else:
+        print(all_served_text(answer) if at is None else served_text(answer))
+    return DONE if (answer["served"] if at is None else answer["release"]) else NO
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -38,6 +38,8 @@ class Terms:
     reference_until: datetime
     config_digest: str
     policy_digest: str
+    files: tuple[Path, ...]
+    """The configuration, and the policy if it is a file beside it."""
 
     @property
     def config_text(self) -> str:
@@ -83,6 +85,7 @@ def load(path: Path) -> Terms:
         reference_until=until,
         config_digest=sha256(_config_text(config)),
         policy_digest=sha256(_policy_text(policy)),
+        files=tuple(file for file in (path.resolve(), folder / config.policy.file) if file.exists()),
     )
 
 

@@ -57,8 +57,8 @@ def explain(history: History, identifier: str) -> dict[str, Any]:
         "id": record.id,
         "kind": record.kind,
         "record": plain(record),
-        "because": [_brief(other) for other in _ancestors(history, record)],
-        "then": [_brief(other) for other in _descendants(history, record)],
+        "because": [brief(other) for other in ancestors(history, record)],
+        "then": [brief(other) for other in _descendants(history, record)],
     }
 
 
@@ -67,7 +67,7 @@ def explain_text(history: History, identifier: str) -> str:
     record = find(history, identifier)
     lines = [f"{record.id}  ({record.at:%Y-%m-%d %H:%M} UTC)", headline(record)]
     lines += [_finding(finding) for finding in _findings(record)]
-    lines += _list("because of", sorted(_ancestors(history, record), key=_loudness))
+    lines += _list("because of", sorted(ancestors(history, record), key=_loudness))
     lines += _list("and then", _descendants(history, record))
     return "\n".join(lines)
 
@@ -113,7 +113,7 @@ def status_text(state: Mapping[str, Any], show_cycle: Callable[[Mapping[str, Any
     return "\n".join(lines)
 
 
-def _ancestors(history: History, record: Record) -> list[Record]:
+def ancestors(history: History, record: Record) -> list[Record]:
     """What a record answers, and what that answers, back to the signals; beyond them lies the whole past."""
     chain: list[Record] = []
     waiting = [history.known[identifier] for identifier in record.answers]
@@ -140,7 +140,7 @@ def _descendants(history: History, record: Record) -> list[Record]:
     return chain
 
 
-def _brief(record: Record) -> dict[str, Any]:
+def brief(record: Record) -> dict[str, Any]:
     return {"id": record.id, "kind": record.kind, "at": plain(record.at), "summary": headline(record)}
 
 

@@ -8,8 +8,10 @@ from hpcretrain.canonical import canonical
 from hpcretrain.policy.decide import cost_of
 from hpcretrain.ports import Trained
 from hpcretrain.records import Candidate, Job, Purpose
+from hpcretrain.report.lineage import lineage
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.plan import Draw
+from hpcretrain.steps.show import show
 
 
 def order(desk: Desk, draw: Draw, purpose: Purpose, answers: tuple[str, ...]) -> Job:
@@ -78,13 +80,5 @@ def average(desk: Desk, fit: Candidate, others: Sequence[Candidate]) -> Candidat
 
 
 def _register(desk: Desk, candidate: Candidate, job: Job, trained: Trained) -> None:
-    releases = desk.history.releases
-    lineage = {
-        "answers": ",".join(candidate.answers if candidate.members else job.answers),
-        "job": job.id,
-        "parent": releases[-1].candidate if releases else "",
-        "data_digest": job.window.digest,
-        "config_digest": desk.terms.config_digest,
-        "policy_digest": desk.terms.policy_digest,
-    }
-    desk.registry.register(candidate, job, trained, lineage)
+    desk.registry.register(candidate, job, trained, lineage(desk.history, job))
+    show(desk, candidate)

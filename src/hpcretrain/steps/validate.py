@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from hpcretrain.errors import TrainingError
 from hpcretrain.policy import validate as policy
 from hpcretrain.ports import HashArray, Rows
-from hpcretrain.records import Candidate, Finding, Job, Outcome, Reading, Stage, Verdict
+from hpcretrain.records import Candidate, Finding, Job, Outcome, Stage, Verdict
+from hpcretrain.report.holdout import meet, verdict_numbers
+from hpcretrain.report.lineage import lineage
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.plan import Plan
+from hpcretrain.steps.show import show
 
 
 def validate(desk: Desk, candidate: Candidate, plan: Plan, selected: Verdict) -> Verdict:
@@ -47,7 +48,7 @@ def validate(desk: Desk, candidate: Candidate, plan: Plan, selected: Verdict) ->
         readings=policy.readings(labels, predictions, model.task, desk.metrics, desk.terms.policy.gate),
     )
     desk.book.enter(verdict)
-    _publish(desk, verdict)
+    _publish(desk, verdict, question)
     return verdict
 
 
@@ -96,6 +97,8 @@ def failed(desk: Desk, job: Job, error: TrainingError) -> Verdict:
         readings=(),
     )
     desk.book.enter(verdict)
+    desk.registry.fail(job, error.reason, lineage(desk.history, job))
+    show(desk, verdict)
     return verdict
 
 
@@ -126,10 +129,12 @@ def usual_share(desk: Desk) -> float:
     return _share_seen(rows[cut:], rows[:cut])
 
 
-def _publish(desk: Desk, verdict: Verdict) -> None:
-    metrics = _flat(verdict.readings)
-    desk.registry.measure(verdict.candidate, metrics, {"verdict": verdict.outcome.value, "verdict_id": verdict.id})
-
-
-def _flat(readings: Sequence[Reading]) -> dict[str, float]:
-    return {f"holdout_{reading.metric}": reading.value for reading in readings}
+def _publish(desk: Desk, verdict: Verdict, question: policy.Question | None = None) -> None:
+    """Show a verdict; `question` has the arrays of one that was given on a comparison with the champion."""
+    numbers = {}
+    if question is not None:
+        meeting = meet(question.labels, question.champion, question.candidate, question.task, desk.metrics)
+        numbers = verdict_numbers(verdict, meeting)
+        desk.registry.picture(verdict.candidate, meeting)
+    desk.registry.measure(verdict.candidate, numbers, {"verdict": verdict.outcome.value, "verdict_id": verdict.id})
+    show(desk, verdict)
