@@ -32,7 +32,7 @@ def test_what_the_package_needs_is_pinned_to_one_version_that_it_takes(python: s
         assert [needed.specifier.contains(version) for version in versions] == [True], f"{line}: {versions}"
 
 
-def set_up(folder: Path, commands: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def set_up(folder: Path, commands: dict[str, str], *extra: str) -> subprocess.CompletedProcess[str]:
     """Run tools/setup.sh in a folder where PATH holds the given shell scripts and what the script itself calls."""
     (folder / "tools").mkdir()
     shutil.copy(ROOT / "tools" / "setup.sh", folder / "tools")
@@ -44,7 +44,7 @@ def set_up(folder: Path, commands: dict[str, str]) -> subprocess.CompletedProces
         (programs / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
         (programs / name).chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHON"} | {"PATH": str(programs)}
-    command = [str(shutil.which("bash")), "tools/setup.sh", ".venv/ready"]
+    command = [str(shutil.which("bash")), "tools/setup.sh", ".venv/ready", *extra]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
 
 
@@ -62,3 +62,30 @@ def test_set_up_names_the_system_packages_that_only_an_administrator_can_install
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert f"apt-get install python{version}-venv libgomp1" in done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def without_chromium(user: int) -> dict[str, str]:
+    """Commands of a machine where Python is there and pip has nothing to do, but no browser is."""
+    fake = 'case "$*" in *venv*) mkdir -p .venv/bin; cp "$0" .venv/bin/python ;; *print*) echo 3.11 ;; esac'
+    real = {name: f'exec {shutil.which(name)} "$@"' for name in ("mkdir", "cp", "touch", "env", "bash")}
+    return {**real, "python3.12": fake, "id": f"echo {user}", "apt-get": 'echo "$@" >> asked'}
+
+
+def test_set_up_for_tests_goes_on_without_a_browser_and_says_what_is_skipped(tmp_path: Path) -> None:
+    done = set_up(tmp_path, without_chromium(user=1000), "test")
+    assert done.returncode == 0, done.stderr
+    assert "no Chromium on PATH" in done.stdout
+    assert (tmp_path / ".venv" / "ready").exists()
+    assert not (tmp_path / "asked").exists()
+
+
+@pytest.mark.skipif(not Path("/etc/debian_version").exists(), reason="this is not Debian")
+def test_set_up_for_tests_brings_a_browser_where_it_may_and_only_then(tmp_path: Path) -> None:
+    plain, tests = tmp_path / "plain", tmp_path / "tests"
+    for folder in (plain, tests):
+        folder.mkdir()
+    assert set_up(plain, without_chromium(user=0)).returncode == 0
+    assert not (plain / "asked").exists()
+    done = set_up(tests, without_chromium(user=0), "test")
+    assert "installing system packages: chromium" in done.stdout
+    assert (tests / "asked").read_text().splitlines() == ["update", "install --yes --no-install-recommends chromium"]

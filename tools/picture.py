@@ -1,49 +1,31 @@
-"""Draw the result of a backtest: `python tools/picture.py .hpcretrain/result.json docs/pictures/flights.png`."""
+"""Take the picture of a page: `python tools/picture.py .hpcretrain/report.html docs/pictures/report.png`.
+
+It wants Chromium on PATH, and looks best with the font Inter installed (on Debian: chromium, fonts-inter).
+"""
 
 from __future__ import annotations
 
-import json
+import shutil
 import sys
-from datetime import datetime
 from pathlib import Path
 
-import matplotlib as mpl
+from playwright.sync_api import sync_playwright
 
-mpl.use("Agg")
-import matplotlib.pyplot as plt
-
-STYLES = {
-    "served": ("#0b5fa5", "-", 2.6, "served (hpcretrain)"),
-    "ungated": ("#444444", "--", 1.6, "retrained monthly, no gate"),
-    "frozen": ("#b3541e", ":", 1.8, "frozen first model"),
-}
+WIDTH, SCALE, BELOW = 1180, 1.5, 18
 
 
-def draw(result: dict, path: Path) -> None:
-    """The primary metric by period for the three arms, and the cycles."""
-    metric = result["primary_metric"]
-    times = [datetime.fromisoformat(period["start"]) for period in result["periods"]]
-    figure, axes = plt.subplots(figsize=(9, 4.2), dpi=110)
-    for arm, (color, dash, width, label) in STYLES.items():
-        mean = result["summary"][arm]
-        values = [period[arm][metric] for period in result["periods"]]
-        axes.plot(times, values, dash, color=color, linewidth=width, label=f"{label}: mean {mean:.4f}")
-    low, high = axes.get_ylim()
-    for cycle in result["cycles"]:
-        at = datetime.fromisoformat(cycle["requested_at"])
-        mark, color = ("^", "#1a7f37") if cycle["released"] else ("x", "#9a1b1b")
-        axes.plot([at], [low + 0.02 * (high - low)], mark, color=color, markersize=9, clip_on=False)
-    axes.plot([], [], "^", color="#1a7f37", label="retrained and released")
-    axes.plot([], [], "x", color="#9a1b1b", label="retrained, stopped at the gate")
-    axes.set_ylim(low, high)
-    axes.set_ylabel(metric.upper())
-    axes.set_title(f"{result['model']}: {metric.upper()} by period", loc="left", fontsize=11)
-    axes.grid(axis="y", color="#dddddd")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.1))
-    figure.tight_layout()
-    figure.savefig(path)
+def take(page: Path, picture: Path) -> None:
+    """The first section of a page, in light colors, as PNG."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        tab = browser.new_page(
+            viewport={"width": WIDTH, "height": 800}, device_scale_factor=SCALE, color_scheme="light"
+        )
+        tab.goto(page.resolve().as_uri())
+        bottom = tab.evaluate("document.querySelector('.first > figure').getBoundingClientRect().bottom")
+        tab.screenshot(path=picture, clip={"x": 0, "y": 0, "width": WIDTH, "height": bottom + BELOW})
+        browser.close()
 
 
 if __name__ == "__main__":
-    draw(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2]))
+    take(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -5,7 +5,7 @@
 #
 # STAMP is a file in .venv/ that is written when all is there, so a set-up that was interrupted is done again. EXTRA
 # names optional dependencies to add. pip goes by your own configuration. Packages of the system that are missing are
-# installed for root on Debian; otherwise this says what to ask for.
+# installed for root on Debian; otherwise this says what to ask for. EXTRA "test" brings Chromium in the same way.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,6 +26,9 @@ main() {
     # `user = true` in a pip configuration would make pip refuse any environment.
     logged env PIP_USER=0 .venv/bin/python -m pip install --no-input --disable-pip-version-check \
         --constraint constraints.txt --editable ".${extra:+[$extra]}"
+    if [[ $extra == test ]]; then
+        find_browser
+    fi
     touch "$stamp"
 }
 
@@ -59,9 +62,7 @@ find_system_packages() {
     probe
     if ((${#missing[@]})) && [[ -e /etc/debian_version && $(id -u) == 0 ]]; then
         say "installing system packages: ${missing[*]}"
-        # Only the second command counts: lists can be good enough although one of the sources is out of reach.
-        DEBIAN_FRONTEND=noninteractive logged bash -c \
-            'apt-get update; apt-get install --yes --no-install-recommends "$@"' apt "${missing[@]}"
+        logged install_packages "${missing[@]}"
         probe
     fi
     if ((${#missing[@]})); then
@@ -73,6 +74,27 @@ probe() {
     missing=()
     "$python" -c 'import ensurepip' 2>/dev/null || missing+=("$venv_package")
     "$python" -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null || missing+=(libgomp1)
+}
+
+# What the tests of the page look at it with. Without it they are skipped, so its absence stops nothing.
+find_browser() {
+    local name
+    for name in chromium chromium-browser google-chrome; do
+        if command -v "$name" >/dev/null; then
+            return
+        fi
+    done
+    if [[ -e /etc/debian_version && $(id -u) == 0 ]]; then
+        say "installing system packages: chromium"
+        install_packages chromium >/dev/null 2>&1 && return
+    fi
+    say "no Chromium on PATH (package chromium on Debian): tests of the page in a browser will be skipped"
+}
+
+# Only the second command counts: lists can be good enough although one of the sources is out of reach.
+install_packages() {
+    DEBIAN_FRONTEND=noninteractive bash -c \
+        'apt-get update; apt-get install --yes --no-install-recommends "$@"' apt "$@"
 }
 
 # Runs a command whose output is of interest only when it fails.

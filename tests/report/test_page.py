@@ -15,7 +15,7 @@ from tables import REGRESSION, configure, demand, orders
 
 from hpcretrain.errors import InputError
 from hpcretrain.history import History
-from hpcretrain.records import Baseline, Closing, Family, Outcome
+from hpcretrain.records import Assessment, Baseline, Closing, Family, Outcome, ReleaseKind
 from hpcretrain.report.html import render
 from hpcretrain.report.page import Page, Source, page
 from hpcretrain.report.whatif import what_if
@@ -157,13 +157,22 @@ def test_drift_names_the_feature_that_moved_first(tmp_path: Path) -> None:
 
 
 def test_the_policys_own_threshold_gives_the_requests_that_were_made(changed: Source) -> None:
-    assessments = [record for record in changed.history.known.values() if record.kind == "assessment"]
-    rows = what_if(changed.history, assessments, changed.policy)  # type: ignore[arg-type]
+    assessments = [record for record in changed.history.known.values() if isinstance(record, Assessment)]
+    rows = what_if(changed.history, assessments, changed.policy)
     own = next(row for row in rows if row.current)
     assert list(own.asked) == [cycle.request.at for cycle in changed.history.cycles]
     firsts = [row.asked[0] for row in rows if row.asked]
     assert firsts == sorted(firsts)
     assert len(firsts) >= 3
+
+
+def test_what_if_asks_for_nothing_at_the_moment_of_a_roll_back(changed: Source) -> None:
+    history = changed.history
+    asked = history.cycles[0].request.at
+    back = dataclasses.replace(history.releases[-1], release_kind=ReleaseKind.ROLLBACK, at=asked)
+    assessments = [record for record in history.known.values() if isinstance(record, Assessment)]
+    rows = what_if(dataclasses.replace(history, releases=[*history.releases, back]), assessments, changed.policy)
+    assert all(asked not in row.asked for row in rows)
 
 
 def test_an_unfinished_backtest_shows_what_there_is_and_says_so(changed: Source) -> None:

@@ -37,7 +37,7 @@ from hpcretrain.report.whatif import WhatIf
 
 ARMS = {
     "served": ("served", "what hpcretrain served at each moment"),
-    "frozen": ("frozen", "never retrained: the first model throughout"),
+    "frozen": ("frozen", "the first model throughout, never retrained"),
     "ungated": ("ungated", "retrained every {noun} on all history, and put into service without checks"),
 }
 """Each arm's name and what it means."""
