@@ -78,7 +78,14 @@ class Sample:
         return values
 
     def facts(
-        self, summary: ColumnSummary, stamps: IntArray, until: int, labels: FloatArray, *, binary: bool
+        self,
+        summary: ColumnSummary,
+        stamps: IntArray,
+        until: int,
+        labels: FloatArray,
+        *,
+        binary: bool,
+        range_slack: float,
     ) -> FeatureFacts:
         """What decides whether a column can be learned from.
 
@@ -88,6 +95,7 @@ class Sample:
             until: End of the reference, likewise.
             labels: The target, shape (rows,).
             binary: Whether labels are 0 and 1.
+            range_slack: Spans outside the reference's range from which a number is far outside.
         """
         column = self.sheet.columns[summary.name]
         reference = stamps < until
@@ -102,6 +110,9 @@ class Sample:
             infinite=int(np.count_nonzero(reference & np.isinf(values))),
             distinct=len(np.unique(codes[reference & (codes >= 0)])) if plain else summary.distinct,
             unseen=_unseen(codes, reference),
+            missing=_share(codes[reference] < 0),
+            later_missing=_share(codes[~reference] < 0),
+            outside=_outside(values, reference, range_slack),
             follows_time=not texts and follows(codes, stamps),
             relation=relation(codes, ordered=not texts, labels=labels, binary=binary) if plain else Relation(),
         )
@@ -263,4 +274,18 @@ def _values(column: Any, numbers: FloatArray, *, numeric: bool, typed: bool) -> 
 def _unseen(codes: IntArray, reference: BoolArray) -> float:
     later = codes[~reference & (codes >= 0)]
     known = np.unique(codes[reference & (codes >= 0)])
-    return float(np.mean(~np.isin(later, known))) if len(later) else 0.0
+    return _share(~np.isin(later, known))
+
+
+def _outside(values: FloatArray, reference: BoolArray, range_slack: float) -> float:
+    known = values[reference & np.isfinite(values)]
+    if not len(known):
+        return 0.0
+    low, high = float(known.min()), float(known.max())
+    reach = range_slack * (high - low)
+    later = values[~reference]
+    return _share((later < low - reach) | (later > high + reach))
+
+
+def _share(chosen: BoolArray) -> float:
+    return float(np.mean(chosen)) if len(chosen) else 0.0
