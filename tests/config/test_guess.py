@@ -261,7 +261,7 @@ class TestFeatures:
             facts(numbers("x"), missing=0.9, later_missing=0.99, outside=0.01),
             facts(numbers("paid", whole=True)),
             facts(numbers("customer_id", whole=True, distinct=30)),
-            facts(numbers("x"), relation=Relation(None, 0.9)),
+            facts(numbers("x"), relation=Relation()),
         ],
     )
     def test_a_column_that_may_help_is_kept(self, fact: FeatureFacts) -> None:
@@ -276,7 +276,7 @@ class TestFeatures:
         warnings: list[str] = []
         leak, strong = (
             facts(numbers("l"), relation=Relation("a copy")),
-            facts(numbers("s"), relation=Relation(None, 0.99)),
+            facts(numbers("s"), relation=Relation(nearly=True)),
         )
         guess = guess_features([leak, strong, GOOD], "2024-03-01", GATE, warnings)
         assert guess.features.value == ("s", "good")

@@ -11,7 +11,6 @@ from hpcretrain.config.relation import Relation
 from hpcretrain.errors import InputError
 from hpcretrain.policy.types import DataGate
 
-_SUSPICIOUS = 0.98
 _NEARLY_UNIQUE = 0.5
 _FEW_VALUES = 50
 _IDENTIFIER = re.compile(r"(^|[^a-z])(id|uid|uuid|guid|key|index|idx)$", re.IGNORECASE)
@@ -180,7 +179,7 @@ def _note(fact: FeatureFacts) -> str:
 def _warn(facts: Sequence[FeatureFacts], kept: dict[str, str], left_out: Sequence[LeftOut], warnings: Warnings) -> None:
     leaks = [out for out in left_out if out.leak]
     warnings += [f"model.features: {quoted(out.column)} was left out: it {out.why}" for out in leaks]
-    strong = [fact.summary.name for fact in facts if fact.relation.strength > _SUSPICIOUS and fact.summary.name in kept]
+    strong = [fact.summary.name for fact in facts if fact.relation.nearly and fact.summary.name in kept]
     if strong:
         warnings.append(
             f"model.features: {listed(strong)} alone nearly tell{'s' if len(strong) == 1 else ''} the target; take out "
