@@ -175,7 +175,8 @@ class TestFiles:
             (b"a,b\n", "has no rows"),
             (b"a,a\n1,2\n", "more than one column is named a"),
             (b"a,b\n1\n", "cannot be read"),
-            (b"a,b\n\xff\xfe,2\n", "cannot be read"),
+            (b"a,b\n\xff\xfe,2\n", "a CSV file must be UTF-8"),
+            ("a,\u00fc\n1,2\n".encode("latin-1"), "a CSV file must be UTF-8"),
             (b"\x00\x01\x02", "cannot be read"),
         ],
     )

@@ -188,10 +188,20 @@ class TestTime:
         assert '"a" (numbers, such as "1.5", "2.5"); "b" (text, such as "x")' in text
         assert '"y"' not in text
 
-    @pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)])
-    def test_numbers_that_look_like_seconds_since_1970_are_told_with_what_to_do(self, unit: str, factor: int) -> None:
+    @pytest.mark.parametrize(
+        ("unit", "words", "factor"),
+        [
+            ("s", "seconds", 1),
+            ("ms", "milliseconds", 10**3),
+            ("us", "microseconds", 10**6),
+            ("ns", "nanoseconds", 10**9),
+        ],
+    )
+    def test_numbers_that_look_like_seconds_since_1970_are_told_with_what_to_do(
+        self, unit: str, words: str, factor: int
+    ) -> None:
         column = numbers("ts", whole=True, low=1.7e9 * factor, high=1.8e9 * factor)
-        with pytest.raises(InputError, match=rf'"ts" looks like {unit} since 1970.*unit="{unit}"'):
+        with pytest.raises(InputError, match=rf'"ts" looks like {words} since 1970.*unit="{unit}"'):
             guess_time([column], "y", [])
 
     def test_parts_of_a_time_and_times_with_gaps_are_told(self) -> None:

@@ -6,6 +6,7 @@ the table's own reader reads the cells, so that what is seen here is what a back
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ _PIECE_ROWS = 8_000
 _TRIALS = 50
 _SHOWN_VALUES = 12
 _HEAD = 100
+_AS_UTF_8 = '; a CSV file must be UTF-8: in pandas, pd.read_csv(path, encoding="latin-1").to_csv(new, index=False)'
 _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -165,7 +167,10 @@ def look(path: Path) -> Iterator[Sample]:
         try:
             sheet = tablefile.load(copy, None)
         except InputError as error:
-            raise InputError([problem.replace(str(copy), str(path)) for problem in error.problems]) from error
+            problems = [problem.replace(str(copy), str(path)) for problem in error.problems]
+            raise InputError(
+                [each + _AS_UTF_8 if re.search("utf-?8", each, re.IGNORECASE) else each for each in problems]
+            ) from error
         if not sheet.rows:
             raise InputError(f"{path}: has no rows")
         yield Sample(path, copy, sheet, round(sheet.rows / share))
