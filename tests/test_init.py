@@ -8,12 +8,15 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tables import demand, orders
 
 from hpcretrain.adapters.clock import VirtualClock
@@ -143,6 +146,66 @@ def test_flights_lose_what_gives_the_target_away_and_what_identifies(tmp_path: P
     text = (tmp_path / "own" / "hpcretrain.toml").read_text()
     assert "# LOOK: model.features:" in text
     assert '# left out: "tailnum": it looks like an identifier' in text
+
+
+N = 1_500
+RANDOM = np.random.default_rng(9)
+CODES = RANDOM.integers(0, 5, N)
+JUNK: dict[str, Any] = {
+    "empty": [None] * N,
+    "constant": ["x"] * N,
+    "constant with gaps": [None, "x", "x"] * (N // 3),
+    "late": [np.nan] * (N - 300) + list(RANDOM.normal(size=300)),
+    "early": list(RANDOM.normal(size=300)) + [np.nan] * (N - 300),
+    "text": RANDOM.choice(["a", "b"], N),
+    "unique text": [f"{number:x}" for number in RANDOM.permutation(10**6)[:N]],
+    "mixed": [str(code) if code else "?" for code in CODES],
+    "mixed and many": [
+        str(value) if code else "n/a?" for code, value in zip(CODES, RANDOM.normal(size=N), strict=True)
+    ],
+    "mostly text": [str(code) if not code else "word" for code in CODES],
+    "text later only": ["1", "2"] * (N // 2 - 100) + ["x"] * 200,
+    "infinite": [np.inf, 1.0, -2.0] * (N // 3),
+    "infinite later only": list(RANDOM.normal(size=N - 3)) + [np.inf] * 3,
+    "booleans": CODES > 2,
+    "huge": CODES * 1e300,
+    "integers beyond floats": (CODES + 2**60).astype("int64"),
+    "epoch": 1_700_000_000 + np.arange(N),
+    "times": pd.date_range("2020-01-01", periods=N, freq="D", tz="Asia/Kathmandu"),
+    "dates with gaps": [None, "2024-01-01", "2024-02-01"] * (N // 3),
+    "nearly times": ["2024-01-01"] * (N - 700) + ["soon"] * 700,
+    "clock times": ["10:30", "11:45", "23:59"] * (N // 3),
+    "spaces": [" a ", "b", " "] * (N // 3),
+    "lines": ["a\nb", 'c"d', "e,f"] * (N // 3),
+    "new words": [f"week {number // 50}" for number in range(N)],
+    "comments # = [": CODES,
+    "__index_level_0__": CODES,
+    "": CODES,
+}
+TYPED: dict[str, Any] = {
+    "lists": [[1], [2, 3], []] * (N // 3),
+    "bytes": [b"a", b"b", b"c"] * (N // 3),
+    "spans": pd.to_timedelta(CODES, unit="h"),
+    "clocks": [pd.Timestamp("2024-01-01 10:30").time()] * N,
+    "categories": pd.Categorical.from_codes(CODES, list("abcde")),
+    "decimals": [Decimal(int(code)) / 4 for code in CODES],
+    "days": [pd.Timestamp("2024-01-01").date()] * N,
+}
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_else_a_table_holds_a_backtest_takes_what_is_written(
+    kind: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    columns = {**JUNK, **TYPED} if kind == "parquet" else JUNK
+    names = data.draw(st.lists(st.sampled_from(list(columns)), unique=True, max_size=8))
+    sane = {"time": pd.date_range("2024-01-01", periods=N, freq="h"), "x": RANDOM.normal(size=N), "y": CODES // 3}
+    table = pd.DataFrame({**{name: columns[name] for name in names}, **sane})
+    content = started(tmp_path_factory.mktemp("t"), table, "y", f"t.{kind}")
+    assert content["data"]["time_column"] in ("time", "times")
+    assert "x" in content["model"]["features"]
 
 
 def test_what_is_written_runs_without_editing(tmp_path: Path) -> None:

@@ -129,11 +129,11 @@ def _guess(sample: Sample, target: str, warnings: Warnings) -> tuple[dict[str, G
     )
     until = round(pace.until.timestamp() * 10**6) * 1_000
     facts = [
-        sample.facts(column, stamps, until, labels, binary=binary)
+        sample.facts(column, stamps, until, labels, binary=binary, range_slack=policy.data_gate.range_slack)
         for column in columns
         if column.name not in (target, time.column.value)
     ]
-    chosen = guess_features(facts, pace.reference_until.value, policy.data_gate.new_category_slack, warnings)
+    chosen = guess_features(facts, pace.reference_until.value, policy.data_gate, warnings)
     primary, guards = guess_metrics(task.value)
     guesses = {
         "model.name": guess_name(sample.path.stem),

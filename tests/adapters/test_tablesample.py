@@ -148,17 +148,19 @@ class TestCells:
                 "new": ["a"] * 100 + ["a", "b"] * 100,
                 "late": [np.nan] * 100 + list(range(200)),
                 "grows": range(300),
+                "unit": [1, 2] * 50 + [7] * 100 + [7.1] * 100,
                 "y": [0, 1, 1] * 100,
             }
         ).to_csv(path, index=False)
         stamps = np.arange(300, dtype=np.int64)
         with look(path) as sample:
             labels = sample.labels("y")
-            new, late, grows, y = (
-                sample.facts(column, stamps, 100, labels, binary=True) for column in sample.summaries()
+            new, late, grows, unit, y = (
+                sample.facts(column, stamps, 100, labels, binary=True, range_slack=5.0) for column in sample.summaries()
             )
         assert (new.texts, new.distinct, new.unseen) == (100, 1, 0.5)
-        assert (late.numbers, late.distinct) == (0, 0)
+        assert (late.numbers, late.distinct, late.missing, late.later_missing) == (0, 0, 1.0, 0.0)
+        assert unit.outside == 0.5
         assert (grows.numbers, grows.follows_time) == (100, True)
         assert y.relation.leak
 
@@ -173,7 +175,8 @@ class TestFiles:
             (b"a,b\n", "has no rows"),
             (b"a,a\n1,2\n", "more than one column is named a"),
             (b"a,b\n1\n", "cannot be read"),
-            (b"a,b\n\xff\xfe,2\n", "cannot be read"),
+            (b"a,b\n\xff\xfe,2\n", "a CSV file must be UTF-8"),
+            ("a,\u00fc\n1,2\n".encode("latin-1"), "a CSV file must be UTF-8"),
             (b"\x00\x01\x02", "cannot be read"),
         ],
     )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hpcretrain.config.features import FeatureFacts, guess_features
 from hpcretrain.config.guess import ColumnSummary, TimeReading, find_target, guess_metrics, guess_name, guess_task
+from hpcretrain.config.load import shipped_policy
 from hpcretrain.config.relation import Relation
 from hpcretrain.config.timeguess import guess_time
 from hpcretrain.config.types import ModelConfig
@@ -187,10 +188,20 @@ class TestTime:
         assert '"a" (numbers, such as "1.5", "2.5"); "b" (text, such as "x")' in text
         assert '"y"' not in text
 
-    @pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)])
-    def test_numbers_that_look_like_seconds_since_1970_are_told_with_what_to_do(self, unit: str, factor: int) -> None:
+    @pytest.mark.parametrize(
+        ("unit", "words", "factor"),
+        [
+            ("s", "seconds", 1),
+            ("ms", "milliseconds", 10**3),
+            ("us", "microseconds", 10**6),
+            ("ns", "nanoseconds", 10**9),
+        ],
+    )
+    def test_numbers_that_look_like_seconds_since_1970_are_told_with_what_to_do(
+        self, unit: str, words: str, factor: int
+    ) -> None:
         column = numbers("ts", whole=True, low=1.7e9 * factor, high=1.8e9 * factor)
-        with pytest.raises(InputError, match=rf'"ts" looks like {unit} since 1970.*unit="{unit}"'):
+        with pytest.raises(InputError, match=rf'"ts" looks like {words} since 1970.*unit="{unit}"'):
             guess_time([column], "y", [])
 
     def test_parts_of_a_time_and_times_with_gaps_are_told(self) -> None:
@@ -210,12 +221,16 @@ def facts(summary: ColumnSummary, **changes: Any) -> FeatureFacts:
         "infinite": 0,
         "distinct": summary.distinct,
         "unseen": 0.0,
+        "missing": 0.0,
+        "later_missing": 0.0,
+        "outside": 0.0,
         "follows_time": False,
         "relation": Relation(),
     }
     return FeatureFacts(summary, **{**plain, **changes})
 
 
+GATE = shipped_policy().data_gate
 GOOD = facts(numbers("good"))
 
 
@@ -234,12 +249,14 @@ class TestFeatures:
             (facts(numbers("x"), follows_time=True), "only grows, or only falls, with time"),
             (facts(numbers("customer_id", whole=True)), "looks like an identifier"),
             (facts(texts("x", "a", "b", distinct=950)), "950 different texts in 1,000 rows"),
-            (facts(texts("x", "a", "b"), unseen=0.06), "6 % of later cells"),
+            (facts(texts("x", "a", "b"), unseen=0.06), "6 % of later cells hold what does not occur in the reference"),
+            (facts(numbers("x"), missing=0.1, later_missing=0.31), "21 % of later cells are missing"),
+            (facts(numbers("x"), outside=0.02), "2 % of later cells are far outside the range"),
             (facts(numbers("x"), relation=Relation("it is the target")), "GIVES THE TARGET AWAY: it is the target"),
         ],
     )
     def test_a_column_that_cannot_help_is_left_out_with_its_reason(self, fact: FeatureFacts, words: str) -> None:
-        guess = guess_features([fact, GOOD], "2024-03-01", 0.05, [])
+        guess = guess_features([fact, GOOD], "2024-03-01", GATE, [])
         assert guess.features.value == ("good",)
         assert words in guess.left_out[0].why
         assert words in guess.features.after[0]
@@ -250,16 +267,18 @@ class TestFeatures:
             facts(numbers("x", missing=900, numbers=100)),
             facts(texts("x", "a", "b")),
             facts(texts("x", "a", "b"), unseen=0.05),
+            facts(numbers("x"), unseen=0.9),
+            facts(numbers("x"), missing=0.9, later_missing=0.99, outside=0.01),
             facts(numbers("paid", whole=True)),
             facts(numbers("customer_id", whole=True, distinct=30)),
-            facts(numbers("x"), relation=Relation(None, 0.9)),
+            facts(numbers("x"), relation=Relation()),
         ],
     )
     def test_a_column_that_may_help_is_kept(self, fact: FeatureFacts) -> None:
-        assert guess_features([fact], "2024-03-01", 0.05, []).features.value == (fact.summary.name,)
+        assert guess_features([fact], "2024-03-01", GATE, []).features.value == (fact.summary.name,)
 
     def test_few_numbers_with_text_among_them_are_declared_a_category(self) -> None:
-        guess = guess_features([facts(numbers("zone", distinct=8), texts=5), GOOD], "2024-03-01", 0.05, [])
+        guess = guess_features([facts(numbers("zone", distinct=8), texts=5), GOOD], "2024-03-01", GATE, [])
         assert guess.categorical is not None
         assert guess.categorical.value == ("zone",)
 
@@ -267,9 +286,9 @@ class TestFeatures:
         warnings: list[str] = []
         leak, strong = (
             facts(numbers("l"), relation=Relation("a copy")),
-            facts(numbers("s"), relation=Relation(None, 0.99)),
+            facts(numbers("s"), relation=Relation(nearly=True)),
         )
-        guess = guess_features([leak, strong, GOOD], "2024-03-01", 0.05, warnings)
+        guess = guess_features([leak, strong, GOOD], "2024-03-01", GATE, warnings)
         assert guess.features.value == ("s", "good")
         assert guess.left_out[0].leak
         assert '"l" was left out: it GIVES THE TARGET AWAY: a copy' in warnings[0]
@@ -277,4 +296,4 @@ class TestFeatures:
 
     def test_a_table_without_a_usable_column_is_refused_with_every_reason(self) -> None:
         with pytest.raises(InputError, match=r'no column is left to learn from.*"x": it is "7" in every row'):
-            guess_features([facts(numbers("x", distinct=1, values={"7": 1_000}))], "2024-03-01", 0.05, [])
+            guess_features([facts(numbers("x", distinct=1, values={"7": 1_000}))], "2024-03-01", GATE, [])

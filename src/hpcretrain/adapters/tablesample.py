@@ -6,6 +6,7 @@ the table's own reader reads the cells, so that what is seen here is what a back
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ _PIECE_ROWS = 8_000
 _TRIALS = 50
 _SHOWN_VALUES = 12
 _HEAD = 100
+_AS_UTF_8 = '; a CSV file must be UTF-8: in pandas, pd.read_csv(path, encoding="latin-1").to_csv(new, index=False)'
 _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -78,7 +80,14 @@ class Sample:
         return values
 
     def facts(
-        self, summary: ColumnSummary, stamps: IntArray, until: int, labels: FloatArray, *, binary: bool
+        self,
+        summary: ColumnSummary,
+        stamps: IntArray,
+        until: int,
+        labels: FloatArray,
+        *,
+        binary: bool,
+        range_slack: float,
     ) -> FeatureFacts:
         """What decides whether a column can be learned from.
 
@@ -88,6 +97,7 @@ class Sample:
             until: End of the reference, likewise.
             labels: The target, shape (rows,).
             binary: Whether labels are 0 and 1.
+            range_slack: Spans outside the reference's range from which a number is far outside.
         """
         column = self.sheet.columns[summary.name]
         reference = stamps < until
@@ -102,6 +112,9 @@ class Sample:
             infinite=int(np.count_nonzero(reference & np.isinf(values))),
             distinct=len(np.unique(codes[reference & (codes >= 0)])) if plain else summary.distinct,
             unseen=_unseen(codes, reference),
+            missing=_share(codes[reference] < 0),
+            later_missing=_share(codes[~reference] < 0),
+            outside=_outside(values, reference, range_slack),
             follows_time=not texts and follows(codes, stamps),
             relation=relation(codes, ordered=not texts, labels=labels, binary=binary) if plain else Relation(),
         )
@@ -154,7 +167,10 @@ def look(path: Path) -> Iterator[Sample]:
         try:
             sheet = tablefile.load(copy, None)
         except InputError as error:
-            raise InputError([problem.replace(str(copy), str(path)) for problem in error.problems]) from error
+            problems = [problem.replace(str(copy), str(path)) for problem in error.problems]
+            raise InputError(
+                [each + _AS_UTF_8 if re.search("utf-?8", each, re.IGNORECASE) else each for each in problems]
+            ) from error
         if not sheet.rows:
             raise InputError(f"{path}: has no rows")
         yield Sample(path, copy, sheet, round(sheet.rows / share))
@@ -263,4 +279,18 @@ def _values(column: Any, numbers: FloatArray, *, numeric: bool, typed: bool) -> 
 def _unseen(codes: IntArray, reference: BoolArray) -> float:
     later = codes[~reference & (codes >= 0)]
     known = np.unique(codes[reference & (codes >= 0)])
-    return float(np.mean(~np.isin(later, known))) if len(later) else 0.0
+    return _share(~np.isin(later, known))
+
+
+def _outside(values: FloatArray, reference: BoolArray, range_slack: float) -> float:
+    known = values[reference & np.isfinite(values)]
+    if not len(known):
+        return 0.0
+    low, high = float(known.min()), float(known.max())
+    reach = range_slack * (high - low)
+    later = values[~reference]
+    return _share((later < low - reach) | (later > high + reach))
+
+
+def _share(chosen: BoolArray) -> float:
+    return float(np.mean(chosen)) if len(chosen) else 0.0

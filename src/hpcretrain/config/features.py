@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from hpcretrain.config.guess import ColumnSummary, Guess, Warnings, listed, quoted
 from hpcretrain.config.relation import Relation
 from hpcretrain.errors import InputError
+from hpcretrain.policy.types import DataGate
 
-_SUSPICIOUS = 0.98
 _NEARLY_UNIQUE = 0.5
 _FEW_VALUES = 50
 _IDENTIFIER = re.compile(r"(^|[^a-z])(id|uid|uuid|guid|key|index|idx)$", re.IGNORECASE)
@@ -23,7 +23,9 @@ class FeatureFacts:
     Attributes:
         summary: The whole column.
         numbers, texts, infinite, distinct: As in the summary, of the reference alone.
-        unseen: Share of the later cells whose value does not occur in the reference.
+        unseen: Share of later cells whose value does not occur in the reference.
+        missing, later_missing: Share of cells that are missing, in the reference and later.
+        outside: Share of later cells that are more than the policy's `range_slack` spans outside the reference's range.
         follows_time: Whether it only grows, or only falls, with time.
         relation: What it tells of the target.
     """
@@ -34,6 +36,9 @@ class FeatureFacts:
     infinite: int
     distinct: int
     unseen: float
+    missing: float
+    later_missing: float
+    outside: float
     follows_time: bool
     relation: Relation
 
@@ -56,15 +61,13 @@ class FeatureGuess:
     left_out: tuple[LeftOut, ...]
 
 
-def guess_features(
-    facts: Sequence[FeatureFacts], until: str, new_category_slack: float, warnings: Warnings
-) -> FeatureGuess:
+def guess_features(facts: Sequence[FeatureFacts], until: str, gate: DataGate, warnings: Warnings) -> FeatureGuess:
     """All columns but those that cannot help.
 
     Args:
         facts: Of all columns but target and time.
         until: The end of the reference, as written.
-        new_category_slack: Share of unknown categories above which the policy's data gate stops a batch.
+        gate: The policy's data gate, which would stop every batch that a column has left its reference in.
         warnings: Told of leaks and of columns that look like leaks.
 
     Raises:
@@ -74,7 +77,7 @@ def guess_features(
     categorical: dict[str, str] = {}
     left_out: list[LeftOut] = []
     for fact in facts:
-        name, reason = fact.summary.name, _reason(fact, until, new_category_slack)
+        name, reason = fact.summary.name, _reason(fact, until, gate)
         if reason is not None:
             left_out.append(reason)
             continue
@@ -98,13 +101,13 @@ def guess_features(
     )
 
 
-def _reason(fact: FeatureFacts, until: str, new_category_slack: float) -> LeftOut | None:
+def _reason(fact: FeatureFacts, until: str, gate: DataGate) -> LeftOut | None:
     column = fact.summary
     if fact.relation.leak:
         return LeftOut(column.name, f"GIVES THE TARGET AWAY: {fact.relation.leak}", leak=True)
     if column.missing == column.rows:
         return LeftOut(column.name, "it is empty")
-    why = _unusable(fact) or _constant(fact, until) or _identifier(fact, new_category_slack)
+    why = _unusable(fact) or _constant(fact, until) or _identifier(fact) or _stopped(fact, gate)
     return LeftOut(column.name, why) if why else None
 
 
@@ -132,7 +135,7 @@ def _constant(fact: FeatureFacts, until: str) -> str | None:
     return None
 
 
-def _identifier(fact: FeatureFacts, new_category_slack: float) -> str | None:
+def _identifier(fact: FeatureFacts) -> str | None:
     column, present = fact.summary, fact.summary.rows - fact.summary.missing
     if fact.texts <= fact.numbers and not fact.texts:
         if fact.follows_time:
@@ -142,12 +145,25 @@ def _identifier(fact: FeatureFacts, new_category_slack: float) -> str | None:
         return None
     if column.distinct > _NEARLY_UNIQUE * present:
         return f"it looks like an identifier: {column.distinct:,} different texts in {present:,} rows"
-    if fact.unseen > new_category_slack:
-        return (
-            f"{100 * fact.unseen:.0f} % of later cells hold what does not occur in the reference, where the policy's "
-            f"new_category_slack is {100 * new_category_slack:.0f} %: the data gate would stop every batch"
-        )
     return None
+
+
+def _stopped(fact: FeatureFacts, gate: DataGate) -> str | None:
+    """Why the data gate would stop the batches to come; a history in which all are stopped shows nothing."""
+    share, what, slack = max(
+        (fact.unseen if fact.texts else 0.0, "hold what does not occur in the reference", "new_category_slack"),
+        (fact.later_missing - fact.missing, "are missing, more than in the reference", "missing_slack"),
+        (fact.outside, "are far outside the range of the reference", "out_of_range_slack"),
+        key=lambda each: each[0] - getattr(gate, each[2]),
+    )
+    limit = getattr(gate, slack)
+    if share <= limit:
+        return None
+    return f"{_percent(share)} of later cells {what}; with {slack} {_percent(limit)}, the data gate would stop them"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _note(fact: FeatureFacts) -> str:
@@ -163,7 +179,7 @@ def _note(fact: FeatureFacts) -> str:
 def _warn(facts: Sequence[FeatureFacts], kept: dict[str, str], left_out: Sequence[LeftOut], warnings: Warnings) -> None:
     leaks = [out for out in left_out if out.leak]
     warnings += [f"model.features: {quoted(out.column)} was left out: it {out.why}" for out in leaks]
-    strong = [fact.summary.name for fact in facts if fact.relation.strength > _SUSPICIOUS and fact.summary.name in kept]
+    strong = [fact.summary.name for fact in facts if fact.relation.nearly and fact.summary.name in kept]
     if strong:
         warnings.append(
             f"model.features: {listed(strong)} alone nearly tell{'s' if len(strong) == 1 else ''} the target; take out "

@@ -13,7 +13,12 @@ _NAMES = frozenset({"time", "timestamp", "datetime", "date", "ts", "day", "time_
 _CLEARLY_BETTER_ORDER = 0.01
 # Times from 2000 to 2035 as whole seconds since 1970, and finer.
 _EPOCH_S = (946_684_800, 2_051_222_400)
-_EPOCH_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_EPOCH_UNITS = {
+    "s": ("seconds", 1),
+    "ms": ("milliseconds", 10**3),
+    "us": ("microseconds", 10**6),
+    "ns": ("nanoseconds", 10**9),
+}
 _PARTS = frozenset({"year", "month", "day", "hour", "minute"})
 
 
@@ -109,8 +114,8 @@ def _no_time(columns: Sequence[ColumnSummary], target: str) -> list[str]:
         unit = _epoch_unit(column)
         if unit:
             problems.append(
-                f"{quoted(column.name)} looks like {unit} since 1970, which is not read; write ISO 8601, in pandas: "
-                f'pd.to_datetime(table["{column.name}"], unit="{unit}", utc=True)'
+                f"{quoted(column.name)} looks like {_EPOCH_UNITS[unit][0]} since 1970, which is not read; write "
+                f'ISO 8601, in pandas: pd.to_datetime(table["{column.name}"], unit="{unit}", utc=True)'
             )
     parts = [column.name for column in rest if column.name.casefold() in _PARTS]
     if len(parts) > 1:
@@ -123,7 +128,7 @@ def _no_time(columns: Sequence[ColumnSummary], target: str) -> list[str]:
 def _epoch_unit(column: ColumnSummary) -> str | None:
     if column.low is None or column.high is None or not column.whole:
         return None
-    for unit, factor in _EPOCH_UNITS.items():
+    for unit, (_, factor) in _EPOCH_UNITS.items():
         if _EPOCH_S[0] * factor <= column.low <= column.high <= _EPOCH_S[1] * factor:
             return unit
     return None
