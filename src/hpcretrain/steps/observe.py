@@ -93,7 +93,7 @@ def _sustained(desk: Desk, end: datetime) -> Rows:
 
 
 def _accepted(desk: Desk) -> list[BatchCounts]:
-    return [desk.counts(slot) for slot in (*desk.reference_slots(), *desk.history.accepted())]
+    return [desk.counts(slot) for slot in (*reversed(desk.reference_slots()), *desk.history.accepted())]
 
 
 def _learned(desk: Desk, champion: Release) -> list[BatchCounts]:
