@@ -170,20 +170,17 @@ def _highest(count: Callable[[ColumnCounts], int]) -> Habit:
 
 
 def _novelty(batches: Columns) -> float:
-    """The highest share of cells whose category no batch before had: high where categories come and go with time.
+    """The highest share of cells, in a later batch, of categories that the first half of the batches did not have.
 
-    The frozen categories are those of the whole reference; a month's name would be new to nobody there, and to
-    everybody after it.
+    High where categories come and go with time. The frozen categories are those of the whole reference: a month's name
+    would be new to nobody in it, and to everybody after it.
     """
     if batches[0][0].minimum is not None:
         return 0.0
-    known = np.array(batches[0][0].bins) > 0
-    highest = 0.0
-    for column, rows in batches[1:]:
-        counts = np.array(column.bins)
-        highest = max(highest, (column.unseen + float(counts[~known].sum())) / rows)
-        known |= counts > 0
-    return highest
+    first, later = batches[: (len(batches) + 1) // 2], batches[(len(batches) + 1) // 2 :]
+    known = np.sum([column.bins for column, _ in first], axis=0) > 0
+    shares = [(column.unseen + float(np.array(column.bins)[~known].sum())) / rows for column, rows in later]
+    return max(shares, default=0.0)
 
 
 class _Shares:
