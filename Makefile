@@ -1,6 +1,7 @@
 # Commands for developers. Each sets up `.venv/` when it has to, which takes about a minute.
 #   make demo [ARGS="--home DIR"]   replay the flights of New York in 2013
 #   make test [ARGS="-k ledger"]    linters, types, layers and tests
+#   make bench [ONLY=name,...]      benchmarks into bench.json; `make bench-docs` then writes docs/benchmarks.md
 #   make format                     mend what the linters can mend
 #   make clean                      remove `.venv/` and the caches of tools
 # PYTHON=... names another interpreter than the first Python 3.12 or 3.11 on PATH.
@@ -8,7 +9,7 @@
 MAKEFLAGS += --no-print-directory
 VENV := .venv
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint bench bench-docs format clean
 
 demo: $(VENV)/ready
 	@$(VENV)/bin/hpcretrain demo $(ARGS)
@@ -23,6 +24,12 @@ lint: $(VENV)/ready-for-tests
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-logo
 
+bench: $(VENV)/ready
+	@PYTHONPATH=tests $(VENV)/bin/python -m bench.run --only "$(ONLY)"
+
+bench-docs: $(VENV)/ready
+	@PYTHONPATH=tests $(VENV)/bin/python -m bench.run --docs
+
 format: $(VENV)/ready-for-tests
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
@@ -34,4 +41,4 @@ $(VENV)/ready-for-tests: $(VENV)/ready
 	@bash tools/setup.sh $@ test
 
 clean:
-	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-evidently .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -115,7 +115,7 @@ def job(seed: int = 1, rows: int = 2000, recipe: str = "lightgbm") -> Job:
         recipe=recipe,
         params={},
         seed=seed,
-        window=Window("all", START, START + timedelta(days=1), rows, f"digest{rows}"),
+        window=Window("all", START, START + timedelta(days=1), rows, rows, f"digest{rows}"),
         cost_mrow_passes=1.0,
     )
 

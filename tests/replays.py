@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from hpcretrain.canonical import sha256
 from hpcretrain.config.load import Terms, load
 from hpcretrain.history import History
 from hpcretrain.node.recipe import TrainingData, load_recipe
-from hpcretrain.ports import FloatArray, Rows, Trained
+from hpcretrain.ports import FloatArray, Meeting, Page, Rows, Trained
 from hpcretrain.records import Candidate, Job
 from hpcretrain.steps.desk import Book, Desk
 from hpcretrain.wiring import open_table
@@ -35,6 +35,7 @@ class InlineModels:
         self.table = table
         self.folder = folder
         self.models: dict[str, object] = {}
+        self.members: dict[str, tuple[str, ...]] = {}
         self.predictions: dict[tuple[str, bytes], FloatArray] = {}
 
     def passes(self) -> int:
@@ -52,9 +53,17 @@ class InlineModels:
         shutil.copytree(place, self.folder / digest, dirs_exist_ok=True)
         return Trained(digest, 0.0)
 
+    def average(self, model_digests: Sequence[str]) -> str:
+        digest = sha256(" ".join(model_digests))
+        self.members[digest] = tuple(model_digests)
+        return digest
+
     def predict(self, model_digest: str, rows: Rows) -> FloatArray:
         if not len(rows):
             return np.empty(0)
+        if model_digest in self.members:
+            predictions = [self.predict(member, rows) for member in self.members[model_digest]]
+            return np.asarray(np.mean(predictions, axis=0))
         key = (model_digest, rows.index.tobytes())
         if model_digest not in self.models:
             self.models[model_digest] = self.recipe.load(self.folder / model_digest)
@@ -80,6 +89,15 @@ class NoRegistry:
         pass
 
     def alias(self, candidate_id: str, alias: str) -> None:
+        pass
+
+    def fail(self, job: Job, reason: str, lineage: Mapping[str, str]) -> None:
+        pass
+
+    def show(self, page: Page) -> None:
+        pass
+
+    def picture(self, candidate_id: str, meeting: Meeting) -> None:
         pass
 
 

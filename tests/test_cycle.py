@@ -30,6 +30,7 @@ from hpcretrain.records import (
     Review,
     Signal,
     Slice,
+    Stage,
     Verdict,
     Watch,
     Window,
@@ -39,7 +40,7 @@ AT = datetime(2024, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 FINE = Finding(check="x", outcome=Outcome.PASS, reason="fine")
 SPAN = Slice(AT, AT + DAY, 10, "d")
-WINDOW = Window("all", AT, AT + DAY, 10, "d")
+WINDOW = Window("all", AT, AT + DAY, 10, 10, "d")
 
 
 def whole_cycle() -> list[Record]:
@@ -58,8 +59,9 @@ def whole_cycle() -> list[Record]:
             purpose=purpose, recipe="r", params={}, seed=day, window=WINDOW, cost_mrow_passes=1.0,
         )  # fmt: skip
 
-    def candidate(name: str, day: int, answers: tuple[str, ...], purpose: Purpose) -> Record:
-        return make(Candidate, name, day, answers, purpose=purpose, model_digest=name, window=WINDOW)
+    def candidate(name: str, day: int, answers: tuple[str, ...], purpose: Purpose, averaged: bool = False) -> Record:
+        members = tuple(made[answer].id for answer in answers) if averaged else ()
+        return make(Candidate, name, day, answers, purpose=purpose, model_digest=name, window=WINDOW, members=members)
 
     def release(name: str, day: int, answers: tuple[str, ...], kind: ReleaseKind, served: str, twin: str) -> Record:
         return make(
@@ -68,11 +70,13 @@ def whole_cycle() -> list[Record]:
             previous=None, readings=(),
         )  # fmt: skip
 
-    def verdict(name: str, day: int, answers: tuple[str, ...], judged: str, twin: str | None) -> Record:
+    def verdict(
+        name: str, stage: Stage, day: int, answers: tuple[str, ...], judged: str, twin: str | None = None
+    ) -> Record:
         return make(
             Verdict, name, day, answers,
-            candidate=made[judged].id, twin=made[twin].id if twin else None, outcome=Outcome.PASS, holdout=SPAN,
-            use=1, findings=(FINE,), readings=(),
+            stage=stage, candidate=made[judged].id, twin=made[twin].id if twin else None, outcome=Outcome.PASS,
+            holdout=SPAN, use=1, findings=(FINE,), readings=(),
         )  # fmt: skip
 
     make(
@@ -99,12 +103,15 @@ def whole_cycle() -> list[Record]:
         action=Action.RUN, outcome=Outcome.PASS, priority_class=PriorityClass.STANDARD, cost_mrow_passes=1.0,
         findings=(FINE,),
     )  # fmt: skip
-    job("job2", 7, ("decision",), Purpose.JUDGE)
-    candidate("twin", 7, ("job2",), Purpose.JUDGE)
-    verdict("verdict", 7, ("twin", "release0"), "twin", None)
+    job("job2", 7, ("decision",), Purpose.PILOT)
+    candidate("pilot", 7, ("job2",), Purpose.PILOT)
+    candidate("twin", 7, ("pilot", "first"), Purpose.PILOT, averaged=True)
+    verdict("selection", Stage.SELECTION, 7, ("pilot", "twin", "release0"), "twin")
+    verdict("verdict", Stage.GATE, 7, ("twin", "release0", "selection"), "twin")
     job("job3", 7, ("verdict",), Purpose.REFIT)
-    candidate("refit", 7, ("job3",), Purpose.REFIT)
-    verdict("verdict2", 7, ("refit", "release0"), "refit", "twin")
+    candidate("fit", 7, ("job3",), Purpose.REFIT)
+    candidate("refit", 7, ("fit", "first"), Purpose.REFIT, averaged=True)
+    verdict("verdict2", Stage.REFIT, 7, ("refit", "release0"), "refit", "twin")
     release("release1", 7, ("verdict", "verdict2"), ReleaseKind.PROMOTION, "refit", "twin")
     make(Watch, "watch", 14, ("release1",), look=1, outcome=Outcome.FAIL, slot=SPAN, findings=(FINE,))
     release("release2", 14, ("watch",), ReleaseKind.ROLLBACK, "first", "twin0")
@@ -185,11 +192,11 @@ def test_no_job_follows_a_decision_that_did_not_order_one(action: Action) -> Non
 @pytest.mark.parametrize("outcome", [each for each in Outcome if each is not Outcome.PASS])
 def test_nothing_is_released_or_refitted_on_a_verdict_that_did_not_pass(outcome: Outcome) -> None:
     records = whole_cycle()
-    at = position(Verdict)
+    at = position(Verdict, 1)
     verdict = replace(records[at], outcome=outcome)  # type: ignore[call-arg]
     known = History.fold([*records[:at], verdict]).known
     promotion = records[position(Release, 1)]
-    twin = records[position(Candidate, 2)]
+    twin = records[position(Candidate, 3)]
     with pytest.raises(LifeCycleError, match="only a refit follows a verdict"):
         check(replace(records[at + 1], answers=(verdict.id,)), known)
     with pytest.raises(LifeCycleError, match="did not pass"):
@@ -199,10 +206,37 @@ def test_nothing_is_released_or_refitted_on_a_verdict_that_did_not_pass(outcome:
 def test_a_release_needs_a_verdict_on_the_very_candidate_and_on_its_twin() -> None:
     records = whole_cycle()
     at = position(Release, 1)
-    judged, checked = records[position(Verdict)], records[position(Verdict, 1)]
-    refused(at, replace(records[at], answers=(judged.id,)), "has no verdict that passed")
-    refused(at, replace(records[at], answers=(checked.id,)), "has no verdict that passed")
+    selected, judged, checked = (records[position(Verdict, number)] for number in range(3))
+    refused(at, replace(records[at], answers=(judged.id,)), "not found to stand in")
+    refused(at, replace(records[at], answers=(checked.id,)), "has not passed the gate")
+    refused(at, replace(records[at], answers=(selected.id, checked.id)), "has not passed the gate")
     refused(at, replace(records[at], candidate="candidate-0"), "is unknown")  # type: ignore[call-arg]
+
+
+def test_only_a_winner_that_promised_a_gain_goes_to_the_gate() -> None:
+    records = whole_cycle()
+    at = position(Verdict)
+    for change in ({"outcome": Outcome.FAIL}, {"candidate": records[position(Candidate, 2)].id}):
+        selection = replace(records[at], **change)  # type: ignore[arg-type]
+        known = History.fold([*records[:at], selection]).known
+        gate = records[at + 1]
+        with pytest.raises(LifeCycleError, match="only a winner that promised a gain"):
+            check(replace(gate, answers=(*gate.answers[:2], selection.id)), known)
+    refused(at + 1, replace(records[at + 1], answers=records[at + 1].answers[:2]), "was selected before")
+
+
+def test_a_full_fit_follows_the_gate_and_not_the_selection() -> None:
+    records = whole_cycle()
+    at = position(Job, 3)
+    refused(at, replace(records[at], answers=(records[position(Verdict)].id,)), "only a refit follows a verdict")
+
+
+def test_an_average_answers_its_members_and_nothing_else() -> None:
+    records = whole_cycle()
+    at = position(Candidate, 3)
+    average = records[at]
+    refused(at, replace(average, members=average.answers[:1]), "candidates that it is made of")  # type: ignore[call-arg]
+    refused(at, replace(average, members=()), "the one job that trained it")  # type: ignore[call-arg]
 
 
 def test_a_roll_back_needs_a_watch_that_failed() -> None:
@@ -216,12 +250,12 @@ def test_a_roll_back_needs_a_watch_that_failed() -> None:
 
 def test_rejections_are_counted_until_a_release_and_a_roll_back_is_one() -> None:
     records = whole_cycle()
-    history = History.fold(records[: position(Verdict) + 1])
-    request, judged = records[position(RetrainRequest)], records[position(Verdict)]
+    history = History.fold(records[: position(Verdict, 1) + 1])
+    request, judged = records[position(RetrainRequest)], records[position(Verdict, 1)]
     rejected = replace(records[-1], at=judged.at, answers=(request.id, judged.id), closing=Closing.REJECTED)  # type: ignore[call-arg]
     history.add(rejected)
     assert history.rejections == 1
-    for record in records[position(Verdict) + 1 : position(Release, 1) + 1]:
+    for record in records[position(Verdict, 1) + 1 : position(Release, 1) + 1]:
         history.add(record)
     assert history.rejections == 0
     assert History.fold(records).rejections == 1

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcretrain.canonical import canonical, rounded
-from hpcretrain.records import KINDS, Baseline, Decision, Finding, Outcome, Slice, Verdict, parse
+from hpcretrain.records import KINDS, Baseline, Decision, Finding, Outcome, Slice, Stage, Verdict, parse
 
 AT = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
@@ -32,6 +32,7 @@ def verdict(observed: float) -> Verdict:
         model="m",
         at=AT,
         answers=("candidate-1",),
+        stage=Stage.GATE,
         candidate="candidate-1",
         twin=None,
         outcome=Outcome.FAIL,

@@ -16,7 +16,7 @@ from hpcretrain.ports import FloatArray, Rows
 from hpcretrain.records import Purpose
 from hpcretrain.stats import metrics
 from hpcretrain.steps.desk import Desk
-from hpcretrain.steps.plan import everything
+from hpcretrain.steps.plan import everything, whole
 from hpcretrain.steps.tick import begin, tick
 from hpcretrain.steps.train import specify
 
@@ -79,7 +79,7 @@ def compare_arms(desk: Desk, clock: VirtualClock, last: datetime, progress: Prog
         if number:
             clock.moment = start
             rows = _all_history(desk)
-            trained = desk.trainer.train(specify(desk, rows, Purpose.REFIT, ()), rows)
+            trained = desk.trainer.train(specify(desk, whole(desk, rows), Purpose.REFIT, ()), rows)
             arms.ungated_train_cpu_s += trained.cpu_s
             ungated = trained.model_digest
         clock.moment = max(last + timedelta(microseconds=1), end) + desk.table.label_delay

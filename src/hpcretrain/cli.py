@@ -41,6 +41,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hpcretrain {version('hpcretrain')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    start = commands.add_parser(
+        "init",
+        help="write a configuration of your own, guessed from a table if you have one",
+        description="Write a commented configuration and policy; nothing is asked, and nothing is overwritten.",
+    )
+    start.add_argument("folder", type=Path, metavar="DIR", help="folder for hpcretrain.toml and policy.toml")
+    start.add_argument("--data", type=Path, metavar="FILE", help="CSV or Parquet table to guess from")
+    start.add_argument("--target", metavar="COLUMN", help="column to be predicted")
+    start.add_argument("--json", action="store_true", help="print one JSON object")
+    start.set_defaults(run=_init)
     demo = _command(commands, "demo", _demo, "replay the flights of New York in 2013, as if live")
     demo.set_defaults(config=None)
     replay = _command(commands, "backtest", _backtest, "replay your own table, as if live")
@@ -53,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "-o", "--output", type=Path, metavar="FILE.html", help="the file to write (report.html in the home)"
     )
+    served = _command(commands, "served", _served, "which model served, and why")
+    served.add_argument("--at", metavar="TIME", help="ISO 8601; without a zone it is UTC, a date alone is its midnight")
     audit = commands.add_parser("audit", help="check the trail").add_subparsers(required=True, metavar="COMMAND")
     _command(audit, "verify", _verify, "check that no record was altered, removed, inserted or reordered")
     return parser
@@ -66,6 +78,15 @@ def _command(commands: Any, name: str, run: Any, text: str) -> argparse.Argument
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
     return parser
+
+
+def _init(options: argparse.Namespace) -> int:
+    from hpcretrain.report.start import show_start
+    from hpcretrain.start import init
+
+    found = init(options.folder, options.data, options.target)
+    print(json.dumps(found) if options.json else show_start(found))
+    return DONE
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -117,6 +138,19 @@ def _report(options: argparse.Namespace) -> int:
     page = write_report(options.place or options.home, options.output)
     print(json.dumps({"page": str(page), "bytes": page.stat().st_size}) if options.json else page)
     return DONE
+
+
+def _served(options: argparse.Namespace) -> int:
+    from hpcretrain.report.served import all_served_text, moment, served_text
+    from hpcretrain.wiring import read_served
+
+    at = None if options.at is None else moment(options.at)
+    answer = read_served(options.home, at)
+    if options.json:
+        print(json.dumps(answer))
+    else:
+        print(all_served_text(answer) if at is None else served_text(answer))
+    return DONE if (answer["served"] if at is None else answer["release"]) else NO
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from hpcretrain.records import (
     Record,
     Release,
     ReleaseKind,
+    Stage,
     Verdict,
     Watch,
 )
@@ -30,8 +31,8 @@ FOLLOWS: Mapping[str, frozenset[str]] = {
     "request": frozenset({"assessment"}),
     "decision": frozenset({"request", "assessment"}),
     "job": frozenset({"baseline", "decision", "verdict"}),
-    "candidate": frozenset({"job"}),
-    "verdict": frozenset({"candidate", "job", "release"}),
+    "candidate": frozenset({"job", "candidate"}),
+    "verdict": frozenset({"candidate", "job", "release", "verdict"}),
     "release": frozenset({"candidate", "verdict", "watch"}),
     "watch": frozenset({"release"}),
     "review": frozenset({"request", "decision", "verdict", "watch"}),
@@ -85,9 +86,9 @@ def _refusal(record: Record, answered: list[Record], known: Mapping[str, Record]
     if isinstance(record, Job):
         return _refuse_job(record, answered)
     if isinstance(record, Candidate):
-        jobs = [other for other in answered if isinstance(other, Job)]
-        if len(jobs) != 1 or jobs[0].purpose is not record.purpose:
-            return "a candidate answers the one job that trained it"
+        return _refuse_candidate(record, answered)
+    if isinstance(record, Verdict):
+        return _refuse_verdict(record, answered)
     if isinstance(record, Release):
         return _refuse_release(record, answered, known)
     return None
@@ -97,8 +98,31 @@ def _refuse_job(job: Job, answered: list[Record]) -> str | None:
     for other in answered:
         if isinstance(other, Decision) and other.action is not Action.RUN:
             return f"{other.id} did not order a run but {other.action.value}"
-        if isinstance(other, Verdict) and (other.outcome is not Outcome.PASS or job.purpose is not Purpose.REFIT):
-            return f"only a refit follows a verdict, and only one that passed; {other.id} says {other.outcome.value}"
+        if isinstance(other, Verdict) and not (
+            other.outcome is Outcome.PASS and other.stage is Stage.GATE and job.purpose is Purpose.REFIT
+        ):
+            said = f"{other.stage.value}: {other.outcome.value}"
+            return f"only a refit follows a verdict, and only one of the gate that passed; {other.id} says {said}"
+    return None
+
+
+def _refuse_candidate(candidate: Candidate, answered: list[Record]) -> str | None:
+    if candidate.members:
+        if candidate.answers != candidate.members or not all(isinstance(other, Candidate) for other in answered):
+            return "an average answers the candidates that it is made of"
+        return None
+    jobs = [other for other in answered if isinstance(other, Job)]
+    if len(jobs) != len(answered) or len(jobs) != 1 or jobs[0].purpose is not candidate.purpose:
+        return "a candidate answers the one job that trained it"
+    return None
+
+
+def _refuse_verdict(verdict: Verdict, answered: list[Record]) -> str | None:
+    earlier = [other for other in answered if isinstance(other, Verdict)]
+    if any(other.outcome is not Outcome.PASS or other.candidate != verdict.candidate for other in earlier):
+        return "only a winner that promised a gain goes to the gate"
+    if verdict.stage is Stage.GATE and verdict.outcome is Outcome.PASS and not earlier:
+        return "what passes the gate was selected before"
     return None
 
 
@@ -119,7 +143,11 @@ def _refuse_release(release: Release, answered: list[Record], known: Mapping[str
         return "a promotion answers verdicts"
     if any(verdict.outcome is not Outcome.PASS for verdict in verdicts):
         return "a verdict that it answers did not pass"
-    judged = {verdict.candidate for verdict in verdicts}
-    if not {release.candidate, release.twin} <= judged:
-        return "what is released, or its judged twin, has no verdict that passed"
+    if not any(verdict.stage is Stage.GATE and verdict.candidate == release.twin for verdict in verdicts):
+        return "the judged twin of what is released has not passed the gate"
+    if release.candidate != release.twin and not any(
+        verdict.stage is Stage.REFIT and verdict.candidate == release.candidate and verdict.twin == release.twin
+        for verdict in verdicts
+    ):
+        return "the full fit was not found to stand in for its judged twin"
     return None

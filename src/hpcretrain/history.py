@@ -27,6 +27,7 @@ from hpcretrain.records import (
     RetrainRequest,
     Review,
     Signal,
+    Stage,
     Verdict,
     Watch,
 )
@@ -41,6 +42,7 @@ class Cycle:
     request: RetrainRequest
     decisions: list[Decision] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
+    candidates: dict[str, Candidate] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
     release: Release | None = None
     watches: list[Watch] = field(default_factory=list)
@@ -51,6 +53,17 @@ class Cycle:
     def run(self) -> Decision | None:
         """The decision that ordered the training."""
         return next((decision for decision in self.decisions if decision.action is Action.RUN), None)
+
+    @property
+    def judged(self) -> Verdict | None:
+        """The verdict of the gate, or of the selection where nothing came to the gate."""
+        return next((verdict for verdict in reversed(self.verdicts) if verdict.stage is not Stage.REFIT), None)
+
+    @property
+    def chosen(self) -> Candidate | None:
+        """What serves by this cycle, or was judged last."""
+        candidate = self.release.candidate if self.release else self.judged.candidate if self.judged else ""
+        return self.candidates.get(candidate)
 
 
 @dataclass
@@ -161,7 +174,8 @@ class History:
                 if record.closing is Closing.REJECTED:
                     self.rejections += 1
             case Candidate():
-                pass
+                if self.releases:
+                    self.cycles[-1].candidates[record.id] = record
 
     def _cycle_of(self, record: Record) -> Cycle:
         """The cycle whose request, release or watch the record answers."""

@@ -74,6 +74,9 @@ class Table(Protocol):
     def newest(self, rows: Rows, count: int) -> datetime:
         """The latest time from which on `rows` holds at least `count` rows; the start of `rows` if it has fewer."""
 
+    def ages(self, rows: Rows) -> FloatArray:
+        """Seconds between each row and the end of `rows`, shape (rows,), not increasing."""
+
     def labels(self, rows: Rows) -> FloatArray:
         """Labels of matured rows, shape (rows,); NaN where a matured label is missing or unreadable."""
 
@@ -129,13 +132,68 @@ class Trainer(Protocol):
             TrainingError: The job ended without a model, with the reason.
         """
 
+    def average(self, model_digests: Sequence[str]) -> str:
+        """Make a model that predicts the mean of what these predict; its digest. Idempotent."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What people are shown of a cycle, or of a candidate or failed job within it.
+
+    `id` is the identifier of the request (or baseline), candidate or job; `status` is RUNNING, FINISHED or FAILED.
+    `words` are Markdown. `served` holds the stretches of time in which the model served, the last perhaps without an
+    end. A cycle repeats the metrics of its candidate `judged`, if it has one.
+    """
+
+    id: str
+    name: str
+    status: str
+    tags: Mapping[str, str]
+    words: str
+    served: tuple[tuple[datetime, datetime | None], ...] = ()
+    judged: str | None = None
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How much better a candidate is than the champion in a metric, with its 95 % interval; above 0 is better."""
+
+    metric: str
+    champion: float
+    candidate: float
+    gain: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Labels and predictions of champion and candidate on the same held-out rows, each of shape (rows,)."""
+
+    labels: FloatArray
+    champion: FloatArray
+    candidate: FloatArray
+    task: str
+    gains: tuple[Gain, ...]
+    """In the metrics that are defined here, the primary one first; without any the arrays may hold anything."""
+
 
 class Registry(Protocol):
     """Runs, model versions and aliases, for people; never read to make a decision. Every call is idempotent."""
 
-    def register(self, candidate: Record, job: Job, trained: Trained, lineage: Mapping[str, str]) -> None: ...
+    def register(self, candidate: Record, job: Job, trained: Trained, lineage: Mapping[str, str]) -> None:
+        """Log a model with its lineage, among which `cycle` names the cycle that it belongs to."""
+
+    def fail(self, job: Job, reason: str, lineage: Mapping[str, str]) -> None:
+        """Log that a job ended without a model."""
+
+    def show(self, page: Page) -> None:
+        """Bring up to date what is shown; nothing where nothing was logged."""
 
     def measure(self, candidate_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None: ...
+
+    def picture(self, candidate_id: str, meeting: Meeting) -> None:
+        """Draw how champion and candidate met."""
 
     def alias(self, candidate_id: str, alias: str) -> None:
         """Point `alias` at the candidate's version and read it back."""

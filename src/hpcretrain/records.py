@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 
 from hpcretrain.canonical import Plain, canonical, plain, sha256
 
-RULE_VERSION = "1"
+RULE_VERSION = "2"
 """The version of the decision rules; it stands in every baseline, since other rules make other decisions."""
 
 
@@ -74,10 +74,23 @@ class Action(enum.Enum):
 class Purpose(enum.Enum):
     """What a training job is for."""
 
+    PILOT = "pilot"
+    """A model trained on a sample of a window: to compete with other pilots, and perhaps to be judged."""
     JUDGE = "judge"
-    """A model to be judged on rows that it has not seen."""
+    """The first champion's twin, judged on the end of the reference, which it has not seen."""
     REFIT = "refit"
-    """The same training on all matured rows, once its twin was judged."""
+    """The full fit of a window, up to the newest matured rows, once its twin was judged."""
+
+
+class Stage(enum.Enum):
+    """What a verdict is about."""
+
+    SELECTION = "selection"
+    """Pilots compete on a slice of rows; the winner must promise a gain."""
+    GATE = "gate"
+    """The winner meets the champion on later rows."""
+    REFIT = "refit"
+    """A full fit stands in for the twin that was judged."""
 
 
 class ReleaseKind(enum.Enum):
@@ -120,12 +133,16 @@ class Slice(Plain):
 
 @dataclass(frozen=True)
 class Window(Plain):
-    """The rows that a model is trained on; `excluded` are quarantined stretches inside it."""
+    """The rows that a model is trained on; `excluded` are quarantined stretches inside it.
+
+    `rows` of the `population` rows that lie in it were drawn.
+    """
 
     name: str
     start: datetime
     end: datetime
     rows: int
+    population: int
     digest: str
     excluded: tuple[tuple[datetime, datetime], ...] = ()
 
@@ -257,25 +274,31 @@ class Job(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate(Record):
-    """A trained model. Answers its job."""
+    """A trained model, which answers its job; or an average of trained models, its `members`, which it answers.
+
+    The first member is the newly trained one; the window is that one's.
+    """
 
     kind = "candidate"
 
     purpose: Purpose
     model_digest: str
     window: Window
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict(Record):
-    """Whether a candidate may serve. Answers the candidate (or the job that failed) and the champion's release.
+    """What came of one stage for a candidate. Answers it (or the jobs that failed) and the champion's release.
 
-    `use` is the how-manieth verdict this is on rows of the holdout; `twin` names the judged candidate when a refit is
-    checked against it.
+    The verdict of a selection answers all pilots that competed; `candidate` is the winner, and the verdict of the gate
+    answers that of the selection. `use` is the how-manieth verdict this is on rows of the holdout; `twin` names the
+    judged candidate when a full fit is checked against it.
     """
 
     kind = "verdict"
 
+    stage: Stage
     candidate: str
     twin: str | None
     outcome: Outcome

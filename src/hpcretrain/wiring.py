@@ -27,10 +27,12 @@ from hpcretrain.ports import Ledger
 from hpcretrain.records import RULE_VERSION, Finding
 from hpcretrain.report.explain import status
 from hpcretrain.report.result import result
+from hpcretrain.report.served import all_served, served_at
 from hpcretrain.steps.desk import Book, Desk
 from hpcretrain.steps.tick import require_reference
 
 if TYPE_CHECKING:
+    from hpcretrain.adapters.origin import Origin
     from hpcretrain.adapters.table import MemoryTable
     from hpcretrain.report.page import Source
 
@@ -82,7 +84,8 @@ def _run(terms: Terms, home: Path, progress: backtest.Progress, keep: Path | Non
     clock = VirtualClock(terms.reference_until)
     table = open_table(terms, clock)
     require_reference(table, table.first_time, terms.reference_until)
-    with open_desk(terms, table, clock, home) as (desk, place):
+    shown = home / "demo" if keep else terms.folder
+    with open_desk(terms, table, clock, home, shown) as (desk, place):
         if keep is not None:
             shutil.copytree(keep, place.path / "demo", dirs_exist_ok=True)
         place.write(_POLICY, terms.policy_text)
@@ -131,8 +134,10 @@ def open_table(terms: Terms, clock: VirtualClock) -> MemoryTable:
 
 
 @contextmanager
-def open_desk(terms: Terms, table: MemoryTable, clock: VirtualClock, home: Path) -> Iterator[tuple[Desk, Home]]:
-    """The desk of a backtest, over its locked home."""
+def open_desk(
+    terms: Terms, table: MemoryTable, clock: VirtualClock, home: Path, shown: Path | None = None
+) -> Iterator[tuple[Desk, Home]]:
+    """The desk of a backtest, over its locked home; `shown` is where people find configuration and table."""
     from hpcretrain.adapters.mlflow import MlflowRegistry
     from hpcretrain.adapters.predictor import ModelPredictor
     from hpcretrain.adapters.submitit import LocalTrainer, TrainerSettings
@@ -154,6 +159,7 @@ def open_desk(terms: Terms, table: MemoryTable, clock: VirtualClock, home: Path)
         categorical=tuple(column.name for column in table.columns if column.kind == "category"),
         search_path=terms.folder,
     )
+    origin = _origin(terms, table, (shown or terms.folder).resolve())
     with Home.open(home, identity) as place:
         ledger = SqliteLedger(place.ledger)
         with ModelPredictor(table, place.models) as predictor:
@@ -169,11 +175,28 @@ def open_desk(terms: Terms, table: MemoryTable, clock: VirtualClock, home: Path)
                     ),
                     trainer=LocalTrainer(table, place.spool, place.models, ledger, settings),
                     predictor=predictor,
-                    registry=MlflowRegistry(place.mlflow, model.name, place.models, ledger),
+                    registry=MlflowRegistry(place.mlflow, model.name, place.models, ledger, clock=clock, origin=origin),
                     book=Book(ledger),
                 ),
                 place,
             )
+
+
+def _origin(terms: Terms, table: MemoryTable, shown: Path) -> Origin:
+    from hpcretrain.adapters.origin import Origin, code, environment, recipe_file
+
+    model, data = terms.config.model, terms.config.data
+    tags, distributions = environment()
+    types = {"number": "double", "category": "string"}
+    return Origin(
+        tags={**code(terms.files, str(shown / terms.files[0].name), recipe_file(model.recipe)), **tags},
+        params={"task": model.task, "target": model.target, "threads": str(model.threads)},
+        environment=distributions,
+        table=Path(data.path).name,
+        source=str(shown / data.path),
+        columns=[(column.name, types[column.kind]) for column in table.columns],
+        metric=model.primary_metric,
+    )
 
 
 def read_history(home: Path | str | None = None) -> tuple[History, SqliteLedger]:
@@ -275,6 +298,12 @@ def _finished(path: Path, ledger_head: str) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}; the same backtest, run again, mends it") from error
     return outcome if outcome.get("ledger_head") == ledger_head else None
+
+
+def read_served(home: Path | str | None = None, at: datetime | None = None) -> dict[str, Any]:
+    """What served at a time, or, without one, everything that served; see docs/reference/json.md."""
+    history, ledger = read_history(home)
+    return all_served(history, ledger.notes()) if at is None else served_at(history, ledger.notes(), at)
 
 
 def verify(home: Path | None = None) -> list[Finding]:

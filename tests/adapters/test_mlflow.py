@@ -11,7 +11,8 @@ import pytest
 from test_cycle import AT, WINDOW
 
 from hpcretrain.adapters.ledger import SqliteLedger
-from hpcretrain.adapters.mlflow import ID_TAG, MlflowRegistry
+from hpcretrain.adapters.mlflow import MlflowRegistry
+from hpcretrain.adapters.mlflow_runs import ID_TAG
 from hpcretrain.errors import HpcretrainError
 from hpcretrain.ports import Trained
 from hpcretrain.records import Candidate, Job, Purpose

@@ -16,8 +16,10 @@ READY = Facts(
     rejections=0,
     watching=False,
     spent=(),
+    training_rows=45_000,
+    selection_rows=5000,
     holdout_rows=5000,
-    training_rows=50_000,
+    fresh_rows=5000,
     passes=100,
     data=(PASSED,),
 )
@@ -31,18 +33,20 @@ def seen(check: str, facts: Facts, priority_class: PriorityClass = STANDARD) -> 
 def test_when_every_check_passes_the_training_runs_and_its_cost_is_known() -> None:
     choice = decide(STANDARD, READY, POLICY)
     assert choice.action is Action.RUN
-    assert choice.cost_mrow_passes == pytest.approx((50_000 + 55_000) * 100 / 1e6)
+    assert choice.cost_mrow_passes == pytest.approx((3 * 8000 + 55_000) * 100 / 1e6)
 
 
 @pytest.mark.parametrize(
     ("change", "check"),
     [
-        ({"holdout_rows": 399}, "holdout_rows"),
-        ({"training_rows": 399}, "training_rows"),
+        ({"holdout_rows": 99}, "holdout_rows"),
+        ({"training_rows": 99}, "training_rows"),
+        ({"selection_rows": 99}, "selection_rows"),
+        ({"fresh_rows": 99}, "fresh_rows"),
         ({"watching": True}, "watch"),
-        ({"last_run": START - WEEK}, "cooldown"),
-        ({"last_run": START - 3 * WEEK, "rejections": 1}, "cooldown"),
-        ({"spent": ((START - WEEK, 25.0),)}, "budget"),
+        ({"last_run": START - 0.9 * WEEK}, "cooldown"),
+        ({"last_run": START - WEEK, "rejections": 1}, "cooldown"),
+        ({"spent": ((START - WEEK, 16 * 5.5 - 7.8),)}, "budget"),
     ],
 )
 def test_what_time_will_mend_makes_it_wait(change: dict[str, object], check: str) -> None:
@@ -71,13 +75,13 @@ def test_cost_older_than_the_budget_period_is_forgotten() -> None:
 
 def test_the_cooldown_doubles_with_each_rejection_up_to_its_limit() -> None:
     limits = [seen("cooldown", replace(READY, rejections=count)).limit for count in range(6)]
-    assert limits == [2.0, 4.0, 8.0, 8.0, 8.0, 8.0]
+    assert limits == [1.0, 2.0, 2.0, 2.0, 2.0, 2.0]
 
 
-def test_urgent_work_waits_less() -> None:
+def test_background_work_waits_longer() -> None:
     facts = replace(READY, last_run=START - WEEK)
-    assert decide(PriorityClass.URGENT, facts, POLICY).action is Action.RUN
-    assert decide(STANDARD, facts, POLICY).action is Action.WAIT
+    assert decide(STANDARD, facts, POLICY).action is Action.RUN
+    assert decide(PriorityClass.BACKGROUND, facts, POLICY).action is Action.WAIT
 
 
 def test_a_request_is_withdrawn_only_once_the_evidence_has_clearly_gone() -> None:

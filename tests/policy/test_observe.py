@@ -46,27 +46,27 @@ def test_small_batches_are_taken_together() -> None:
 
 
 def test_a_handful_of_one_class_says_nothing_about_performance() -> None:
-    sign = observe.performance(Measurement(0.3, 0.01, 2000), SCORE.min_class_rows - 1, "auc", JUDGED, SCORE)
+    sign = observe.performance("auc", Measurement(0.3, 0.01, 2000), SCORE.min_class_rows - 1, JUDGED, SCORE)
     assert (sign.effect, sign.finding.outcome) == (None, Outcome.INSUFFICIENT)
 
 
 def test_a_decline_counts_only_beyond_its_errors() -> None:
-    noise = observe.performance(Measurement(0.69, 0.01, 2000), 500, "auc", JUDGED, SCORE)
-    fall = observe.performance(Measurement(0.60, 0.01, 2000), 500, "auc", JUDGED, SCORE)
+    noise = observe.performance("auc", Measurement(0.69, 0.01, 2000), 500, JUDGED, SCORE)
+    fall = observe.performance("auc", Measurement(0.60, 0.01, 2000), 500, JUDGED, SCORE)
     assert noise.lower_bound == 0.0
     assert noise.effect is not None
     assert noise.effect > 0
     assert fall.effect == pytest.approx(0.5)
-    assert fall.lower_bound == pytest.approx(0.5 - 2 * math.hypot(0.01, 0.005) / 0.2)
+    assert fall.lower_bound == pytest.approx(0.5 - SCORE.performance.z * math.hypot(0.01, 0.005) / 0.2)
 
 
 def test_an_improvement_is_never_negative_decline() -> None:
-    better = observe.performance(Measurement(0.80, 0.01, 2000), 500, "auc", JUDGED, SCORE)
+    better = observe.performance("auc", Measurement(0.80, 0.01, 2000), 500, JUDGED, SCORE)
     assert (better.effect, better.lower_bound) == (0.0, 0.0)
 
 
 def test_a_metric_that_is_not_defined_is_insufficient() -> None:
-    sign = observe.performance(Measurement(math.nan, math.nan, 2000), 500, "auc", JUDGED, SCORE)
+    sign = observe.performance("auc", Measurement(math.nan, math.nan, 2000), 500, JUDGED, SCORE)
     assert (sign.effect, sign.finding.outcome) == (None, Outcome.INSUFFICIENT)
 
 

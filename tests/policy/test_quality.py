@@ -112,3 +112,14 @@ def test_missing_labels_are_counted_and_no_labels_are_not_fine() -> None:
     assert check_labels([0.0, 1.0] * 10 + [float("nan")] * 5)["label_missing"] is Outcome.FAIL
     assert set(check_labels([float("nan")] * 5).values()) == {Outcome.FAIL}
     assert check_labels([])["label_rows"] is Outcome.INSUFFICIENT
+
+
+def test_a_column_whose_categories_come_with_time_is_judged_by_that_habit() -> None:
+    # Names of months: in the reference each batch had categories that the one before did not have.
+    january, february = with_column("c", bins=(1000, 0)), with_column("c", bins=(100, 900))
+    march = with_column("c", unseen=900, bins=(100, 0))
+    assert outcomes(march, january, february)["category"] is Outcome.PASS
+    # The same share of unknown cells in a column that had all its categories from the start.
+    assert outcomes(march, BATCH, BATCH)["category:c"] is Outcome.FAIL
+    # What had never been all new must not become so.
+    assert outcomes(with_column("c", unseen=1000, bins=(0, 0)), january, february)["category:c"] is Outcome.FAIL

@@ -50,6 +50,6 @@ def test_new_rows_alone_ask_in_the_background_and_say_so() -> None:
 
 
 def test_noise_on_top_of_new_rows_is_not_mistaken_for_decline() -> None:
-    rows = weeks(Family.FRESHNESS, 12, 0.8) + weeks(Family.PERFORMANCE, 12, 0.02)
+    rows = weeks(Family.FRESHNESS, 12, 0.2) + weeks(Family.PERFORMANCE, 12, 0.02)
     assert assess(rows, POLICY.score).score > 0
     assert asked(rows) is None

@@ -74,7 +74,7 @@ def test_a_prediction_that_is_not_finite_is_an_error_and_never_fine(side: str) -
 
 
 def test_too_few_rows_or_one_class_is_insufficient() -> None:
-    few = replace(BETTER, labels=LABELS[:300], champion=BETTER.champion[:300], candidate=BETTER.candidate[:300])
+    few = replace(BETTER, labels=LABELS[:99], champion=BETTER.champion[:99], candidate=BETTER.candidate[:99])
     assert seen("holdout_rows", few).outcome is Outcome.INSUFFICIENT
     rare = replace(BETTER, labels=np.where(np.arange(N) < GATE.min_class_rows - 1, 1.0, 0.0))
     assert seen("holdout_labels", rare).outcome is Outcome.INSUFFICIENT

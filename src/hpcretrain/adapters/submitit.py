@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hpcretrain.errors import HpcretrainError, TrainingError
+from hpcretrain.node.average import build
 from hpcretrain.node.jobfolder import JobFolder, Spec
 from hpcretrain.node.model import verify
 from hpcretrain.node.recipe import load_recipe
@@ -113,6 +114,24 @@ class LocalTrainer:
             raise TrainingError(f"{error['type']}: {error['message']}", _log_tail(folder))
         self._keep_model(folder, result["model_digest"])
         return Trained(result["model_digest"], float(result["cpu_s"]))
+
+    def average(self, model_digests: Sequence[str]) -> str:
+        """Make a model that predicts the mean of what these predict; its digest.
+
+        Raises:
+            ModelFileError: The files of one are missing or altered.
+        """
+        scratch = self._models / ".average.part"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(mode=0o700, parents=True)
+        digest = build(scratch, [self._models / each for each in model_digests])
+        target = self._models / digest
+        if target.exists():
+            shutil.rmtree(scratch)
+        else:
+            scratch.rename(target)
+        verify(target, digest)
+        return digest
 
     def _prepare(self, folder: JobFolder, job: Job, rows: Rows, snapshot: Path) -> None:
         snapshot.parent.mkdir(mode=0o700, exist_ok=True)

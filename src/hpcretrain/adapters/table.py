@@ -109,6 +109,12 @@ class MemoryTable:
             return rows.start
         return moment_of(int(self._times[rows.index[-count]]))
 
+    def ages(self, rows: Rows) -> FloatArray:
+        """Seconds between each row and the end of `rows`, shape (rows,), not increasing."""
+        self._require_known(rows)
+        ages: FloatArray = (nanoseconds(rows.end) - self._times[rows.index]) / 1e9
+        return ages
+
     def labels(self, rows: Rows) -> FloatArray:
         """Labels, shape (rows,); NaN where one is missing or unreadable.
 

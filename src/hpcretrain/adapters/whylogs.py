@@ -117,19 +117,18 @@ class NumberRule(_Rule):
         """The rule as JSON can hold it."""
         return {"kind": "number", **dataclasses.asdict(self)}
 
-    def tally(self, numbers: FloatArray, texts: list[str]) -> Mapping[str, int]:
-        """Counts of cells by bin, and of cells that fit none."""
-        finite = numbers[np.isfinite(numbers)]
-        if self.low is None or self.high is None:
-            bins = np.array([0, 0, len(finite)])
-        else:
-            edges = np.array([self.low, *self.inner, math.nextafter(self.high, math.inf)])
-            bins = np.bincount(np.searchsorted(edges, finite, side="right"), minlength=len(edges) + 1)
+    def tally(self, numbers: FloatArray, texts: Mapping[str, int]) -> Mapping[str, int]:
+        """Counts of cells by bin, and of cells that fit none; numbers are ascending."""
+        edges: list[float] = []
+        if self.low is not None and self.high is not None:
+            edges = [self.low, *self.inner, math.nextafter(self.high, math.inf)]
+        places = np.searchsorted(numbers, [-_LARGEST, *edges, math.inf])
+        lowest, *bins, highest = np.diff(places, prepend=0, append=len(numbers)).tolist()
         return {
-            "infinite": len(numbers) - len(finite),
-            "wrong_type": len(texts),
+            "infinite": lowest + highest,
+            "wrong_type": sum(texts.values()),
             "unseen": 0,
-            **_by_bin(bins.tolist()),
+            **_by_bin(bins if edges else [0, 0, *bins]),
         }
 
 
@@ -156,11 +155,11 @@ class CategoryRule(_Rule):
     def _bin(self) -> dict[str, int]:
         return {name: min(place, KEPT_CATEGORIES) for place, name in enumerate(self.known)}
 
-    def tally(self, numbers: FloatArray, texts: list[str]) -> Mapping[str, int]:
+    def tally(self, numbers: FloatArray, texts: Mapping[str, int]) -> Mapping[str, int]:
         """Counts of cells by bin, and of cells that fit none."""
         bins = [0] * (len(self.known[:KEPT_CATEGORIES]) + 1)
         unseen = 0
-        for name, count in Counter(texts).items():
+        for name, count in texts.items():
             if name in self._bin:
                 bins[self._bin[name]] += count
             else:

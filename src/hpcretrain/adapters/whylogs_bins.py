@@ -6,21 +6,20 @@ profiles are merged. Importing this module imports whylogs, which takes about a 
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-# whylogs phones home when it is imported, unless this is set.
-os.environ["WHYLOGS_NO_ANALYTICS"] = "1"
+# First, since it keeps whylogs from phoning home.
+from hpcretrain.adapters.whylogs_cells import Cells
 
-import whylogs as why
+# isort: split
+import pandas as pd
 from whylogs.core import DatasetProfileView, DatasetSchema
 from whylogs.core.datatypes import DataType, Fractional, Integral, String, TypeMapper
 from whylogs.core.metrics.aggregators import aggregator
@@ -35,18 +34,16 @@ from whylogs.core.metrics.metrics import Metric, OperationResult, register_metri
 from whylogs.core.proto import MetricMessage
 from whylogs.core.resolvers import StandardResolver
 
+from hpcretrain.adapters.whylogs_fill import fill
 from hpcretrain.ports import FloatArray
 
-if TYPE_CHECKING:
-    import pandas as pd
+IntArray = npt.NDArray[np.int64]
 
 NAMESPACE = "frozen_bins"
 
 _LOWEST_ID, _HIGHEST_ID = 4101, 4102
 _INT64 = np.iinfo(np.int64)
-
-# It warns of every empty batch.
-logging.getLogger("whylogs").setLevel(logging.ERROR)
+_LOWEST = np.finfo(np.float64).min
 
 
 class Rule(Protocol):
@@ -60,12 +57,12 @@ class Rule(Protocol):
     def fingerprint(self) -> int:
         """Names the rule, 60 bits: counts under different rules cannot be added."""
 
-    def tally(self, numbers: FloatArray, texts: list[str]) -> Mapping[str, int]:
+    def tally(self, numbers: FloatArray, texts: Mapping[str, int]) -> Mapping[str, int]:
         """How many cells fall where; the same names for any cells.
 
         Args:
-            numbers: Cells that are numbers, infinite ones among them, no NaN.
-            texts: Cells that are text.
+            numbers: Cells that are numbers, ascending, infinite ones among them, no NaN.
+            texts: Cells that are text: how often each occurs.
         """
 
 
@@ -106,7 +103,7 @@ class FrozenBins(Metric):  # type: ignore[misc]
     @classmethod
     def under(cls, rule: Rule) -> FrozenBins:
         """Counts of no cells yet under `rule`."""
-        counted = ("rows", "missing", *rule.tally(np.empty(0), []))
+        counted = ("rows", "missing", *rule.tally(np.empty(0), {}))
         return cls(
             {
                 "rule": IntegralComponent(rule.fingerprint),
@@ -129,34 +126,29 @@ class FrozenBins(Metric):  # type: ignore[misc]
         """Without a rule and without components."""
         return cls({})
 
-    def columnar_update(self, data: Any) -> OperationResult:
-        """Count the cells of a whylogs `PreprocessedColumn`."""
+    def columnar_update(self, data: Cells) -> OperationResult:
+        """Count cells."""
         if data.len <= 0:
             return OperationResult.ok(0)
         if self.rule is None:
             raise ValueError("counts read from a profile have no rule to count more cells by")
-        numbers, texts = _split(data)
-        other = int(data.len - data.null_count - len(numbers) - len(texts))
-        tally = dict(self.rule.tally(numbers, texts))
-        tally["wrong_type"] += other
+        tally = dict(self.rule.tally(data.numbers, data.texts))
+        tally["wrong_type"] += data.len - data.null_count - len(data.numbers) - sum(data.texts.values())
         for name, count in {"rows": data.len, "missing": data.null_count, **tally}.items():
             component = self.components[name]
             component.set(component.value + int(count))
-        self._stretch(numbers, texts)
+        self._stretch(data.numbers, _names(data.texts))
         return OperationResult.ok(data.len)
 
-    def _stretch(self, numbers: FloatArray, texts: list[str]) -> None:
-        names = [_name(text) for text in set(texts)]
-        if len(numbers):
-            bits = numbers.view(np.int64)
-            names += [int(bits.min()), int(bits.max())]
-        finite = numbers[np.isfinite(numbers)]
+    def _stretch(self, numbers: FloatArray, names: IntArray) -> None:
+        finite = numbers[slice(*np.searchsorted(numbers, [_LOWEST, math.inf]))]
         if len(finite):
-            self._set(min, "minimum", float(finite.min()))
-            self._set(max, "maximum", float(finite.max()))
-        if names:
-            self._set(min, "least", min(names))
-            self._set(max, "greatest", max(names))
+            self._set(min, "minimum", float(finite[0]))
+            self._set(max, "maximum", float(finite[-1]))
+        for values in (numbers.view(np.int64), names):
+            if len(values):
+                self._set(min, "least", int(values.min()))
+                self._set(max, "greatest", int(values.max()))
 
     def _set(self, pick: Any, name: str, value: float) -> None:
         component = self.components[name]
@@ -197,17 +189,11 @@ class FrozenBins(Metric):  # type: ignore[misc]
 register_metric(FrozenBins)
 
 
-def _split(data: Any) -> tuple[FloatArray, list[str]]:
-    """Cells of a `PreprocessedColumn` that are numbers (no NaN, no negative zero), and those that are text."""
-    parts = [part for part in (data.numpy.floats, data.numpy.ints) if part is not None]
-    numbers = np.concatenate([np.empty(0), *parts]).astype(np.float64) + 0.0
-    texts = [] if data.pandas.strings is None else data.pandas.strings.to_list()
-    return numbers, texts
-
-
-def _name(text: str) -> int:
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+def _names(texts: Mapping[str, int]) -> IntArray:
+    """A hash of each text, shape (texts,); 0 and more."""
+    hashes = pd.util.hash_array(np.array(list(texts), dtype=object), categorize=False)
+    names: IntArray = (hashes >> np.uint64(1)).astype(np.int64)
+    return names
 
 
 class _Text(String):  # type: ignore[misc]
@@ -259,10 +245,7 @@ def profile(frame: pd.DataFrame, rules: Mapping[str, Rule], at: datetime, facts:
         resolvers=_Resolver(rules),
         metadata=dict(facts),
     )
-    # whylogs takes means of infinite cells.
-    with np.errstate(invalid="ignore", over="ignore"):
-        results = why.log(pandas=frame[list(rules)], schema=schema, dataset_timestamp=at)
-    serialized: bytes = results.view().serialize()
+    serialized: bytes = fill(frame[list(rules)], schema, at).serialize()
     return serialized
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,6 +38,8 @@ class Terms:
     reference_until: datetime
     config_digest: str
     policy_digest: str
+    files: tuple[Path, ...]
+    """The configuration, and the policy if it is a file beside it."""
 
     @property
     def config_text(self) -> str:
@@ -68,7 +71,8 @@ def load(path: Path) -> Terms:
         until = _reference_until(config)
     except InputError as error:
         problems += error.problems
-    paths = tuple(Path(name) for name in sorted(glob.glob(str(folder / config.data.path), recursive=True)))
+    pattern = os.path.join(glob.escape(str(folder)), config.data.path)
+    paths = tuple(Path(name) for name in sorted(glob.glob(pattern, recursive=True)))
     if not paths:
         problems.append(f'{path}: data.path: no file matches "{config.data.path}" in {folder}')
     if problems:
@@ -81,6 +85,7 @@ def load(path: Path) -> Terms:
         reference_until=until,
         config_digest=sha256(_config_text(config)),
         policy_digest=sha256(_policy_text(policy)),
+        files=tuple(file for file in (path.resolve(), folder / config.policy.file) if file.exists()),
     )
 
 

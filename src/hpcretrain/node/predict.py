@@ -22,7 +22,7 @@ import numpy.typing as npt
 from hpcretrain.errors import HpcretrainError
 from hpcretrain.node.model import Manifest, conform
 from hpcretrain.node.model import verify as verify_model
-from hpcretrain.node.recipe import LIGHTGBM, Recipe, load_recipe
+from hpcretrain.node.recipe import AVERAGE, LIGHTGBM, Recipe, load_recipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +86,8 @@ class Answerer:
     def _model(self, folder: Path, digest: str) -> LoadedModel:
         if digest not in self._loaded:
             manifest = verify_model(folder, digest)
-            if manifest.recipe == LIGHTGBM:
+            # The members of an average are mostly of the built-in recipe.
+            if manifest.recipe in (LIGHTGBM, AVERAGE):
                 from hpcretrain.node.lightgbm import import_light
 
                 import_light()

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 LIGHTGBM = "lightgbm"
 """Name of the built-in recipe."""
 
+AVERAGE = "average"
+"""Name of the recipe that loads averages of models; nobody trains it."""
+
 _METHODS = ("train", "save", "load", "predict")
 
 
@@ -82,6 +85,10 @@ def load_recipe(name: str, params: Mapping[str, Any], *, search_path: Path | Non
         from hpcretrain.node.lightgbm import LightGBM
 
         return LightGBM(params)
+    if name == AVERAGE:
+        from hpcretrain.node.average import Average
+
+        return Average()
     if search_path is not None and str(search_path) not in sys.path:
         sys.path.insert(0, str(search_path))
     factory = _factory(name, search_path)

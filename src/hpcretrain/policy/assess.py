@@ -73,13 +73,14 @@ def decline(levels: Mapping[str, float], score: Score) -> int:
 def magnitude(signals: Iterable[Signal], family: Family, scale: float) -> float | None:
     """How strongly one slot's signals of a family speak, 0 to 1; None when none could be measured.
 
-    Input drift counts in total, as the mean over features: one feature among many says little. Elsewhere the worst
-    signal counts.
+    Input drift counts as the mean over the tenth of the features that moved most: a few that surely moved must not
+    drown among many that did not, and one of fifty says little. Elsewhere the worst signal counts.
     """
     shares = [min(max(s.lower_bound, 0.0) / scale, 1.0) for s in signals if s.lower_bound is not None]
     if not shares:
         return None
-    return math.fsum(shares) / len(shares) if family is Family.INPUT_DRIFT else max(shares)
+    loudest = sorted(shares, reverse=True)[: math.ceil(len(shares) / 10) if family is Family.INPUT_DRIFT else 1]
+    return math.fsum(loudest) / len(loudest)
 
 
 def _weight(name: str, score: Score) -> float:

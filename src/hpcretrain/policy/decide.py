@@ -22,8 +22,11 @@ class Facts:
     rejections: int
     watching: bool
     spent: Sequence[tuple[datetime, float]]
-    holdout_rows: int
     training_rows: int
+    selection_rows: int
+    holdout_rows: int
+    fresh_rows: int
+    """Matured rows since those of the last verdict."""
     passes: int
     data: tuple[Finding, ...]
     """Findings of the data gate, on the newest batch, labels and drift."""
@@ -41,13 +44,14 @@ class Choice:
 
 def decide(priority_class: PriorityClass, facts: Facts, policy: Policy) -> Choice:
     """Run when every check passes; wait when time alone will help; hold when something must be mended."""
-    cost = cost_of(facts.training_rows, facts.passes)
-    if policy.training.refit:
-        cost += cost_of(facts.training_rows + facts.holdout_rows, facts.passes)
+    pilots, full = _rows_read(facts, policy)
+    cost = cost_of(pilots + full, facts.passes)
     findings = (
         *facts.data,
         _rows("training_rows", facts.training_rows, policy.gate.min_rows, "matured rows to train on"),
         _rows("holdout_rows", facts.holdout_rows, policy.gate.min_rows, "matured rows that the champion has not seen"),
+        _rows("selection_rows", facts.selection_rows, policy.gate.min_rows, "matured rows for pilots to compete on"),
+        _rows("fresh_rows", facts.fresh_rows, policy.gate.min_rows, "matured rows since those of the last verdict"),
         _watch(facts.watching),
         _cooldown(priority_class, facts, policy),
         _budget(priority_class, facts, policy, cost),
@@ -75,6 +79,14 @@ def withdraw(score: int, policy: Policy) -> Choice | None:
 def cost_of(rows: int, passes: int) -> float:
     """The modeled cost of a training, in millions of row-passes: a unit that does not depend on the machine."""
     return rows * passes / 1e6
+
+
+def _rows_read(facts: Facts, policy: Policy) -> tuple[int, int]:
+    """Rows that all pilots read at most, and that the full fit of a winner reads at most."""
+    training = policy.training
+    matured = facts.training_rows + facts.selection_rows + facts.holdout_rows
+    pilots = len(training.windows) * min(facts.training_rows, training.pilot_rows)
+    return pilots, min(matured, training.full_rows)
 
 
 def _rows(check: str, rows: int, limit: int, what: str) -> Finding:
@@ -106,7 +118,7 @@ def _cooldown(priority_class: PriorityClass, facts: Facts, policy: Policy) -> Fi
 
 def _budget(priority_class: PriorityClass, facts: Facts, policy: Policy, cost: float) -> Finding:
     limit = policy.classes.limits(priority_class).fits_per_30d
-    full = cost_of(facts.training_rows + facts.holdout_rows, facts.passes)
+    full = cost_of(_rows_read(facts, policy)[1], facts.passes)
     spent = sum(amount for at, amount in facts.spent if at > facts.now - BUDGET_PERIOD)
     if full <= 0:
         return Finding(check="budget", outcome=Outcome.WAIT, reason="no rows, so no cost to compare", limit=limit)

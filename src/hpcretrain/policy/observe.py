@@ -96,22 +96,24 @@ def prediction_shift(scores: Histogram, reference: Histogram, score: Score) -> S
     )  # fmt: skip
 
 
-def performance(current: metrics.Measurement, rarer: int, metric: str, reading: Reading, score: Score) -> Sign:
+def performance(name: str, current: metrics.Measurement, rarer: int, reading: Reading, score: Score) -> Sign:
     """Relative decline of a metric since the champion was judged, less z standard errors of both.
 
-    `rarer` counts the labels of the rarer class (all labels of a regression).
+    `name` tells apart several measurements of the metric; `rarer` counts the labels of the rarer class (all labels of a
+    regression).
     """
+    metric = reading.metric
     unit = "share of skill lost" if metric in ("auc", "accuracy") else "share of loss gained"
     if current.n < score.min_rows:
         why = f"{current.n} labeled rows are too few"
-        return insufficient(Family.PERFORMANCE, metric, unit, current.n, score.min_rows, why)
+        return insufficient(Family.PERFORMANCE, name, unit, current.n, score.min_rows, why)
     if rarer < score.min_class_rows:
         why = f"{rarer} labels of the rarer class among {current.n} are too few"
-        return insufficient(Family.PERFORMANCE, metric, unit, rarer, score.min_class_rows, why)
+        return insufficient(Family.PERFORMANCE, name, unit, rarer, score.min_class_rows, why)
     effect, slope = metrics.decline(metric, reading.value, current.value)
     error = math.hypot(current.se, reading.se) * slope
     return _sign(
-        Family.PERFORMANCE, metric, unit, score.performance,
+        Family.PERFORMANCE, name, unit, score.performance,
         effect=effect, bound=effect - score.performance.z * error, n=current.n, reference=reading.value,
         why=f"{metric} {current.value:.4g} against {reading.value:.4g} when it was judged",
     )  # fmt: skip

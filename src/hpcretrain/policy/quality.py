@@ -16,6 +16,10 @@ from hpcretrain.policy.types import DataGate
 from hpcretrain.records import Finding, Outcome
 
 FloatArray = npt.NDArray[np.float64]
+Columns = Sequence[tuple[ColumnCounts, int]]
+"""A column's counts in each batch, with the rows of the batch."""
+Habit = Callable[[Columns], float]
+"""The share of some kind of cells that is usual for a column."""
 
 CHANCE_OF_CONSTANT = 1e-3
 """Labels that are all the same are suspicious when chance would make them so more seldom than this."""
@@ -31,7 +35,7 @@ def inspect(batch: BatchCounts, accepted: Sequence[BatchCounts], gate: DataGate)
 
     Args:
         batch: Exact counts of the batch.
-        accepted: Counts of the reference's batches and of those that passed since; not empty.
+        accepted: Counts of the reference's batches and of those that passed since, in order of time; not empty.
         gate: The policy's data gate.
 
     Returns:
@@ -56,9 +60,11 @@ def inspect(batch: BatchCounts, accepted: Sequence[BatchCounts], gate: DataGate)
         ("type", "cells of another type", "check the source, or declare a category", _wrong_type, 0.0),
         ("infinite", "infinite cells", "check how the column is computed", _infinite, 0.0),
         ("range", "cells outside the plausible range", "check units and sentinels", _outside, gate.out_of_range_slack),
-        ("category", "cells of unknown category", _NEW_REFERENCE, _unseen, gate.new_category_slack),
     ):
-        findings += shares.check(check, what, advice, count, slack)
+        findings += shares.check(check, what, advice, count, _highest(count), slack)
+    findings += shares.check(
+        "category", "cells of unknown category", _NEW_REFERENCE, _unseen, _novelty, gate.new_category_slack
+    )
     findings += _constant(batch, earlier)
     return tuple(findings)
 
@@ -158,6 +164,28 @@ def _outside(column: ColumnCounts) -> int:
     return column.bins[0] + column.bins[-1] if column.minimum is not None else 0
 
 
+def _highest(count: Callable[[ColumnCounts], int]) -> Habit:
+    """The highest share of such cells in a batch."""
+    return lambda batches: max(count(column) / rows for column, rows in batches)
+
+
+def _novelty(batches: Columns) -> float:
+    """The highest share of cells whose category no batch before had: high where categories come and go with time.
+
+    The frozen categories are those of the whole reference; a month's name would be new to nobody there, and to
+    everybody after it.
+    """
+    if batches[0][0].minimum is not None:
+        return 0.0
+    known = np.array(batches[0][0].bins) > 0
+    highest = 0.0
+    for column, rows in batches[1:]:
+        counts = np.array(column.bins)
+        highest = max(highest, (column.unseen + float(counts[~known].sum())) / rows)
+        known |= counts > 0
+    return highest
+
+
 class _Shares:
     """Checks of the form: the share of such cells in a column, against the highest share accepted so far."""
 
@@ -166,12 +194,12 @@ class _Shares:
         self.earlier = earlier
 
     def check(
-        self, check: str, what: str, advice: str, count: Callable[[ColumnCounts], int], slack: float
+        self, check: str, what: str, advice: str, count: Callable[[ColumnCounts], int], habit: Habit, slack: float
     ) -> list[Finding]:
         failed, worst = [], None
         for name, column in self.batch.columns.items():
             share = count(column) / self.batch.rows
-            limit = max(count(other.columns[name]) / other.rows for other in self.earlier) + slack
+            limit = habit([(other.columns[name], other.rows) for other in self.earlier]) + slack
             finding = Finding(
                 check=f"{check}:{name}",
                 outcome=Outcome.PASS if share <= limit else Outcome.FAIL,

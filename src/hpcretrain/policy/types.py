@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hpcretrain.records import Family, PriorityClass
 
@@ -33,6 +33,7 @@ class Score(_Table):
     withdraw_below: int = Field(ge=0, le=1000, description="Score below which a waiting request is withdrawn.")
     half_life_batches: Positive = Field(description="Batches after which evidence counts half.")
     min_rows: int = Field(ge=2, description="Rows that a measurement needs; smaller batches are taken together.")
+    max_rows: int = Field(ge=2, description="Newest rows on which a sustained decline is measured.")
     min_class_rows: int = Field(ge=2, description="Labels of the rarer class that a measurement needs.")
     performance: FamilyWeight
     calibration: FamilyWeight
@@ -86,19 +87,46 @@ class DataGate(_Table):
     structural_share: Share = Field(description="Share of structurally changed features from which a person is asked.")
 
 
-class Training(_Table):
-    """What a candidate is trained on."""
+WindowName = Literal["all", "recent", "decayed"]
+Part = Annotated[float, Field(gt=0, lt=1)]
 
-    window: Literal["all"] = Field(description="Rows that a candidate is trained on: all matured history.")
-    refit: bool = Field(description="Train the accepted candidate again on all matured rows, and release that.")
+
+class Training(_Table):
+    """What candidates are trained on, and how much of it."""
+
+    windows: Annotated[tuple[WindowName, ...], Field(min_length=1)] = Field(
+        description="Ways to draw training rows; one pilot each competes."
+    )
+    recent_share: Part = Field(description='Newest part of the time since the first row that "recent" draws from.')
+    half_life_share: Part = Field(
+        description='Part of the time since the first row after which a row counts half in "decayed".'
+    )
+    pilot_rows: int = Field(ge=200, description="Most rows that a pilot reads.")
+    full_rows: int = Field(ge=200, description="Most rows that the full fit of a winner reads.")
+    average_with: Annotated[int, Field(ge=0, le=5)] = Field(
+        description="Each pilot also competes averaged with the fits of this many recent releases."
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if len(set(self.windows)) < len(self.windows):
+            raise ValueError("windows: one is named twice")
+        if self.full_rows < self.pilot_rows:
+            raise ValueError("full_rows must be at least pilot_rows: a pilot is the cheaper one")
+        return self
 
 
 class Gate(_Table):
     """When a candidate may replace the champion."""
 
     alpha: Alpha = Field(description="Chance of releasing an equal candidate, before payment for reused rows.")
+    selection_batches: Annotated[int, Field(ge=1)] = Field(
+        description="Matured batches before the held-out ones on which pilots compete."
+    )
     holdout_batches: Annotated[int, Field(ge=1)] = Field(description="Newest matured batches held out.")
-    min_rows: int = Field(ge=50, description="Fewest held-out rows; the holdout reaches further back for them.")
+    min_rows: int = Field(
+        ge=50, description="Fewest rows to compete on, held-out rows, and matured rows since the last verdict."
+    )
     max_rows: int = Field(ge=50, description="Most held-out rows, the newest.")
     min_class_rows: int = Field(ge=2, description="Fewest held-out rows of the rarer class.")
     guard_margin: NotNegative = Field(description="Relative worsening of a guard metric that is not yet inferior.")

@@ -22,9 +22,11 @@ from hpcretrain.records import (
     RetrainRequest,
     Review,
     Signal,
+    Stage,
     Verdict,
     Watch,
 )
+from hpcretrain.report.decline import worse_since
 from hpcretrain.report.result import describe_cycle
 
 _MAX_LISTED = 12
@@ -55,8 +57,8 @@ def explain(history: History, identifier: str) -> dict[str, Any]:
         "id": record.id,
         "kind": record.kind,
         "record": plain(record),
-        "because": [_brief(other) for other in _ancestors(history, record)],
-        "then": [_brief(other) for other in _descendants(history, record)],
+        "because": [brief(other) for other in ancestors(history, record)],
+        "then": [brief(other) for other in _descendants(history, record)],
     }
 
 
@@ -65,7 +67,7 @@ def explain_text(history: History, identifier: str) -> str:
     record = find(history, identifier)
     lines = [f"{record.id}  ({record.at:%Y-%m-%d %H:%M} UTC)", headline(record)]
     lines += [_finding(finding) for finding in _findings(record)]
-    lines += _list("because of", sorted(_ancestors(history, record), key=_loudness))
+    lines += _list("because of", sorted(ancestors(history, record), key=_loudness))
     lines += _list("and then", _descendants(history, record))
     return "\n".join(lines)
 
@@ -82,6 +84,7 @@ def status(history: History, ledger_head: str, cpu_s: Callable[[str], float]) ->
         "assessed_at": plain(history.assessment.at) if history.assessment else None,
         "score": history.assessment.score if history.assessment else None,
         "contributions": dict(history.assessment.contributions) if history.assessment else {},
+        "worse_since": plain(worse_since(history)),
         "open_request": open_cycle.request.id if open_cycle else None,
         "watching": history.watched is not None,
         "quarantined": [list(plain(span)) for span in history.quarantine],
@@ -103,12 +106,14 @@ def status_text(state: Mapping[str, Any], show_cycle: Callable[[Mapping[str, Any
         f"{'watching the release' if state['watching'] else 'no release is being watched'}, "
         f"{'open request ' + state['open_request'] if state['open_request'] else 'no open request'}",
     ]
+    if state["worse_since"]:
+        lines.append(f"worse than when it was judged, on rows since {state['worse_since']}")
     lines += [show_cycle(cycle) for cycle in state["cycles"]]
     lines.append(f"ledger head {state['ledger_head']}")
     return "\n".join(lines)
 
 
-def _ancestors(history: History, record: Record) -> list[Record]:
+def ancestors(history: History, record: Record) -> list[Record]:
     """What a record answers, and what that answers, back to the signals; beyond them lies the whole past."""
     chain: list[Record] = []
     waiting = [history.known[identifier] for identifier in record.answers]
@@ -135,7 +140,7 @@ def _descendants(history: History, record: Record) -> list[Record]:
     return chain
 
 
-def _brief(record: Record) -> dict[str, Any]:
+def brief(record: Record) -> dict[str, Any]:
     return {"id": record.id, "kind": record.kind, "at": plain(record.at), "summary": headline(record)}
 
 
@@ -154,11 +159,17 @@ def headline(record: Record) -> str:
         case Decision():
             return f"{record.action.value} ({record.priority_class.value}): {_worst(record.findings)}"
         case Job():
-            return f"{record.purpose.value} on {record.window.rows} rows until {record.window.end:%Y-%m-%d}"
+            drawn, window = record.window.rows, record.window
+            of = f" of {window.population}" if drawn < window.population else ""
+            return f"{record.purpose.value} on {drawn}{of} rows ({window.name}) until {window.end:%Y-%m-%d}"
         case Candidate():
-            return f"model {record.model_digest[:12]} for {record.purpose.value}"
+            what = f"average of {len(record.members)} models" if record.members else "model"
+            return f"{what} {record.model_digest[:12]} for {record.purpose.value}"
         case Verdict():
-            return f"{record.outcome.value}: {_worst(record.findings)}"
+            if record.stage is Stage.SELECTION:
+                promise = next((finding for finding in record.findings if finding.check == "promise"), None)
+                return f"selection, {record.outcome.value}: {promise.reason if promise else _worst(record.findings)}"
+            return f"{record.stage.value}, {record.outcome.value}: {_worst(record.findings)}"
         case Release():
             return f"{record.release_kind.value}: model {record.model_digest[:12]} serves"
         case Watch():

@@ -58,7 +58,7 @@ def result(
 def describe_cycle(cycle: Cycle, cpu_s: Callable[[str], float]) -> dict[str, Any]:
     """One cycle as the result shows it."""
     request = cycle.request
-    window = cycle.jobs[0].window if cycle.jobs else None
+    chosen, judged = cycle.chosen, cycle.judged
     return {
         "id": request.id,
         "requested_at": plain(request.at),
@@ -68,8 +68,10 @@ def describe_cycle(cycle: Cycle, cpu_s: Callable[[str], float]) -> dict[str, Any
         "contributions": dict(request.contributions),
         "decision": cycle.decisions[-1].action.value if cycle.decisions else Action.WAIT.value,
         "decided_at": plain(cycle.decisions[-1].at) if cycle.decisions else None,
-        "window": plain(window) if window else None,
-        "verdict": cycle.verdicts[0].outcome.value if cycle.verdicts else None,
+        "window": plain(chosen.window) if chosen else None,
+        "averaged": len(chosen.members) if chosen else 0,
+        "stage": judged.stage.value if judged else None,
+        "verdict": judged.outcome.value if judged else None,
         "released": cycle.release is not None,
         "rolled_back": cycle.rollback is not None,
         "train_cpu_s": round(math.fsum(cpu_s(job.id) for job in cycle.jobs), 3),

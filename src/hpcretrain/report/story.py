@@ -18,6 +18,7 @@ from hpcretrain.records import (
     Reading,
     Record,
     ReleaseKind,
+    Stage,
     Verdict,
     Window,
 )
@@ -31,8 +32,14 @@ _CLOSINGS = {
 }
 _ACTIONS = {Action.RUN: "Train", Action.WAIT: "Wait", Action.HOLD: "Hold for a person", Action.DROP: "Withdraw"}
 _PURPOSES = {
+    Purpose.PILOT: "on a sample, to compete",
     Purpose.JUDGE: "to be judged on rows that it has not seen",
-    Purpose.REFIT: "on all rows, once its twin was judged",
+    Purpose.REFIT: "in full, once its twin was judged",
+}
+_STAGES = {
+    Stage.SELECTION: "The pilots compete, and the winner must promise a gain",
+    Stage.GATE: "The winner meets the champion at the gate",
+    Stage.REFIT: "The full fit stands in for its judged twin",
 }
 _MOST_TOLD = 40
 
@@ -199,7 +206,7 @@ def _judged(verdict: Verdict, known: Mapping[str, Record], zone: ZoneInfo) -> St
     return Step(
         when=wording.day(verdict.at, zone),
         title="Judged",
-        text=f"{wording.capitalized(wording.OUTCOMES[verdict.outcome])}.",
+        text=f"{_STAGES[verdict.stage]}: {wording.OUTCOMES[verdict.outcome]}.",
         outcome=verdict.outcome.value,
         evidence=evidence(verdict.findings),
         facts=(*facts, *_readings(verdict.readings)),
@@ -211,7 +218,8 @@ def _subject(record: Record | None, identifier: str) -> str:
     """What a verdict is about, in words: a candidate, a refit, or a job that gave no model."""
     match record:
         case Candidate():
-            kind = "the refit" if record.purpose is Purpose.REFIT else "the candidate"
+            kind = "the full fit" if record.purpose is Purpose.REFIT else "the pilot"
+            kind = f"the average of {kind} and {len(record.members) - 1} earlier fits" if record.members else kind
             return f"{kind} of window “{record.window.name}”, {record.window.rows:,} rows"
         case Job():
             return f"a training of window “{record.window.name}” that gave no model"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpcretrain.history import Cycle
-from hpcretrain.records import Outcome, Verdict
+from hpcretrain.records import Outcome
 
 
 def show_result(result: Mapping[str, Any]) -> str:
@@ -41,9 +41,9 @@ def show_cycle(cycle: Mapping[str, Any]) -> str:
     """One line: when, how urgent, what came of it, why, and the beginning of its identifier."""
     end = cycle["decision"]
     if cycle["verdict"] is not None:
-        end = (
-            "rolled back" if cycle["rolled_back"] else "released" if cycle["released"] else f"gate: {cycle['verdict']}"
-        )
+        end = f"{cycle['stage']}: {cycle['verdict']}"
+    if cycle["released"]:
+        end = f"{'rolled back' if cycle['rolled_back'] else 'released'}: {cycle['window']['name']}"
     triggers = ", ".join(cycle["triggers"])
     if len(triggers) > _TRIGGERS_WIDTH:
         triggers = f"{cycle['triggers'][0]} +{len(cycle['triggers']) - 1}"
@@ -69,7 +69,7 @@ def _came_to(cycle: Cycle) -> str:
         return "rolled back"
     if cycle.release:
         return "released"
-    judged: Verdict | None = cycle.verdicts[0] if cycle.verdicts else None
+    judged = cycle.judged
     if judged is not None and judged.outcome is not Outcome.PASS:
         return f"candidate not released ({judged.outcome.value})"
     return cycle.decisions[-1].action.value if cycle.decisions else "open"

@@ -60,8 +60,10 @@ def _facts(desk: Desk, plan: Plan) -> policy.Facts:
         rejections=history.rejections,
         watching=history.watched is not None,
         spent=history.costs,
-        holdout_rows=len(plan.holdout),
         training_rows=len(plan.training),
+        selection_rows=len(plan.selection),
+        holdout_rows=len(plan.holdout),
+        fresh_rows=plan.fresh,
         passes=desk.trainer.passes(),
         data=_data_gate(desk),
     )

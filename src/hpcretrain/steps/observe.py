@@ -67,10 +67,13 @@ def _observe_decline(desk: Desk, champion: Release) -> None:
     readings = {reading.metric: reading for reading in champion.readings}
     signs = []
     if model.primary_metric in readings:
-        current = metrics.measure(model.primary_metric, labels, predictions)
-        signs.append(
-            policy.performance(current, _rarer(desk, rows), model.primary_metric, readings[model.primary_metric], score)
-        )
+        judged = readings[model.primary_metric]
+        # The newest rows tell of a sudden decline; many of them of a small one that lasts.
+        for name, some in ((model.primary_metric, rows), (f"{model.primary_metric}_sustained", _sustained(desk, end))):
+            current = metrics.measure(
+                model.primary_metric, desk.table.labels(some), desk.predictor.predict(champion.model_digest, some)
+            )
+            signs.append(policy.performance(name, current, _rarer(desk, some), judged, score))
     else:
         why = f"{model.primary_metric} could not be measured when the champion was judged: too few labels of a class"
         signs.append(policy.insufficient(Family.PERFORMANCE, model.primary_metric, "none", len(rows), 1, why))
@@ -78,12 +81,19 @@ def _observe_decline(desk: Desk, champion: Release) -> None:
         bias = metrics.bias(model.task, labels, predictions)
         signs.append(policy.calibration(bias, desk.reference_spread(), readings["bias"], score))
     fresh = desk.table.labeled(champion.window.end, max(end, champion.window.end), desk.history.quarantine)
-    signs.append(policy.freshness(len(fresh), champion.window.rows, score))
+    signs.append(policy.freshness(len(fresh), champion.window.population, score))
     desk.book.enter(*_signals(desk, champion, desk.slice(rows, labels=True), signs))
 
 
+def _sustained(desk: Desk, end: datetime) -> Rows:
+    """The newest rows that the champion served, as many as a sustained decline is measured on."""
+    bad = desk.history.quarantine
+    served = desk.table.labeled(min(desk.history.champion.at, end), end, bad)
+    return desk.table.labeled(desk.table.newest(served, desk.terms.policy.score.max_rows), end, bad)
+
+
 def _accepted(desk: Desk) -> list[BatchCounts]:
-    return [desk.counts(slot) for slot in (*desk.reference_slots(), *desk.history.accepted())]
+    return [desk.counts(slot) for slot in (*reversed(desk.reference_slots()), *desk.history.accepted())]
 
 
 def _learned(desk: Desk, champion: Release) -> list[BatchCounts]:

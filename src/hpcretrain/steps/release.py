@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from hpcretrain.records import Candidate, Reading, Release, ReleaseKind, Verdict, Watch
+from hpcretrain.report.holdout import reading_numbers
 from hpcretrain.steps.desk import Desk
+from hpcretrain.steps.show import show
 
 
 def first(desk: Desk, twin: Candidate, champion: Candidate, readings: tuple[Reading, ...]) -> Release:
@@ -20,6 +22,7 @@ def first(desk: Desk, twin: Candidate, champion: Candidate, readings: tuple[Read
         previous=None,
         readings=readings,
     )
+    desk.registry.measure(twin.id, reading_numbers(readings), {})
     return _serve(desk, release)
 
 
@@ -66,4 +69,5 @@ def _serve(desk: Desk, release: Release) -> Release:
     desk.ledger.note("release_intended", release.id, candidate=release.candidate)
     desk.registry.alias(release.candidate, "champion")
     desk.ledger.note("release_confirmed", release.id, candidate=release.candidate)
+    show(desk, release)
     return release

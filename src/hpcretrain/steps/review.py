@@ -6,6 +6,7 @@ from hpcretrain.history import Cycle
 from hpcretrain.policy.review import no_gain
 from hpcretrain.records import Closing, Finding, Review
 from hpcretrain.steps.desk import Desk
+from hpcretrain.steps.show import show
 
 _WHY = {
     Closing.DROPPED: "nothing was trained: the reason had gone",
@@ -23,13 +24,13 @@ def close(desk: Desk, cycle: Cycle, closing: Closing, by: str, gain: Finding | N
         by: Identifier of the decision, verdict or watch that ended it.
         gain: The measured gain of what was released; None when nothing was.
     """
-    desk.book.enter(
-        Review(
-            model=desk.terms.config.model.name,
-            at=desk.now,
-            answers=(cycle.request.id, by),
-            closing=closing,
-            cost_mrow_passes=sum(job.cost_mrow_passes for job in cycle.jobs),
-            gain=gain or no_gain(_WHY[closing]),
-        )
+    review = Review(
+        model=desk.terms.config.model.name,
+        at=desk.now,
+        answers=(cycle.request.id, by),
+        closing=closing,
+        cost_mrow_passes=sum(job.cost_mrow_passes for job in cycle.jobs),
+        gain=gain or no_gain(_WHY[closing]),
     )
+    desk.book.enter(review)
+    show(desk, review)

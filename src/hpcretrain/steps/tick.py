@@ -10,15 +10,16 @@ from hpcretrain.errors import InputError, TrainingError
 from hpcretrain.history import Cycle
 from hpcretrain.policy.validate import readings
 from hpcretrain.ports import Table
-from hpcretrain.records import RULE_VERSION, Action, Baseline, Closing, Decision, Outcome, Purpose
+from hpcretrain.records import RULE_VERSION, Action, Baseline, Candidate, Closing, Decision, Outcome, Purpose, Verdict
 from hpcretrain.steps.assess import assess, request
+from hpcretrain.steps.contest import Won, compete
 from hpcretrain.steps.decide import decide
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.observe import observe
-from hpcretrain.steps.plan import Plan, everything, plan
+from hpcretrain.steps.plan import Plan, draw, everything, plan, whole
 from hpcretrain.steps.release import first, promote
 from hpcretrain.steps.review import close
-from hpcretrain.steps.train import order, train
+from hpcretrain.steps.train import average, order, train
 from hpcretrain.steps.validate import failed, validate, validate_refit
 from hpcretrain.steps.watch import watch
 
@@ -59,13 +60,14 @@ def begin(desk: Desk) -> None:
     desk.book.enter(baseline)
     # A quarter of the reference, at most, judges the first champion's twin: its readings are the honest start.
     cut = desk.table.newest(matured, min(len(matured) // 4, desk.terms.policy.gate.max_rows))
-    split = Plan(desk.table.labeled(desk.start, cut), desk.table.labeled(cut, desk.matured_until))
-    twin = train(desk, order(desk, split.training, Purpose.JUDGE, (baseline.id,)), split.training)
-    champion = train(desk, order(desk, matured, Purpose.REFIT, (baseline.id,)), matured)
-    predictions = desk.predictor.predict(twin.model_digest, split.holdout)
+    early, late = whole(desk, desk.table.labeled(desk.start, cut)), desk.table.labeled(cut, desk.matured_until)
+    twin = train(desk, order(desk, early, Purpose.JUDGE, (baseline.id,)), early)
+    reference_fit = whole(desk, matured)
+    champion = train(desk, order(desk, reference_fit, Purpose.REFIT, (baseline.id,)), reference_fit)
+    predictions = desk.predictor.predict(twin.model_digest, late)
     if not np.isfinite(predictions).all():
         raise TrainingError("the first model gives predictions that are not finite; look at the recipe")
-    labels, task = desk.table.labels(split.holdout), desk.terms.config.model.task
+    labels, task = desk.table.labels(late), desk.terms.config.model.task
     first(desk, twin, champion, readings(labels, predictions, task, desk.metrics, desk.terms.policy.gate))
 
 
@@ -87,28 +89,32 @@ def tick(desk: Desk) -> None:
 
 
 def retrain(desk: Desk, cycle: Cycle, decision: Decision, split: Plan) -> None:
-    """Train a candidate, judge it, refit it if the policy says so, and release what passed."""
-    job = order(desk, split.training, Purpose.JUDGE, (decision.id,))
-    try:
-        twin = train(desk, job, split.training)
-    except TrainingError as error:
-        close(desk, cycle, Closing.REJECTED, failed(desk, job, error).id)
+    """Let pilots compete, judge the winner against the champion, fit it in full, and release what passed."""
+    won = compete(desk, decision, split)
+    if isinstance(won, Verdict):
+        close(desk, cycle, Closing.REJECTED, won.id)
         return
+    twin = won.candidate
     desk.registry.alias(twin.id, "challenger")
-    judged = validate(desk, twin, split)
+    judged = validate(desk, twin, split, won.verdict)
     if judged.outcome is not Outcome.PASS:
         close(desk, cycle, Closing.REJECTED, judged.id)
         return
-    refit = None
-    if desk.terms.policy.training.refit:
-        rows = everything(desk)
-        job = order(desk, rows, Purpose.REFIT, (judged.id,))
-        try:
-            candidate = train(desk, job, rows)
-        except TrainingError as error:
-            # The judged twin stands by itself: it is what was tested.
-            failed(desk, job, error)
-        else:
-            verdict = validate_refit(desk, candidate, judged, twin, split)
-            refit = (verdict, candidate) if verdict.outcome is Outcome.PASS else None
-    promote(desk, judged, twin, refit)
+    promote(desk, judged, twin, _fit_in_full(desk, won, judged, split))
+
+
+def _fit_in_full(desk: Desk, won: Won, judged: Verdict, split: Plan) -> tuple[Verdict, Candidate] | None:
+    """The full fit, on the holdout too: the newest rows are too good to leave out of what serves.
+
+    None where it failed or is worse: the judged twin stands by itself, since it is what was tested.
+    """
+    drawn = draw(desk, everything(desk), won.window, desk.terms.policy.training.full_rows)
+    job = order(desk, drawn, Purpose.REFIT, (judged.id,))
+    try:
+        fit = train(desk, job, drawn)
+    except TrainingError as error:
+        failed(desk, job, error)
+        return None
+    candidate = average(desk, fit, won.others)
+    verdict = validate_refit(desk, candidate, judged, won.candidate, split)
+    return (verdict, candidate) if verdict.outcome is Outcome.PASS else None

@@ -1,23 +1,27 @@
-"""Train: have a job done and record the candidate that it made."""
+"""Train: have a job done and record the candidate that it made; average it with others."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hpcretrain.canonical import canonical
 from hpcretrain.policy.decide import cost_of
-from hpcretrain.ports import Rows, Trained
+from hpcretrain.ports import Trained
 from hpcretrain.records import Candidate, Job, Purpose
+from hpcretrain.report.lineage import lineage
 from hpcretrain.steps.desk import Desk
-from hpcretrain.steps.plan import window
+from hpcretrain.steps.plan import Draw
+from hpcretrain.steps.show import show
 
 
-def order(desk: Desk, rows: Rows, purpose: Purpose, answers: tuple[str, ...]) -> Job:
+def order(desk: Desk, draw: Draw, purpose: Purpose, answers: tuple[str, ...]) -> Job:
     """Record a job to be done on these rows."""
-    job = specify(desk, rows, purpose, answers)
+    job = specify(desk, draw, purpose, answers)
     desk.book.enter(job)
     return job
 
 
-def specify(desk: Desk, rows: Rows, purpose: Purpose, answers: tuple[str, ...]) -> Job:
+def specify(desk: Desk, draw: Draw, purpose: Purpose, answers: tuple[str, ...]) -> Job:
     """The job that trains the configured recipe on these rows."""
     model = desk.terms.config.model
     return Job(
@@ -28,18 +32,18 @@ def specify(desk: Desk, rows: Rows, purpose: Purpose, answers: tuple[str, ...]) 
         recipe=model.recipe,
         params={key: canonical(value) for key, value in model.params.items()},
         seed=model.seed,
-        window=window(desk, rows),
-        cost_mrow_passes=cost_of(len(rows), desk.trainer.passes()),
+        window=draw.window,
+        cost_mrow_passes=cost_of(len(draw.rows), desk.trainer.passes()),
     )
 
 
-def train(desk: Desk, job: Job, rows: Rows) -> Candidate:
+def train(desk: Desk, job: Job, draw: Draw) -> Candidate:
     """Do a job and record its candidate.
 
     Raises:
         TrainingError: The job ended without a model.
     """
-    trained = desk.trainer.train(job, rows)
+    trained = desk.trainer.train(job, draw.rows)
     candidate = Candidate(
         model=job.model,
         at=desk.now,
@@ -53,14 +57,28 @@ def train(desk: Desk, job: Job, rows: Rows) -> Candidate:
     return candidate
 
 
+def average(desk: Desk, fit: Candidate, others: Sequence[Candidate]) -> Candidate:
+    """Record the average of a fresh fit with others; the fit itself where there are none."""
+    if not others:
+        return fit
+    members = (fit, *others)
+    digest = desk.trainer.average([member.model_digest for member in members])
+    candidate = Candidate(
+        model=fit.model,
+        at=desk.now,
+        answers=tuple(member.id for member in members),
+        purpose=fit.purpose,
+        model_digest=digest,
+        window=fit.window,
+        members=tuple(member.id for member in members),
+    )
+    desk.book.enter(candidate)
+    job = desk.history.known[fit.answers[0]]
+    assert isinstance(job, Job)
+    _register(desk, candidate, job, Trained(digest, 0.0))
+    return candidate
+
+
 def _register(desk: Desk, candidate: Candidate, job: Job, trained: Trained) -> None:
-    releases = desk.history.releases
-    lineage = {
-        "answers": ",".join(job.answers),
-        "job": job.id,
-        "parent": releases[-1].candidate if releases else "",
-        "data_digest": job.window.digest,
-        "config_digest": desk.terms.config_digest,
-        "policy_digest": desk.terms.policy_digest,
-    }
-    desk.registry.register(candidate, job, trained, lineage)
+    desk.registry.register(candidate, job, trained, lineage(desk.history, job))
+    show(desk, candidate)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from hpcretrain.errors import TrainingError
 from hpcretrain.policy import validate as policy
 from hpcretrain.ports import HashArray, Rows
-from hpcretrain.records import Candidate, Finding, Job, Outcome, Reading, Verdict
+from hpcretrain.records import Candidate, Finding, Job, Outcome, Stage, Verdict
+from hpcretrain.report.holdout import meet, verdict_numbers
+from hpcretrain.report.lineage import lineage
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.plan import Plan
+from hpcretrain.steps.show import show
 
 
-def validate(desk: Desk, candidate: Candidate, plan: Plan) -> Verdict:
-    """Record whether a candidate may replace the champion."""
+def validate(desk: Desk, candidate: Candidate, plan: Plan, selected: Verdict) -> Verdict:
+    """Record whether the winner of a selection may replace the champion."""
     champion, table = desk.history.champion, desk.table
     labels = table.labels(plan.holdout)
     predictions = desk.predictor.predict(candidate.model_digest, plan.holdout)
@@ -36,7 +37,8 @@ def validate(desk: Desk, candidate: Candidate, plan: Plan) -> Verdict:
     verdict = Verdict(
         model=model.name,
         at=desk.now,
-        answers=(candidate.id, champion.id),
+        answers=(candidate.id, champion.id, selected.id),
+        stage=Stage.GATE,
         candidate=candidate.id,
         twin=None,
         outcome=Outcome.worst(finding.outcome for finding in findings),
@@ -46,7 +48,7 @@ def validate(desk: Desk, candidate: Candidate, plan: Plan) -> Verdict:
         readings=policy.readings(labels, predictions, model.task, desk.metrics, desk.terms.policy.gate),
     )
     desk.book.enter(verdict)
-    _publish(desk, verdict)
+    _publish(desk, verdict, question)
     return verdict
 
 
@@ -64,6 +66,7 @@ def validate_refit(desk: Desk, refit: Candidate, judged: Verdict, twin: Candidat
         model=refit.model,
         at=desk.now,
         answers=(refit.id, desk.history.champion.id),
+        stage=Stage.REFIT,
         candidate=refit.id,
         twin=twin.id,
         outcome=Outcome.worst(finding.outcome for finding in findings),
@@ -78,12 +81,13 @@ def validate_refit(desk: Desk, refit: Candidate, judged: Verdict, twin: Candidat
 
 
 def failed(desk: Desk, job: Job, error: TrainingError) -> Verdict:
-    """Record that a job ended without a model."""
+    """Record that a full fit ended without a model."""
     finding = Finding(check="training", outcome=Outcome.ERROR, reason=error.reason)
     verdict = Verdict(
         model=job.model,
         at=desk.now,
         answers=(job.id, desk.history.champion.id),
+        stage=Stage.REFIT,
         candidate=job.id,
         twin=None,
         outcome=Outcome.ERROR,
@@ -93,6 +97,8 @@ def failed(desk: Desk, job: Job, error: TrainingError) -> Verdict:
         readings=(),
     )
     desk.book.enter(verdict)
+    desk.registry.fail(job, error.reason, lineage(desk.history, job))
+    show(desk, verdict)
     return verdict
 
 
@@ -101,7 +107,7 @@ def _earlier_uses(desk: Desk, holdout: Rows) -> int:
     mine = desk.table.hashes(holdout, times=True, labels=True)
     uses = 0
     for verdict in desk.history.verdicts:
-        if verdict.holdout is None or verdict.twin is not None:
+        if verdict.holdout is None or verdict.stage is not Stage.GATE:
             continue
         earlier = desk.table.labeled(verdict.holdout.start, verdict.holdout.end)
         uses += bool(np.isin(desk.table.hashes(earlier, times=True, labels=True), mine).any())
@@ -123,10 +129,12 @@ def usual_share(desk: Desk) -> float:
     return _share_seen(rows[cut:], rows[:cut])
 
 
-def _publish(desk: Desk, verdict: Verdict) -> None:
-    metrics = _flat(verdict.readings)
-    desk.registry.measure(verdict.candidate, metrics, {"verdict": verdict.outcome.value, "verdict_id": verdict.id})
-
-
-def _flat(readings: Sequence[Reading]) -> dict[str, float]:
-    return {f"holdout_{reading.metric}": reading.value for reading in readings}
+def _publish(desk: Desk, verdict: Verdict, question: policy.Question | None = None) -> None:
+    """Show a verdict; `question` has the arrays of one that was given on a comparison with the champion."""
+    numbers = {}
+    if question is not None:
+        meeting = meet(question.labels, question.champion, question.candidate, question.task, desk.metrics)
+        numbers = verdict_numbers(verdict, meeting)
+        desk.registry.picture(verdict.candidate, meeting)
+    desk.registry.measure(verdict.candidate, numbers, {"verdict": verdict.outcome.value, "verdict_id": verdict.id})
+    show(desk, verdict)

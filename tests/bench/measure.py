@@ -1,0 +1,71 @@
+"""Measure one group of benchmarks in this process: `python -m bench.measure GROUP FILE` writes the samples to FILE."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.samples import Measured, PeerMissing, Samples
+
+
+def whylogs() -> Measured:
+    """Our profile against whylogs'."""
+    from bench.profiles import profile_cpu_vs_whylogs
+
+    return Measured({"profile_cpu_vs_whylogs": Samples(*profile_cpu_vs_whylogs())})
+
+
+def evidently() -> Measured:
+    """Our profile and drift against evidently's."""
+    from bench.evidently_environment import interpreter
+    from bench.profiles import profile_cpu_vs_evidently
+
+    return Measured({"profile_cpu_vs_evidently": Samples(*profile_cpu_vs_evidently(interpreter()))})
+
+
+def mlflow() -> Measured:
+    """Logging a model."""
+    from bench.mlflow_store import log_model_s
+
+    return Measured({"log_model_s": Samples(log_model_s())})
+
+
+def demo() -> Measured:
+    """The demo, and what its result says."""
+    from bench.demo import run
+
+    return Measured(run())
+
+
+def drift() -> Measured:
+    """False alarms and power of the signals."""
+    from bench.rates import drift_rates
+
+    return drift_rates()
+
+
+def promotion() -> Measured:
+    """False promotions and power of the gate."""
+    from bench.rates import promotion_rates
+
+    return promotion_rates()
+
+
+MEASURES: dict[str, Callable[[], Measured]] = {
+    measure.__name__: measure for measure in (whylogs, evidently, mlflow, demo, drift, promotion)
+}
+
+
+def main(name: str, file: str) -> None:
+    """Measure the group and write what came out; a failure ends with a traceback."""
+    try:
+        measured = MEASURES[name]()
+    except PeerMissing as missing:
+        measured = Measured(why=str(missing))
+    Path(file).write_text(json.dumps(measured.plain()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

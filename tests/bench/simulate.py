@@ -1,0 +1,232 @@
+"""Simulated histories of a model, measured, assessed and asked about by the real policy.
+
+A history is a reference of 30 days and then 30 days of one batch a day. Features are independent standard normals,
+counted in frozen deciles of the reference; a model's scores are binormal, so that its AUC is known; labels mature a day
+later. The champion stays throughout: what is asked is whether its decline would be noticed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit, logit, ndtr, ndtri
+
+from hpcretrain.counts import BatchCounts, ColumnCounts
+from hpcretrain.policy import observe
+from hpcretrain.policy.assess import DECLINE, assess, decline
+from hpcretrain.policy.request import wish
+from hpcretrain.policy.types import Policy
+from hpcretrain.policy.validate import readings
+from hpcretrain.ports import histogram
+from hpcretrain.records import Assessment, Family, Reading, Signal, Slice
+from hpcretrain.stats import metrics
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+DECILES = np.arange(1, 10) / 10
+
+
+@dataclass(frozen=True)
+class World:
+    """What is watched: so many rows a day, independent features, a binary task and a champion of known AUC."""
+
+    rows: int = 2_000
+    days: int = 30
+    features: int = 50
+    positives: float = 0.2
+    auc: float = 0.75
+
+    @property
+    def reference_rows(self) -> int:
+        """The reference is as long as the history."""
+        return self.rows * self.days
+
+
+@dataclass(frozen=True)
+class Change:
+    """From `day` on the first `features` are shifted, in standard deviations, and the champion's AUC is less."""
+
+    day: int
+    features: int = 5
+    shift: float = 0.3
+    auc_lost: float = 0.02
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One day: exact counts, and labels and the champion's predictions, both of shape (rows,)."""
+
+    counts: BatchCounts
+    labels: FloatArray
+    predictions: FloatArray
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the champion comes with: counts of its training rows, its readings, and the spread of the labels."""
+
+    counts: BatchCounts
+    readings: dict[str, Reading]
+    spread: float
+
+
+def past(world: World, policy: Policy, rng: np.random.Generator) -> Past:
+    """The reference; the first champion is judged on a quarter of it, as `hpcretrain` does."""
+    judged = min(world.reference_rows // 4, policy.gate.max_rows)
+    labels, predictions = scored(world, judged, world.auc, rng)
+    found = readings(labels, predictions, "binary", ("auc",), policy.gate)
+    shares = np.full((world.features, 10), 0.1)
+    return Past(
+        counts=_counts(rng.multinomial(world.reference_rows, shares)),
+        readings={reading.metric: reading for reading in found},
+        spread=math.sqrt(world.positives * (1 - world.positives)),
+    )
+
+
+def days(world: World, change: Change | None, rng: np.random.Generator) -> Iterator[Batch]:
+    """The batches that follow the reference."""
+    for day in range(1, world.days + 1):
+        changed = change if change is not None and day >= change.day else None
+        moved = np.zeros((world.features, 1))
+        if changed:
+            moved[: changed.features] = changed.shift
+        below = ndtr(ndtri(DECILES) - moved)
+        shares = np.diff(below, axis=1, prepend=0.0, append=1.0)
+        auc = world.auc - changed.auc_lost if changed else world.auc
+        yield Batch(_counts(rng.multinomial(world.rows, shares)), *scored(world, world.rows, auc, rng))
+
+
+def scored(world: World, rows: int, auc: float, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """Labels and predictions of a champion that was calibrated at `world.auc`, now of AUC `auc`; shape (rows,).
+
+    Scores are normal with variance 1 in each class. Their mean over both classes stays where it was, so that a loss of
+    AUC alone shows neither as a shift nor as a bias of predictions.
+    """
+    was, now = separation(world.auc), separation(auc)
+    labels = (rng.random(rows) < world.positives).astype(np.float64)
+    scores = rng.normal(size=rows) + now * labels + (was - now) * world.positives
+    return labels, probability(scores, world.auc, world.positives)
+
+
+def probability(scores: FloatArray, auc: float, positives: float) -> FloatArray:
+    """Calibrated probabilities for binormal scores, negatives around 0 and positives around `separation(auc)`."""
+    apart = separation(auc)
+    found: FloatArray = expit(logit(positives) + apart * scores - apart**2 / 2)
+    return found
+
+
+def separation(auc: float) -> float:
+    """The distance of two normals of variance 1 whose AUC this is."""
+    return math.sqrt(2) * float(ndtri(auc))
+
+
+def watch(world: World, policy: Policy, change: Change | None, seed: int) -> Iterator[tuple[Assessment, int]]:
+    """For each day the assessment, and the score of the families of decline alone."""
+    rng = np.random.default_rng(seed)
+    reference = past(world, policy, rng)
+    served: list[Batch] = []
+    signals: list[Signal] = []
+    for day, batch in enumerate(days(world, change, rng), start=1):
+        served.append(batch)
+        signals += [_signal(sign, day) for sign in measure(world, reference, served, policy)]
+        scored_now = assess(signals, policy.score)
+        assessment = Assessment(
+            model="simulated",
+            at=START + DAY * day,
+            score=scored_now.score,
+            contributions=scored_now.contributions,
+            levels=scored_now.levels,
+            findings=scored_now.findings,
+        )
+        yield assessment, decline(scored_now.levels, policy.score)
+
+
+def asks(world: World, policy: Policy, change: Change | None, seed: int) -> bool:
+    """Whether a retraining is asked for on any day because of decline.
+
+    A request because of freshness alone, more rows to learn from, is no alarm.
+    """
+    declining = {family.value for family in DECLINE}
+    for assessment, declined in watch(world, policy, change, seed):
+        asked = wish(assessment, declined, policy.score, policy.classes)
+        if asked is not None and declining & set(asked.triggers):
+            return True
+    return False
+
+
+def measure(world: World, reference: Past, served: list[Batch], policy: Policy) -> list[observe.Sign]:
+    """The signs of the newest day, pooled as `steps.observe` pools them: small batches are taken together."""
+    score = policy.score
+    recent = _newest(served, score.min_rows)
+    signs = observe.input_drift([batch.counts for batch in recent], [reference.counts], score)
+    signs.append(_prediction_shift(served, policy))
+    matured = served[:-1]
+    for name, rows in (("auc_sustained", score.max_rows), ("auc", score.min_rows)):
+        pooled = _newest(matured, rows)
+        labels = np.concatenate([np.empty(0), *(batch.labels for batch in pooled)])[-max(rows, world.rows) :]
+        predictions = np.concatenate([np.empty(0), *(batch.predictions for batch in pooled)])[-max(rows, world.rows) :]
+        current, rarer = metrics.measure("auc", labels, predictions), int(min(labels.sum(), len(labels) - labels.sum()))
+        signs.append(observe.performance(name, current, rarer, reference.readings["auc"], score))
+    bias = metrics.bias("binary", labels, predictions)
+    signs.append(observe.calibration(bias, reference.spread, reference.readings["bias"], score))
+    signs.append(observe.freshness(world.rows * len(matured), world.reference_rows, score))
+    return signs
+
+
+def _prediction_shift(served: list[Batch], policy: Policy) -> observe.Sign:
+    score = policy.score
+    first = _newest(served[::-1], score.min_rows)
+    newest = _newest(served[len(first) :], score.min_rows)
+    if not newest:
+        why = "no predictions but the first"
+        return observe.insufficient(Family.PREDICTION_SHIFT, "prediction", "psi", 0, score.min_rows, why)
+    was = np.concatenate([batch.predictions for batch in first])
+    edges = np.unique(np.quantile(was, DECILES)).tolist()
+    current = histogram(edges, np.concatenate([batch.predictions for batch in newest]))
+    return observe.prediction_shift(current, histogram(edges, was), score)
+
+
+def _newest(batches: list[Batch], rows: int) -> list[Batch]:
+    """The last batch, or as many of the last as it takes for so many rows."""
+    taken: list[Batch] = []
+    for batch in reversed(batches):
+        taken.append(batch)
+        if sum(each.counts.rows for each in taken) >= rows:
+            break
+    return taken
+
+
+def _counts(cells: IntArray) -> BatchCounts:
+    rows = int(cells[0].sum())
+    columns = {
+        f"x{number}": ColumnCounts(
+            rows=rows, missing=0, infinite=0, wrong_type=0, unseen=0, bins=tuple(bins), minimum=-9, maximum=9,
+            constant=False,
+        )
+        for number, bins in enumerate(cells.tolist())
+    }  # fmt: skip
+    return BatchCounts(rows, 0, columns, "simulated")
+
+
+def _signal(sign: observe.Sign, day: int) -> Signal:
+    return Signal(
+        model="simulated",
+        at=START + DAY * day,
+        family=sign.family,
+        name=sign.name,
+        slot=Slice(START + DAY * (day - 1), START + DAY * day, sign.n, "simulated"),
+        effect=sign.effect,
+        lower_bound=sign.lower_bound,
+        n=sign.n,
+        reference=sign.reference,
+        unit=sign.unit,
+        finding=sign.finding,
+    )
