@@ -62,7 +62,7 @@ def test_labels_keep_their_order_and_do_not_overlap(heights: list[float]) -> Non
     placed = apart(heights, 0.0, 200.0)
     ordered = sorted(zip(heights, placed, strict=True))
     assert all(below[1] - above[1] >= 15.0 - 1e-9 for above, below in pairwise(ordered))
-    assert max(placed) <= 200.0
+    assert 0.0 <= min(placed) <= max(placed) <= 200.0
 
 
 def test_labels_that_have_room_stay_where_they_belong() -> None:

@@ -188,7 +188,7 @@ def _trained(cycle: Cycle, cpu_s: Callable[[str], float], zone: ZoneInfo) -> lis
         Step(
             when=wording.day(job.at, zone),
             title="Trained",
-            text=f"A model {_PURPOSES[job.purpose]}.",
+            text=f"A model {_PURPOSES.get(job.purpose, job.purpose.value)}.",
             facts=(*_window(job.window, zone), ("CPU", wording.seconds(cpu_s(job.id)))),
             id=job.id,
         )
