@@ -271,6 +271,7 @@ class TestFeatures:
             facts(numbers("x"), missing=0.9, later_missing=0.99, outside=0.01),
             facts(numbers("paid", whole=True)),
             facts(numbers("customer_id", whole=True, distinct=30)),
+            facts(numbers("price_index")),
             facts(numbers("x"), relation=Relation()),
         ],
     )

@@ -32,11 +32,21 @@ def guess(times: Times, zone: str = "UTC", rarer: float = 1.0) -> Pace:
         (rows(327_000, timedelta(seconds=96)), "7d", "1mo", "2024-03-01"),
         (rows(8_760, timedelta(hours=1)), "14d", "1mo", "2024-05-01"),
         (rows(5_698, timedelta(days=1)), "28d", "12mo", "2029-03-01"),
+        (rows(91_000, timedelta(seconds=90)), "1d", "1mo", "2024-01-20"),
         (rows(200_000, timedelta(seconds=10)), "1d", "7d", "2024-01-06"),
         (rows(50_000, timedelta(seconds=5)), "3h", "1d", "2024-01-01T14:00+00:00"),
         (rows(120_000, timedelta(hours=1)), "28d", "12mo", "2026-10-01"),
     ],
-    ids=["every 10 minutes", "flights", "hourly year", "daily years", "three weeks", "three days", "long hourly"],
+    ids=[
+        "every 10 minutes",
+        "flights",
+        "hourly year",
+        "daily years",
+        "three months",
+        "three weeks",
+        "three days",
+        "long hourly",
+    ],
 )
 def test_usual_histories_get_usual_calendars(times: Times, observe: str, report: str, until: str) -> None:
     pace = guess(times)
@@ -79,6 +89,13 @@ def test_the_written_end_of_the_reference_is_the_one_that_is_meant() -> None:
     for zone in ("UTC", "America/New_York", "Asia/Kathmandu"):
         pace = guess(rows(24_000, timedelta(minutes=10)), zone)
         assert datetime.fromisoformat(pace.reference_until.value).replace(tzinfo=ZoneInfo(zone)) == pace.until
+
+
+def test_the_reference_holds_four_batches() -> None:
+    times = rows(120_000, timedelta(seconds=86.4))
+    until = guess(times).reference_until
+    assert "four batches" in until.why
+    assert datetime.fromisoformat(until.value) >= datetime(2024, 1, 29)
 
 
 def test_rare_classes_get_a_longer_reference_up_to_half() -> None:

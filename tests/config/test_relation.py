@@ -37,6 +37,7 @@ LEAKS = {
     "a copy of amounts": (codes(AMOUNTS), True, AMOUNTS, False),
     "amounts in another unit": (codes(-2.5 * AMOUNTS + 7), True, AMOUNTS, False),
     "a curve of amounts": (codes(np.exp(AMOUNTS)), True, AMOUNTS, False),
+    "a code list of one amount each": (shuffled(NOISE), False, (NOISE // 5).astype(float), False),
     "a code for each amount": (shuffled(NOISE // 5), False, (NOISE // 5).astype(float), False),
 }
 

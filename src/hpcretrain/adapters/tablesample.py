@@ -167,10 +167,9 @@ def look(path: Path) -> Iterator[Sample]:
         try:
             sheet = tablefile.load(copy, None)
         except InputError as error:
-            problems = [problem.replace(str(copy), str(path)) for problem in error.problems]
-            raise InputError(
-                [each + _AS_UTF_8 if re.search("utf-?8", each, re.IGNORECASE) else each for each in problems]
-            ) from error
+            problem = str(error).replace(str(copy), str(path))
+            hint = _AS_UTF_8 if re.search("utf-?8", problem, re.IGNORECASE) else ""
+            raise InputError(problem + hint) from error
         if not sheet.rows:
             raise InputError(f"{path}: has no rows")
         yield Sample(path, copy, sheet, round(sheet.rows / share))

@@ -95,7 +95,7 @@ def _leak(codes: IntArray, labels: FloatArray, strength: float, *, binary: bool)
         # With a value of its own in nearly every row, anything determines anything.
         return None
     pairs = len(np.unique(codes * len(values) + places))
-    if pairs == distinct and (binary or pairs == len(values)):
+    if pairs == distinct:
         return "each of its values goes with one value of the target"
     return None
 

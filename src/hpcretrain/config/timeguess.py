@@ -35,10 +35,15 @@ class TimeGuess:
 def guess_time(columns: Sequence[ColumnSummary], target: str, warnings: Warnings) -> TimeGuess:
     """The time column: of those that read as times throughout, one that increases, with a clock, early and so named.
 
+    Args:
+        columns: All columns.
+        target: The column to be predicted, which is none of times.
+        warnings: Told of columns that could have been chosen too.
+
     Raises:
         InputError: No column will do, or day and month cannot be told apart.
     """
-    candidates = [column for column in columns if column.readings and not column.missing and column.name != target]
+    candidates = [column for column in columns if column.readings and not column.missing]
     if not candidates:
         raise InputError(_no_time(columns, target))
     ranked = sorted(candidates, key=_rank)
