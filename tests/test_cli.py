@@ -132,6 +132,60 @@ def test_a_candidate_is_a_run_a_version_and_the_champion_an_alias(finished: tupl
     assert run.data.metrics["train_cpu_s"] > 0
 
 
+def test_served_answers_for_every_time_and_agrees_with_mlflow(finished: tuple[Path, Path, dict]) -> None:
+    from mlflow import MlflowClient
+
+    _, home, _ = finished
+    whole = json.loads(hpcretrain("served", "--home", home, "--json").stdout)
+    client = MlflowClient(f"sqlite:///{home}/mlflow/mlflow.db")
+    assert len(whole["served"]) >= 2
+    for stint in whole["served"]:
+        at = json.loads(hpcretrain("served", "--at", stint["from"], "--home", home, "--json").stdout)
+        assert at.items() >= stint.items()
+        version = client.get_model_version("orders", stint["version"])
+        assert (version.run_id, version.tags["hpcretrain.digest"]) == (stint["run"], stint["model_digest"])
+        assert stint["from"] in version.tags["hpcretrain.champion"]
+    assert [move["at"] for move in whole["aliases"] if move["alias"] == "champion"] == [
+        stint["from"] for stint in whole["served"]
+    ]
+    promoted = hpcretrain("served", "--at", "2024-12-31", "--home", home).stdout
+    assert whole["served"][-1]["release"] in promoted
+    assert "asked by" in promoted
+
+
+def test_served_says_no_before_the_first_release_and_refuses_what_is_no_time(
+    finished: tuple[Path, Path, dict],
+) -> None:
+    told = hpcretrain("served", "--at", "2024-01-31T23:59:59", "--home", finished[1])
+    assert told.returncode == 1
+    assert "nothing served at 2024-01-31 23:59 UTC" in told.stdout
+    told = hpcretrain("served", "--at", "soon", "--home", finished[1])
+    assert told.returncode == 2
+    assert '"soon" is no time' in told.stderr
+
+
+def test_judged_candidates_have_intervals_and_a_picture_and_cycles_an_outcome(
+    finished: tuple[Path, Path, dict],
+) -> None:
+    from mlflow import MlflowClient
+
+    _, home, result = finished
+    client = MlflowClient(f"sqlite:///{home}/mlflow/mlflow.db")
+    cycles = {
+        run.data.tags["hpcretrain.id"]: run for run in client.search_runs(["1"], "tags.`hpcretrain.kind` = 'cycle'")
+    }
+    judged = [cycle for cycle in result["cycles"] if cycle["verdict"]]
+    assert judged
+    for cycle in judged:
+        run = cycles[cycle["id"]]
+        numbers, tags = run.data.metrics, run.data.tags
+        assert numbers["auc_lower"] < numbers["auc"] < numbers["auc_upper"]
+        assert numbers["auc_gain_lower"] <= numbers["auc_gain"] <= numbers["auc_gain_upper"]
+        assert (tags["hpcretrain.outcome"] == "rejected") == (not cycle["released"])
+        assert tags["mlflow.note.content"]
+        assert client.list_artifacts(run.info.run_id, "plots")
+
+
 def test_a_regression_with_a_recipe_of_ones_own_from_many_files(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(
         "import json\n"
@@ -231,7 +285,7 @@ def test_a_home_of_another_configuration_is_refused_and_left_as_it_was(
     assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
 
 
-@pytest.mark.parametrize("command", [["status"], ["explain", "x"], ["audit", "verify"], ["report"]])
+@pytest.mark.parametrize("command", [["status"], ["explain", "x"], ["served"], ["audit", "verify"], ["report"]])
 def test_without_a_home_there_is_a_clear_answer(command: list[str], tmp_path: Path) -> None:
     told = hpcretrain(*command, "--home", tmp_path / "none")
     assert told.returncode == 2

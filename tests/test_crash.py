@@ -16,7 +16,8 @@ from tables import configure, orders
 
 from hpcretrain.adapters.ledger import SqliteLedger, verify
 from hpcretrain.errors import LedgerError
-from hpcretrain.records import Outcome
+from hpcretrain.history import History
+from hpcretrain.records import Candidate, Outcome
 
 TABLE = orders(rows=8_000, minutes=16)
 
@@ -71,6 +72,29 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_head(
     assert result["ledger_head"] == expected["ledger_head"]
     assert result["periods"] == expected["periods"]
     assert [finding.outcome for finding in verify(tmp_path / "home" / "ledger.db")] == [Outcome.PASS] * 2
+    assert_mlflow_tells_all_once(tmp_path / "home")
+
+
+def assert_mlflow_tells_all_once(home: Path) -> None:
+    """Every candidate is one finished run below its cycle and one version; the champion is the one that serves."""
+    from mlflow import MlflowClient
+
+    history = History.fold(SqliteLedger(home / "ledger.db", read_only=True).records())
+    candidates = sorted(record.id for record in history.known.values() if isinstance(record, Candidate))
+    client = MlflowClient(f"sqlite:///{home}/mlflow/mlflow.db")
+    runs = client.search_runs(["1"])
+    below = [run for run in runs if run.data.tags.get("mlflow.parentRunId")]
+    assert sorted(run.data.tags["hpcretrain.id"] for run in below) == candidates
+    assert {run.info.status for run in below} == {"FINISHED"}
+    assert {run.data.tags["mlflow.parentRunId"] for run in below} == {
+        run.info.run_id for run in runs if run not in below
+    }
+    versions = client.search_model_versions("name = 'orders'")
+    assert sorted(version.tags["hpcretrain.id"] for version in versions) == candidates
+    champion = client.get_model_version_by_alias("orders", "champion")
+    assert champion.tags["hpcretrain.id"] == history.champion.candidate
+    assert champion.tags["hpcretrain.champion"].endswith("to now")
+    assert sum("now" in version.tags.get("hpcretrain.champion", "") for version in versions) == 1
 
 
 def test_a_training_job_that_outlives_its_controller_is_not_done_twice(

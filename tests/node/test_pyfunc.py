@@ -28,8 +28,11 @@ def test_mlflow_loads_and_asks_a_model_of_any_recipe_and_refuses_an_altered_one(
     expected = LoadedModel.load(folder.model, check(folder.model)).predict(rows)
     np.testing.assert_array_equal(mlflow.pyfunc.load_model(str(place)).predict(rows), expected)
 
-    text = next(place.rglob("model.txt"))
-    text.write_text(text.read_text()[: text.stat().st_size // 2])
-    with pytest.raises(ModelFileError, match=r"model\.txt"):
-        mlflow.pyfunc.load_model(str(place))
+    path = next(place.rglob("model.txt"))
+    whole = path.read_bytes()
+    another = bytes([whole[-1] ^ 1])
+    for altered in (whole[: len(whole) // 2], whole[:-1] + another, b""):
+        path.write_bytes(altered)
+        with pytest.raises(ModelFileError, match=r"model\.txt"):
+            mlflow.pyfunc.load_model(str(place))
     assert "hpcretrain.node.pyfunc" in sys.modules

@@ -69,7 +69,8 @@ def _first_page(history: History, baseline: str) -> Page:
 
 def _cycle_page(history: History, cycle: Cycle, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> Page:
     request, outcome = cycle.request, _outcome(cycle)
-    parts = (cycle.request, cycle.run, *cycle.jobs, *cycle.verdicts, cycle.release, *cycle.watches, cycle.rollback)
+    acts = (*cycle.jobs, *cycle.verdicts, cycle.release, *cycle.watches, cycle.rollback)
+    parts = {part.id for part in (cycle.request, cycle.run, *acts, cycle.review) if part is not None}
     judged = [verdict.candidate for verdict in verdicts if verdict.readings]
     done = "FINISHED" if candidates else "FAILED"
     return Page(
@@ -86,7 +87,7 @@ def _cycle_page(history: History, cycle: Cycle, candidates: Sequence[Candidate],
             **({"release": cycle.release.id} if cycle.release else {}),
         },
         words=f"{_SAID[outcome]}\n\n"
-        + "\n".join(f"- {_line(part)}" for part in (*parts, cycle.review) if part is not None)
+        + "\n".join(f"- {_line(record)}" for record in history.known.values() if record.id in parts)
         + f"\n\n`hpcretrain explain {request.id}` tells more.",
         judged=cycle.release.twin if cycle.release else judged[-1] if judged else None,
     )
