@@ -130,6 +130,7 @@ class Gate(_Table):
     max_rows: int = Field(ge=50, description="Most held-out rows, the newest.")
     min_class_rows: int = Field(ge=2, description="Fewest held-out rows of the rarer class.")
     guard_margin: NotNegative = Field(description="Relative worsening of a guard metric that is not yet inferior.")
+    guard_alpha: Alpha = Field(description="Level at which the lower bound of a guard metric's gain is taken.")
     refit_tolerance: NotNegative = Field(description="Relative worsening of the refit against its twin on the holdout.")
     overlap_slack: Share = Field(description="Share of held-out rows seen in training, above what the reference has.")
 

@@ -46,7 +46,7 @@ def judge(question: Question, gate: Gate) -> tuple[Finding, ...]:
     ]
     alpha = spend(gate.alpha, question.use)
     findings.append(_superior(_compare(question.primary, question, alpha), question.use, alpha))
-    findings += [_not_inferior(_compare(guard, question, gate.alpha), gate) for guard in question.guards]
+    findings += [_not_inferior(_compare(guard, question, gate.guard_alpha), gate) for guard in question.guards]
     return tuple(findings)
 
 
