@@ -319,7 +319,7 @@ class WhylogsProfiles:
     def _profile(self, contract: Contract, rows: Rows, key: str, path: Path) -> bytes:
         from hpcretrain.adapters import whylogs_bins
 
-        # Sorted, since `np.unique` takes fifty times as long on hashes.
+        # Sorted, since `np.unique` takes a hundred times as long on hashes.
         hashes = np.sort(self._table.hashes(rows, times=True, labels=False))
         facts = {
             "hpcretrain.model": self._model,
