@@ -277,3 +277,11 @@ def test_facts_of_the_schema_and_the_time_of_the_data_are_in_the_profile() -> No
     stored = DatasetProfileView.deserialize(profile.serialize())
     assert stored.metadata["city"] == "Ulm"
     assert stored.dataset_timestamp == later
+
+
+def test_only_the_columns_that_a_schema_names_are_profiled_whether_or_not_they_are_there() -> None:
+    schema = standard_schema()
+    schema.resolve(pandas=pd.DataFrame({"x": [1.0], "gone": [1.0]}))
+    profile = whylogs_fill.fill(pd.DataFrame({"x": [1.0, 2.0], "y": [1.0, 2.0]}), schema, AT)
+    counts = {name: column.get_metric("counts").n.value for name, column in profile.get_columns().items()}
+    assert counts == {"x": 2, "gone": 0}

@@ -319,12 +319,13 @@ class WhylogsProfiles:
     def _profile(self, contract: Contract, rows: Rows, key: str, path: Path) -> bytes:
         from hpcretrain.adapters import whylogs_bins
 
-        repeated = len(rows) - len(np.unique(self._table.hashes(rows, times=True, labels=False)))
+        # Sorted, since `np.unique` takes a hundred times as long on hashes.
+        hashes = np.sort(self._table.hashes(rows, times=True, labels=False))
         facts = {
             "hpcretrain.model": self._model,
             "hpcretrain.contract": contract.digest,
             "hpcretrain.rows": str(len(rows)),
-            "hpcretrain.duplicates": str(repeated),
+            "hpcretrain.duplicates": str(np.count_nonzero(hashes[1:] == hashes[:-1])),
         }
         _write(path, whylogs_bins.profile(self._table.frame(rows), contract.rules, rows.start, facts))
         # Read back: what is scored is what is stored.

@@ -245,7 +245,7 @@ def profile(frame: pd.DataFrame, rules: Mapping[str, Rule], at: datetime, facts:
         resolvers=_Resolver(rules),
         metadata=dict(facts),
     )
-    serialized: bytes = fill(frame[list(rules)], schema, at).serialize()
+    serialized: bytes = fill(frame, schema, at).serialize()
     return serialized
 
 

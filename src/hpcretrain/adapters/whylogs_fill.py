@@ -37,10 +37,12 @@ def fill(frame: pd.DataFrame, schema: DatasetSchema, at: datetime) -> DatasetPro
 
     Args:
         frame: The cells.
-        schema: Gives metrics by column. Its validators, segments and user-defined functions are not looked at.
+        schema: Gives metrics by column; the columns that it names are profiled, or all if it names none. Its
+            validators, segments and user-defined functions are not looked at.
         at: The time that the data belong to.
     """
-    schema.resolve(pandas=frame)
+    if not schema.get_col_names():
+        schema.resolve(pandas=frame)
     columns = {}
     # Means of infinite cells are taken.
     with np.errstate(invalid="ignore", over="ignore"):
