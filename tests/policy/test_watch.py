@@ -14,7 +14,7 @@ TRUTH = RANDOM.normal(size=N)
 LABELS = (RANDOM.random(N) < 1 / (1 + np.exp(-TRUTH))).astype(np.float64)
 GOOD = 1 / (1 + np.exp(-TRUTH))
 BAD = 1 / (1 + np.exp(-(TRUTH + RANDOM.normal(size=N) * 3) / 3))
-RULES = POLICY.watch
+RULES = POLICY.watch.model_copy(update={"looks": 2})
 
 
 def sight(released: np.ndarray, previous: np.ndarray, at_look: int = 1) -> Sight:

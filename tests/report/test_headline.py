@@ -41,17 +41,17 @@ def outcome(
         (
             outcome(0.709, 0.677, 0.713),
             "Over 2 months, hpcretrain kept AUC at 0.709 on average; never retraining would have given 0.677, and "
-            "retraining every month without checks 0.713, at 1.3 times the training CPU.",
+            "retraining every month without checks 0.713. hpcretrain took 0.77 times as much training CPU as that.",
         ),
         (
             outcome(0.65, 0.677, 0.713, cpu=(10.0, 10.2)),
             "Over 2 months, hpcretrain served worse than never retraining: AUC was 0.650 on average instead of 0.677; "
-            "retraining every month without checks would have given 0.713, at about the same training CPU.",
+            "retraining every month without checks would have given 0.713, for about the same training CPU.",
         ),
         (
             outcome(12.0, 20.0, 9.0, primary="rmse", cpu=(10.0, 5.0)),
             "Over 2 months, hpcretrain kept RMSE at 12 on average; never retraining would have given 20, and "
-            "retraining every month without checks 9, at 0.50 times the training CPU.",
+            "retraining every month without checks 9. hpcretrain took 2.0 times as much training CPU as that.",
         ),
         (
             outcome(20.0, 12.0, None, primary="rmse"),
@@ -60,7 +60,7 @@ def outcome(
         (
             outcome(0.7071, 0.7069, 0.713),
             "Over 2 months, hpcretrain did no better than never retraining: AUC was 0.707 on average either way; "
-            "retraining every month without checks would have given 0.713, at 1.3 times the training CPU.",
+            "retraining every month without checks would have given 0.713. hpcretrain took 0.77 times as much training CPU as that.",
         ),
         (
             outcome(0.7, 0.7, 0.71, releases=0, retrains=0, cpu=(0.0, 3.0)),
@@ -70,8 +70,8 @@ def outcome(
         (
             outcome(0.7, 0.7, 0.71, releases=0, retrains=3),
             "Over 2 months, none of 3 retrainings was good enough to be released, and the first model served "
-            "throughout: AUC was 0.700 on average; retraining every month without checks would have given 0.710, "
-            "at 1.3 times the training CPU.",
+            "throughout: AUC was 0.700 on average; retraining every month without checks would have given 0.710. "
+            "hpcretrain took 0.77 times as much training CPU as that.",
         ),
         (
             outcome(None, None, None),

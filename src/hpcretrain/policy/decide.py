@@ -110,7 +110,7 @@ def _cooldown(priority_class: PriorityClass, facts: Facts, policy: Policy) -> Fi
     return Finding(
         check="cooldown",
         outcome=Outcome.PASS if passed >= batches else Outcome.WAIT,
-        reason=f"{passed:.3g} batches since the last training, {facts.rejections} rejected since the last release",
+        reason=f"batches since the last training; {facts.rejections} cycles rejected since the last release",
         observed=passed,
         limit=batches,
     )

@@ -64,9 +64,9 @@ def select(contest: Contest, gate: Gate) -> Ranking:
         Finding(
             check=f"contest:{name}",
             outcome=Outcome.PASS if name in fine else Outcome.FAIL if name in known else Outcome.INSUFFICIENT,
-            reason=f"{primary} of {name}" + ("" if name in fine or name not in known else "; worsens a guard metric"),
+            reason=f"{name}: {primary} {value:.4g}"
+            + ("" if name in fine or name not in known else "; worsens a guard metric"),
             observed=value if math.isfinite(value) else None,
-            limit=champion if math.isfinite(champion) else None,
         )
         for name, value in values.items()
     ]
@@ -105,7 +105,7 @@ def _promise(contest: Contest, winner: str | None, values: Mapping[str, float], 
         return Finding(
             check="promise",
             outcome=Outcome.PASS,
-            reason=f"{winner} wins with a {primary} of {values[winner]:.4g}; the champion has learned rows of this "
+            reason=f"{winner} wins with {primary} {values[winner]:.4g}; the champion has learned rows of this "
             "slice, so only the gate can compare them",
             observed=values[winner],
         )
@@ -113,7 +113,7 @@ def _promise(contest: Contest, winner: str | None, values: Mapping[str, float], 
     return Finding(
         check="promise",
         outcome=Outcome.PASS if better else Outcome.FAIL,
-        reason=f"{winner} wins with a {primary} of {values[winner]:.4g} against the champion's {champion:.4g} on "
+        reason=f"{winner} wins with {primary} {values[winner]:.4g} against the champion's {champion:.4g} on "
         f"{len(contest.labels)} rows" + ("" if better else "; a full fit is not worth its cost"),
         observed=values[winner],
         limit=champion if math.isfinite(champion) else None,

@@ -63,15 +63,17 @@ def _without_checks(result: Mapping[str, Any], noun: str) -> str:
     ours, theirs = summary["train_cpu_s"], summary["ungated_train_cpu_s"]
     if summary["ungated"] is None or not theirs:
         return ""
-    cost = f"for {wording.seconds(theirs)} of training CPU"
-    if ours:
-        same = abs(theirs / ours - 1) < _SAME_CPU
-        cost = "at about the same training CPU" if same else f"at {wording.ratio(theirs / ours)} times the training CPU"
-    given = f"retraining every {noun} without checks would have given {_shown(result, 'ungated')}, {cost}"
+    given = f"retraining every {noun} without checks would have given {_shown(result, 'ungated')}"
     # The sentence before it has the same verb when it tells what never retraining would have given.
     if summary["releases"] and (compare(result, "frozen") or 0) > 0:
-        return f", and {given.replace(' would have given', '')}"
-    return f"; {given}"
+        given = f", and {given.replace(' would have given', '')}"
+    else:
+        given = f"; {given}"
+    if not ours:
+        return f"{given}, for {wording.seconds(theirs)} of training CPU"
+    if abs(ours / theirs - 1) < _SAME_CPU:
+        return f"{given}, for about the same training CPU"
+    return f"{given}. hpcretrain took {wording.ratio(ours / theirs)} times as much training CPU as that"
 
 
 def compare(result: Mapping[str, Any], arm: str) -> int | None:
