@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from tables import configure, orders
 
-from hpcretrain.config.load import load, shipped_policy
+from hpcretrain.canonical import sha256
+from hpcretrain.config.load import kept_policy, load, shipped_policy
 from hpcretrain.errors import InputError
 
 TABLE = orders(100)
@@ -96,3 +97,13 @@ def test_a_policy_of_ones_own_counts_by_what_it_says_and_not_by_its_name(tmp_pat
     (tmp_path / "mine.toml").write_text(text.replace("threshold = 300 ", "threshold = 3000\nthreshhold = 1 "))
     assert "score.threshhold: unknown key" in problems(tmp_path / "config.toml")
     assert "score.threshold" in problems(tmp_path / "config.toml")
+
+
+def test_a_policy_kept_in_a_home_is_read_again_or_named_as_of_another_version(tmp_path: Path) -> None:
+    terms = load(configure(tmp_path, orders(rows=200)))
+    assert kept_policy(terms.policy_text, "policy.json") == terms.policy
+    assert sha256(terms.policy_text) == terms.policy_digest
+    assert sha256(terms.config_text) == terms.config_digest
+    older = terms.policy_text.replace('"threshold":300,', "")
+    with pytest.raises(InputError, match=r"policy\.json: score\.threshold: is missing"):
+        kept_policy(older, "policy.json")

@@ -19,10 +19,9 @@ from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.home import Home, write_whole
 from hpcretrain.adapters.ledger import SqliteLedger
 from hpcretrain.canonical import sha256
-from hpcretrain.config.load import Terms, load
+from hpcretrain.config.load import Terms, kept_policy, load
 from hpcretrain.errors import InputError
 from hpcretrain.history import History
-from hpcretrain.policy.types import Policy
 from hpcretrain.ports import Ledger
 from hpcretrain.records import RULE_VERSION, Finding
 from hpcretrain.report.explain import status
@@ -262,7 +261,7 @@ def _source(place: Home) -> Source:
     }
     return Source(
         history=history,
-        policy=Policy.model_validate_json(policy),
+        policy=kept_policy(policy, f"{place.path / _POLICY} (of another version of hpcretrain?)"),
         primary_metric=configuration["model"]["primary_metric"],
         timezone=configuration["data"]["timezone"],
         result=outcome,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 import tomllib
 from dataclasses import dataclass
@@ -101,6 +102,15 @@ def shipped_policy() -> Policy:
     """The policy that ships with hpcretrain."""
     text = resources.files("hpcretrain.config").joinpath(SHIPPED_POLICY).read_text(encoding="utf-8")
     return _parse(Policy, tomllib.loads(text), SHIPPED_POLICY)
+
+
+def kept_policy(text: str, where: str) -> Policy:
+    """The policy that `policy_text` wrote.
+
+    Raises:
+        InputError: It lacks what a policy has now, or has what it has no more.
+    """
+    return _parse(Policy, json.loads(text), where)
 
 
 def _policy(name: str, folder: Path) -> Policy:

@@ -271,7 +271,7 @@ def _ends(cycle: Cycle) -> list[tuple[datetime, str, str]]:
     if cycle.release is not None:
         ends.append((cycle.release.at, "released", "a retrained model was released"))
     elif cycle.review is not None and cycle.review.closing is Closing.REJECTED:
-        ends.append((cycle.review.at, "stopped", "a retrained model was stopped at the gate"))
+        ends.append((cycle.review.at, "stopped", "no retrained model was good enough to be released"))
     if cycle.rollback is not None:
         ends.append((cycle.rollback.at, "rolledback", "the release was rolled back"))
     return ends

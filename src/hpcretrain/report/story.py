@@ -27,7 +27,7 @@ from hpcretrain.report import wording
 _CLOSINGS = {
     Closing.KEPT: ("good", "Released and kept"),
     Closing.ROLLED_BACK: ("bad", "Released, then rolled back"),
-    Closing.REJECTED: ("bad", "Stopped at the gate"),
+    Closing.REJECTED: ("bad", "Not released"),
     Closing.DROPPED: ("quiet", "Withdrawn"),
 }
 _ACTIONS = {Action.RUN: "Train", Action.WAIT: "Wait", Action.HOLD: "Hold for a person", Action.DROP: "Withdraw"}
@@ -41,6 +41,7 @@ _STAGES = {
     Stage.GATE: "The winner meets the champion at the gate",
     Stage.REFIT: "The full fit stands in for its judged twin",
 }
+_STOPS = {Stage.SELECTION: "No pilot good enough", Stage.GATE: "Stopped at the gate"}
 _MOST_TOLD = 40
 
 
@@ -93,7 +94,10 @@ class Story:
 def ending(cycle: Cycle) -> tuple[str, str]:
     """How a cycle ended, or stands: its tone and the words."""
     if cycle.review is not None:
-        return _CLOSINGS[cycle.review.closing]
+        tone, words = _CLOSINGS[cycle.review.closing]
+        if cycle.review.closing is Closing.REJECTED and cycle.judged is not None:
+            return tone, _STOPS.get(cycle.judged.stage, words)
+        return tone, words
     if cycle.release is not None:
         return "good", "Released, still watched"
     if cycle.run is not None:
@@ -188,7 +192,7 @@ def _trained(cycle: Cycle, cpu_s: Callable[[str], float], zone: ZoneInfo) -> lis
         Step(
             when=wording.day(job.at, zone),
             title="Trained",
-            text=f"A model {_PURPOSES.get(job.purpose, job.purpose.value)}.",
+            text=f"A model {_PURPOSES[job.purpose]}.",
             facts=(*_window(job.window, zone), ("CPU", wording.seconds(cpu_s(job.id)))),
             id=job.id,
         )
@@ -261,7 +265,10 @@ def _after(cycle: Cycle, zone: ZoneInfo) -> list[Step]:
 
 
 def _window(window: Window, zone: ZoneInfo) -> tuple[tuple[str, str], ...]:
-    facts = [("Window", f"“{window.name}”: {window.rows:,} rows, {wording.span(window.start, window.end, zone)}")]
+    rows = f"{window.rows:,} rows"
+    if window.rows < window.population:
+        rows = f"{window.rows:,} of {window.population:,} rows"
+    facts = [("Window", f"“{window.name}”: {rows}, {wording.span(window.start, window.end, zone)}")]
     if window.excluded:
         facts.append(("Left out", wording.plural(len(window.excluded), "quarantined stretch")))
     return tuple(facts)
