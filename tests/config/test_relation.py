@@ -120,7 +120,7 @@ def test_a_column_that_alone_nearly_tells_amounts_is_suspicious(noise: float, ne
         "countdown",
         "years",
         "with gaps",
-        "two by two the wrong way round",
+        "nearly in order",
         "constant",
         "noise",
         "hours",
