@@ -109,12 +109,23 @@ def test_a_column_that_alone_nearly_tells_amounts_is_suspicious(noise: float, ne
         (np.arange(N)[::-1], True),
         (np.arange(N) // 100, True),
         (np.where(np.arange(N) % 3 == 0, -1, np.arange(N)), True),
+        (np.arange(N) ^ 1, True),
         (np.zeros(N, dtype=int), False),
         (NOISE, False),
         (np.arange(N) % 24, False),
         (codes(np.arange(N) + 30 * AMOUNTS), False),
     ],
-    ids=["row numbers", "countdown", "years", "with gaps", "constant", "noise", "hours", "a trend"],
+    ids=[
+        "row numbers",
+        "countdown",
+        "years",
+        "with gaps",
+        "nearly in order",
+        "constant",
+        "noise",
+        "hours",
+        "a trend",
+    ],
 )
 def test_a_column_that_only_grows_or_falls_with_time_is_found_in_any_order_of_rows(
     column: np.ndarray, expected: bool

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from dateutil.relativedelta import relativedelta
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hpcretrain.config.guess import Guess
@@ -48,6 +48,7 @@ def test_what_is_commented_out_is_toml_once_it_is_not() -> None:
 
 
 @settings(deadline=None)
+@example(name='\x7f"\\', why="\x7f", note="a\nb", heading="\r\x00", after="\x1f")
 @given(name=TEXT, why=TEXT, note=TEXT, heading=TEXT, after=TEXT)
 def test_any_text_is_read_back_unchanged_and_never_breaks_a_comment(
     name: str, why: str, note: str, heading: str, after: str
