@@ -71,7 +71,9 @@ def _cycle_page(history: History, cycle: Cycle, candidates: Sequence[Candidate],
     request, outcome = cycle.request, _outcome(cycle)
     acts = (*cycle.jobs, *cycle.verdicts, cycle.release, *cycle.watches, cycle.rollback)
     parts = {part.id for part in (cycle.request, cycle.run, *acts, cycle.review) if part is not None}
-    judged = [verdict.candidate for verdict in verdicts if verdict.readings]
+    measured = [verdict for verdict in verdicts if verdict.readings] or list(verdicts)
+    released = [verdict for verdict in verdicts if cycle.release and verdict.candidate == cycle.release.twin]
+    shown = next(reversed(released or measured), None)
     done = "FINISHED" if candidates else "FAILED"
     return Page(
         id=request.id,
@@ -83,13 +85,13 @@ def _cycle_page(history: History, cycle: Cycle, candidates: Sequence[Candidate],
             "score": str(request.score),
             "triggers": ",".join(request.triggers),
             **({"decision": cycle.run.id} if cycle.run else {}),
-            **({"verdict": cycle.verdicts[0].outcome.value} if cycle.verdicts else {}),
+            **({"verdict": shown.outcome.value} if shown else {}),
             **({"release": cycle.release.id} if cycle.release else {}),
         },
         words=f"{_SAID[outcome]}\n\n"
         + "\n".join(f"- {_line(record)}" for record in history.known.values() if record.id in parts)
         + f"\n\n`hpcretrain explain {request.id}` tells more.",
-        judged=cycle.release.twin if cycle.release else judged[-1] if judged else None,
+        judged=shown.candidate if shown else None,
     )
 
 
@@ -100,7 +102,8 @@ def _candidate_page(history: History, candidate: Candidate, verdict: Verdict | N
     else:
         outcome = TRAINED if verdict is None else PASSED if verdict.outcome is Outcome.PASS else REJECTED
     why = cycle.request if cycle else history.known[candidate.answers[0]]
-    words = [f"{_SAID[outcome]} {_times(served)}".rstrip(), f"Trained for `{why.id}`: {headline(why)}."]
+    said = _FIRST_TWIN if cycle is None and not served else _SAID[outcome]
+    words = [f"{said} {_times(served)}".rstrip(), f"Trained for `{why.id}`: {headline(why)}."]
     words.append(_rows(candidate.window))
     tags = {"outcome": outcome, "purpose": candidate.purpose.value}
     if verdict is not None:
@@ -132,6 +135,9 @@ _SAID = {
     "rolled_back": "Released, and rolled back after the watch.",
     "dropped": "Dropped: the reason had gone.",
 }
+
+
+_FIRST_TWIN = "The twin of the first champion: measured on the end of the reference, never to serve."
 
 
 def run_name(record: Candidate | Job) -> str:

@@ -133,7 +133,6 @@ def evidence(findings: Iterable[Finding]) -> tuple[Evidence, ...]:
     )
 
 
-<<<<<<< HEAD
 def _story(cycle: Cycle, history: History, cpu_s: Callable[[str], float], zone: ZoneInfo) -> Story:
     tone, end = ending(cycle)
     request = cycle.request
@@ -163,51 +162,6 @@ def _asked(cycle: Cycle, zone: ZoneInfo) -> Step:
         facts=tuple((wording.capitalized(wording.family(name)), f"{value} points") for name, value in points if value),
         id=request.id,
     )
-=======
-def _cycle_page(history: History, cycle: Cycle, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> Page:
-    request, outcome = cycle.request, _outcome(cycle)
-    acts = (*cycle.jobs, *cycle.verdicts, cycle.release, *cycle.watches, cycle.rollback)
-    parts = {part.id for part in (cycle.request, cycle.run, *acts, cycle.review) if part is not None}
-    measured = [verdict for verdict in verdicts if verdict.readings] or list(verdicts)
-    released = [verdict for verdict in verdicts if cycle.release and verdict.candidate == cycle.release.twin]
-    shown = next(reversed(released or measured), None)
-    done = "FINISHED" if candidates else "FAILED"
-    return Page(
-        id=request.id,
-        name=f"{request.at:%Y-%m-%d} {outcome.replace('_', ' ')}",
-        status=done if cycle.review else "RUNNING",
-        tags={
-            "outcome": outcome,
-            "class": request.priority_class.value,
-            "score": str(request.score),
-            "triggers": ",".join(request.triggers),
-            **({"decision": cycle.run.id} if cycle.run else {}),
-            **({"verdict": shown.outcome.value} if shown else {}),
-            **({"release": cycle.release.id} if cycle.release else {}),
-        },
-        words=f"{_SAID[outcome]}\n\n"
-        + "\n".join(f"- {_line(record)}" for record in history.known.values() if record.id in parts)
-        + f"\n\n`hpcretrain explain {request.id}` tells more.",
-        judged=shown.candidate if shown else None,
-    )
-
-
-def _candidate_page(history: History, candidate: Candidate, verdict: Verdict | None, cycle: Cycle | None) -> Page:
-    served = stints(history, candidate.id)
-    if served:
-        outcome = _outcome(cycle) if cycle else RELEASED
-    else:
-        outcome = TRAINED if verdict is None else PASSED if verdict.outcome is Outcome.PASS else REJECTED
-    why = cycle.request if cycle else history.known[candidate.answers[0]]
-    said = _FIRST_TWIN if cycle is None and not served else _SAID[outcome]
-    words = [f"{said} {_times(served)}".rstrip(), f"Trained for `{why.id}`: {headline(why)}."]
-    words.append(_rows(candidate.window))
-    tags = {"outcome": outcome, "purpose": candidate.purpose.value}
-    if verdict is not None:
-        tags |= {"verdict": verdict.outcome.value, "verdict_id": verdict.id}
-        words += [f"Verdict `{verdict.id}`: {headline(verdict)}.", _table(verdict.findings)]
-    return Page(candidate.id, run_name(candidate), "FINISHED", tags, "\n\n".join(words), served)
->>>>>>> w-lineage
 
 
 def _decided(cycle: Cycle, zone: ZoneInfo) -> list[Step]:
@@ -320,7 +274,6 @@ def _window(window: Window, zone: ZoneInfo) -> tuple[tuple[str, str], ...]:
     return tuple(facts)
 
 
-<<<<<<< HEAD
 def _readings(readings: Sequence[Reading]) -> tuple[tuple[str, str], ...]:
     return tuple(
         (
@@ -328,25 +281,6 @@ def _readings(readings: Sequence[Reading]) -> tuple[tuple[str, str], ...]:
             f"{wording.value(each.metric, each.value)} ± {wording.digits(each.se)} on {each.n:,} rows",
         )
         for each in readings
-=======
-_FIRST_TWIN = "The twin of the first champion: measured on the end of the reference, never to serve."
-
-
-def run_name(record: Candidate | Job) -> str:
-    """The name of the run of a candidate, or of its job."""
-    return f"{record.at:%Y-%m-%d} {record.purpose.value}, {record.window.name}"
-
-
-def _line(record: Record) -> str:
-    return f"{record.at:%Y-%m-%d %H:%M} `{record.id}` {headline(record)}"
-
-
-def _rows(window: Window) -> str:
-    left_out = f", {len(window.excluded)} quarantined stretches left out" if window.excluded else ""
-    return (
-        f"Rows: window `{window.name}`, {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC, "
-        f"{window.rows:,} rows{left_out}; digest `{window.digest}`."
->>>>>>> w-lineage
     )
 
 
