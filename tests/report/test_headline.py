@@ -60,7 +60,8 @@ def outcome(
         (
             outcome(0.7071, 0.7069, 0.713),
             "Over 2 months, hpcretrain did no better than never retraining: AUC was 0.707 on average either way; "
-            "retraining every month without checks would have given 0.713. hpcretrain took 0.77 times as much training CPU as that.",
+            "retraining every month without checks would have given 0.713. hpcretrain took 0.77 times as much training "
+            "CPU as that.",
         ),
         (
             outcome(0.7, 0.7, 0.71, releases=0, retrains=0, cpu=(0.0, 3.0)),

@@ -137,7 +137,7 @@ def _constant(fact: FeatureFacts, until: str) -> str | None:
 
 def _identifier(fact: FeatureFacts) -> str | None:
     column, present = fact.summary, fact.summary.rows - fact.summary.missing
-    if fact.texts <= fact.numbers and not fact.texts:
+    if not fact.texts:
         if fact.follows_time:
             return "it only grows, or only falls, with time: a model would learn the date from it"
         if column.whole and column.distinct > _NEARLY_UNIQUE * present and _IDENTIFIER.search(column.name):
@@ -150,25 +150,23 @@ def _identifier(fact: FeatureFacts) -> str | None:
 
 def _stopped(fact: FeatureFacts, gate: DataGate) -> str | None:
     """Why the data gate would stop the batches to come; a history in which all are stopped shows nothing."""
-    share, what, slack = max(
-        (fact.unseen if fact.texts else 0.0, "hold what does not occur in the reference", "new_category_slack"),
-        (fact.later_missing - fact.missing, "are missing, more than in the reference", "missing_slack"),
-        (fact.outside, "are far outside the range of the reference", "out_of_range_slack"),
-        key=lambda each: each[0] - getattr(gate, each[2]),
-    )
-    limit = getattr(gate, slack)
-    if share <= limit:
-        return None
-    return f"{_percent(share)} of later cells {what}; with {slack} {_percent(limit)}, the data gate would stop them"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    unseen, more_missing = fact.unseen if fact.texts else 0.0, fact.later_missing - fact.missing
+    for share, what, slack, limit in (
+        (unseen, "hold what does not occur in the reference", "new_category_slack", gate.new_category_slack),
+        (more_missing, "are missing, more than in the reference", "missing_slack", gate.missing_slack),
+        (fact.outside, "are far outside the range of the reference", "out_of_range_slack", gate.out_of_range_slack),
+    ):
+        if share > limit:
+            return (
+                f"{100 * share:.0f} % of later cells {what}; with {slack} {100 * limit:.0f} %, the data gate would "
+                "stop them"
+            )
+    return None
 
 
 def _note(fact: FeatureFacts) -> str:
     column = fact.summary
-    missing = f", {100 * column.missing / column.rows:.2g} % missing" if column.missing else ""
+    missing = f", {100 * column.missing / column.rows:.3g} % missing" if column.missing else ""
     if fact.texts:
         return f"text, {column.distinct:,} values{missing}"
     if column.distinct == 2:
