@@ -16,7 +16,7 @@ from hpcretrain import backtest
 from hpcretrain.adapters.table import MemoryTable
 from hpcretrain.history import History
 from hpcretrain.ports import Rows, Trained
-from hpcretrain.records import Action, Closing, Family, Job, Outcome, Purpose, ReleaseKind
+from hpcretrain.records import Action, Candidate, Closing, Family, Job, Outcome, Purpose, ReleaseKind, Stage
 
 BATCH = slice("2024-03-07", "2024-03-13")
 """The days of one batch: it ends on 14 March."""
@@ -28,10 +28,12 @@ def test_when_the_world_changes_a_better_model_is_released_watched_and_reviewed(
     first = next(cycle for cycle in history.cycles if cycle.release)
     assert set(first.request.triggers) & {"performance", "calibration"}
     assert first.run is not None
-    assert first.verdicts[0].outcome is Outcome.PASS
+    selection, gate, refit = first.verdicts
+    assert [each.stage for each in first.verdicts] == [Stage.SELECTION, Stage.GATE, Stage.REFIT]
+    assert {each.outcome for each in first.verdicts} == {Outcome.PASS}
     assert first.release is not None
-    assert first.release.twin == first.verdicts[0].candidate
-    assert first.release.candidate == first.verdicts[1].candidate
+    assert first.release.twin == selection.candidate == gate.candidate
+    assert first.release.candidate == refit.candidate
     assert first.watches
     assert first.review is not None
     assert first.review.closing is Closing.KEPT
@@ -59,9 +61,15 @@ def test_what_judges_was_learned_by_neither_model(tmp_path: Path) -> None:
     serving = history.releases[0]
     for cycle in history.cycles:
         for verdict in cycle.verdicts:
-            if verdict.twin is None and verdict.holdout is not None:
+            assert verdict.holdout is not None
+            if verdict.stage is Stage.SELECTION:
+                assert all(job.window.end <= verdict.holdout.start for job in cycle.jobs if job.purpose is Purpose.PILOT)
+            if verdict.stage is Stage.GATE:
+                judged = history.known[verdict.candidate]
+                assert isinstance(judged, Candidate)
+                members = [history.known[member] for member in judged.members] or [judged]
+                assert all(fit.window.end <= verdict.holdout.start for fit in members if isinstance(fit, Candidate))
                 assert serving.window.end <= verdict.holdout.start
-                assert cycle.jobs[0].window.end <= verdict.holdout.start
         serving = cycle.rollback or cycle.release or serving
 
 
@@ -88,7 +96,8 @@ def test_a_holdout_never_reaches_behind_what_the_champion_learned(tmp_path: Path
     short = 0
     for cycle in history.cycles:
         for verdict in cycle.verdicts:
-            if verdict.holdout is not None:
+            if verdict.stage is Stage.GATE:
+                assert verdict.holdout is not None
                 assert serving.window.end <= verdict.holdout.start
                 short += verdict.holdout.start == serving.window.end
         serving = cycle.rollback or cycle.release or serving
@@ -116,8 +125,8 @@ def test_rows_that_judge_again_are_paid_for(tmp_path: Path) -> None:
         alpha="0.0001",
     )  # fmt: skip
     history = replay(configure(tmp_path, orders(rows=8_000, change_at=None), **policy), tmp_path / "home")
-    uses = [verdict.use for verdict in history.verdicts if verdict.twin is None]
-    holdouts = [verdict.holdout for verdict in history.verdicts if verdict.twin is None]
+    uses = [verdict.use for verdict in history.verdicts if verdict.stage is Stage.GATE]
+    holdouts = [verdict.holdout for verdict in history.verdicts if verdict.stage is Stage.GATE]
     assert max(uses) >= 2
     for number, (use, holdout) in enumerate(zip(uses, holdouts, strict=True)):
         assert holdout is not None
@@ -147,9 +156,9 @@ def test_a_refit_that_is_worse_than_its_judged_twin_is_not_released_but_the_twin
         released = [cycle for cycle in at.history.cycles if cycle.release]
         assert released
         for cycle in released:
-            assert [verdict.outcome for verdict in cycle.verdicts] == [Outcome.PASS, Outcome.FAIL]
+            assert [verdict.outcome for verdict in cycle.verdicts] == [Outcome.PASS, Outcome.PASS, Outcome.FAIL]
             assert cycle.release is not None
-            assert cycle.release.candidate == cycle.release.twin == cycle.verdicts[0].candidate
+            assert cycle.release.candidate == cycle.release.twin == cycle.verdicts[1].candidate
 
 
 def test_what_is_served_is_the_champion_of_each_moment(tmp_path: Path) -> None:
@@ -252,10 +261,11 @@ def test_rows_of_a_bad_batch_are_never_learned(tmp_path: Path) -> None:
     history = damaged(set_column("noise", 4.2e7), tmp_path, change_at=0.6)
     bad = [span for span in history.quarantine if span[1] == pd.Timestamp("2024-03-14", tz="UTC")]
     assert bad
-    later = [job.window for cycle in history.cycles for job in cycle.jobs if job.window.end > bad[0][1]]
+    jobs = [job.window for cycle in history.cycles for job in cycle.jobs]
+    later = [window for window in jobs if window.start < bad[0][1] < window.end]
     assert later
     assert all(bad[0] in window.excluded for window in later)
     times = orders(change_at=0.6)["time"]
     for window in later:
         inside = (times >= window.start) & (times < window.end)
-        assert window.rows == (inside & ~((times >= bad[0][0]) & (times < bad[0][1]))).sum()
+        assert window.population == (inside & ~((times >= bad[0][0]) & (times < bad[0][1]))).sum()

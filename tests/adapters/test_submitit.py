@@ -173,7 +173,7 @@ def test_an_interrupted_controller_takes_its_job_with_it_and_the_next_goes_on_fr
 ) -> None:
     place = home(tmp_path)
     folder = slow_job(place)
-    first = controller(place, RECIPE, sleep_s=0.5)
+    first = controller(place, RECIPE, sleep_s=3.0)
     wait_for(lambda: any(folder.path.glob("checkpoint-*")))
     first.send_signal(signal.SIGINT)
     first.wait(20)

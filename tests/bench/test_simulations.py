@@ -38,7 +38,7 @@ def test_a_change_shifts_the_first_features_from_its_day_on_and_no_others() -> N
 def test_the_reference_is_judged_on_a_quarter_of_itself_or_the_most_that_the_policy_takes() -> None:
     policy = shipped_policy()
     assert past(SMALL, policy, np.random.default_rng(0)).readings["auc"].n == 3_000
-    assert past(World(features=1), policy, np.random.default_rng(0)).readings["auc"].n == policy.gate.max_rows
+    assert past(World(rows=4_000, features=1), policy, np.random.default_rng(0)).readings["auc"].n == policy.gate.max_rows
 
 
 def test_a_collapse_is_asked_about_and_a_quiet_history_is_not() -> None:
@@ -64,7 +64,7 @@ def test_more_rows_to_learn_from_are_no_alarm() -> None:
 
 def test_small_days_are_taken_together() -> None:
     *_, (last, _) = watch(World(rows=200, days=8, features=2), shipped_policy(), None, seed=1)
-    assert {finding.outcome for finding in last.findings} == {Outcome.PASS}
+    assert Outcome.INSUFFICIENT not in {finding.outcome for finding in last.findings}
 
 
 @pytest.mark.parametrize("correlation", [0.5, 0.9])

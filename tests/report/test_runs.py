@@ -6,7 +6,7 @@ import pytest
 from test_cycle import AT, whole_cycle
 
 from hpcretrain.history import History
-from hpcretrain.records import Candidate, Closing, Finding, Job, Outcome, Record, Review, Verdict
+from hpcretrain.records import Candidate, Closing, Finding, Job, Outcome, Purpose, Record, Review, Stage, Verdict
 from hpcretrain.report.lineage import cycle_of, lineage
 from hpcretrain.report.runs import pages
 
@@ -51,10 +51,12 @@ def outcomes(history: History, cycle: str) -> list[tuple[str, str]]:
 
 def test_a_cycle_goes_from_trained_to_rolled_back() -> None:
     assert outcomes(until(Candidate, 2), CYCLE) == [("trained", "RUNNING")]
-    assert outcomes(until(Verdict, 0), CYCLE) == [("trained", "RUNNING"), ("passed", "FINISHED")]
-    released = [("released", "RUNNING"), ("passed", "FINISHED"), ("released", "FINISHED")]
-    assert outcomes(History.fold(RECORDS[:-3]), CYCLE) == released
-    assert [outcome for outcome, _ in outcomes(WHOLE, CYCLE)] == ["rolled_back", "passed", "rolled_back"]
+    member, passed = ("member", "FINISHED"), ("passed", "FINISHED")
+    assert outcomes(until(Verdict, 0), CYCLE) == [("trained", "RUNNING"), member, passed]
+    released = ("released", "FINISHED")
+    assert outcomes(History.fold(RECORDS[:-3]), CYCLE) == [("released", "RUNNING"), member, passed, member, released]
+    ended = ["rolled_back", "member", "passed", "member", "rolled_back"]
+    assert [outcome for outcome, _ in outcomes(WHOLE, CYCLE)] == ended
     assert outcomes(WHOLE, CYCLE)[0] == ("rolled_back", "FINISHED")
 
 
@@ -64,14 +66,14 @@ def test_pages_say_when_a_model_served() -> None:
     assert champion.served == ((AT, AT + day), (AT + 2 * day, None))
     assert "Served 2024-01-01 00:00 to 2024-01-08 00:00, 2024-01-15 00:00 to now (UTC)." in champion.words
     assert first.judged == WHOLE.releases[0].twin
-    assert pages(WHOLE, CYCLE)[2].served == ((AT + day, AT + 2 * day),)
+    assert pages(WHOLE, CYCLE)[-1].served == ((AT + day, AT + 2 * day),)
 
 
 def test_a_cycle_tells_its_story_in_order() -> None:
     words = pages(WHOLE, CYCLE)[0].words
     told = [words.index(record.id) for record in WHOLE.known.values() if record.id in words and record.id != CYCLE]
     assert told == sorted(told)
-    assert len(told) == 9
+    assert len(told) == 10
     assert words.startswith("Released, and rolled back after the watch.")
 
 
@@ -88,18 +90,30 @@ def test_a_rejected_candidate_says_which_check_said_no() -> None:
     place = next(place for place, record in enumerate(RECORDS) if isinstance(record, Verdict))
     finding = Finding(check="superior:auc", outcome=Outcome.FAIL, reason="a | b", observed=0.5, limit=0.05)
     history = closed(replace(RECORDS[place], outcome=Outcome.FAIL, findings=(finding,)), place)  # type: ignore[arg-type]
-    cycle, candidate = pages(history, CYCLE)
+    cycle, _, candidate = pages(history, CYCLE)
     assert (cycle.tags["outcome"], cycle.status, cycle.tags["verdict"]) == ("rejected", "FINISHED", "fail")
     assert (candidate.tags["outcome"], candidate.status) == ("rejected", "FINISHED")
     assert "| superior:auc | fail | 0.5 | 0.05 | a \\| b |" in candidate.words
 
 
+def test_a_pilot_that_lost_says_so() -> None:
+    selection = next(record for record in RECORDS if isinstance(record, Verdict))
+    place = next(place for place, record in enumerate(RECORDS) if record.id == selection.answers[0])
+    loser = RECORDS[place]
+    assert isinstance(loser, Candidate)
+    winner = replace(loser, model_digest="other")
+    chosen = replace(selection, answers=(loser.id, winner.id, selection.answers[-1]), candidate=winner.id)
+    history = History.fold([*RECORDS[: place + 1], winner, chosen])
+    assert outcomes(history, CYCLE) == [("trained", "RUNNING"), ("not_chosen", "FINISHED"), ("passed", "FINISHED")]
+
+
 def test_a_failed_training_makes_a_failed_page_and_a_failed_cycle() -> None:
-    place = next(place for place, record in enumerate(RECORDS) if isinstance(record, Verdict)) - 1
-    job = RECORDS[place - 1]
+    place = RECORDS.index(next(record for record in RECORDS if isinstance(record, Job) and record.purpose is Purpose.PILOT))
+    job = RECORDS[place]
+    place += 1
     finding = Finding(check="training", outcome=Outcome.ERROR, reason="ValueError: no")
     verdict = Verdict(
-        model="m", at=job.at, answers=(job.id, WHOLE.releases[0].id), candidate=job.id, twin=None,
+        model="m", at=job.at, answers=(job.id, WHOLE.releases[0].id), stage=Stage.SELECTION, candidate=job.id, twin=None,
         outcome=Outcome.ERROR, holdout=None, use=0, findings=(finding,), readings=(),
     )  # fmt: skip
     cycle, failure = pages(closed(verdict, place), CYCLE)

@@ -26,7 +26,8 @@ CHAMPION = "champion"
 class Contest:
     """Labels and predictions, shape (rows,); contestants by name, in a fixed order.
 
-    `learned` says that the champion has learned some of these rows: then it cannot be compared with here.
+    `learned` says that the champion has learned some of these rows: then it cannot be compared with here, nor can an
+    average with its fits.
     """
 
     labels: FloatArray
@@ -106,7 +107,7 @@ def _promise(contest: Contest, winner: str | None, values: Mapping[str, float], 
             check="promise",
             outcome=Outcome.PASS,
             reason=f"{winner} wins with {primary} {values[winner]:.4g}; the champion has learned rows of this "
-            "slice, so only the gate can compare them",
+            "slice, so only the gate can compare the two, or tell whether averaging helps",
             observed=values[winner],
         )
     better = math.isfinite(champion) and _best(primary, (CHAMPION, winner), {**values, CHAMPION: champion}) == winner

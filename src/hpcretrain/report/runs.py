@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from itertools import zip_longest
 
 from hpcretrain.history import Cycle, History
 from hpcretrain.ports import Page
-from hpcretrain.records import Candidate, Finding, Job, Outcome, Record, Verdict, Window
+from hpcretrain.records import Candidate, Finding, Job, Outcome, Record, Stage, Verdict, Window
 from hpcretrain.report.explain import headline
 from hpcretrain.report.lineage import cycle_of
 
 Stints = tuple[tuple[datetime, datetime | None], ...]
 
 FAILED, TRAINED, PASSED, REJECTED, RELEASED = "failed", "trained", "passed", "rejected", "released"
-"""Outcomes beside those of a cycle that was closed: kept, rolled_back, rejected, dropped."""
+MEMBER, NOT_CHOSEN = "member", "not_chosen"
+"""Outcomes of candidates beside those of a cycle that was closed: kept, rolled_back, rejected, dropped."""
 
 
 def pages(history: History, cycle_id: str) -> list[Page]:
@@ -29,6 +30,7 @@ def pages(history: History, cycle_id: str) -> list[Page]:
     mine = [record for record in members if cycle_of(history, record) == cycle_id]
     verdicts = [record for record in mine if isinstance(record, Verdict)]
     judged = {verdict.candidate: verdict for verdict in verdicts}
+    competed = {answer for verdict in verdicts if verdict.stage is Stage.SELECTION for answer in verdict.answers}
     candidates = [record for record in mine if isinstance(record, Candidate)]
     failures = [record for record in mine if isinstance(record, Job) and record.id in judged]
     cycle = next((each for each in history.cycles if each.request.id == cycle_id), None)
@@ -38,9 +40,9 @@ def pages(history: History, cycle_id: str) -> list[Page]:
     return [
         own,
         *(
-            _candidate_page(history, each, judged.get(each.id), cycle)
+            _candidate_page(history, each, judged.get(each.id), cycle, _part(each, candidates, competed))
             for each in candidates
-            if told or each.id in judged
+            if told or each.id in judged or each.id in competed
         ),
         *(_failure_page(each, judged[each.id]) for each in failures),
     ]
@@ -95,12 +97,21 @@ def _cycle_page(history: History, cycle: Cycle, candidates: Sequence[Candidate],
     )
 
 
-def _candidate_page(history: History, candidate: Candidate, verdict: Verdict | None, cycle: Cycle | None) -> Page:
+def _part(candidate: Candidate, others: Iterable[Candidate], competed: Collection[str]) -> str:
+    """The outcome of a candidate that has no verdict of its own."""
+    if any(candidate.id in other.members for other in others):
+        return MEMBER
+    return NOT_CHOSEN if candidate.id in competed else TRAINED
+
+
+def _candidate_page(
+    history: History, candidate: Candidate, verdict: Verdict | None, cycle: Cycle | None, part: str
+) -> Page:
     served = stints(history, candidate.id)
     if served:
         outcome = _outcome(cycle) if cycle else RELEASED
     else:
-        outcome = TRAINED if verdict is None else PASSED if verdict.outcome is Outcome.PASS else REJECTED
+        outcome = part if verdict is None else PASSED if verdict.outcome is Outcome.PASS else REJECTED
     why = cycle.request if cycle else history.known[candidate.answers[0]]
     said = _FIRST_TWIN if cycle is None and not served else _SAID[outcome]
     words = [f"{said} {_times(served)}".rstrip(), f"Trained for `{why.id}`: {headline(why)}."]
@@ -128,7 +139,9 @@ def _outcome(cycle: Cycle) -> str:
 _SAID = {
     FAILED: "The training failed.",
     TRAINED: "Trained; not judged yet.",
-    PASSED: "Passed the gate; its refit on all rows, or another candidate, was to serve.",
+    MEMBER: "Trained, and averaged with fits of earlier releases; the average is another candidate of this cycle.",
+    NOT_CHOSEN: "A pilot that competed; another was chosen.",
+    PASSED: "Passed; its refit on all rows was to serve.",
     REJECTED: "Rejected.",
     RELEASED: "Released.",
     "kept": "Released, and kept after the watch.",

@@ -32,8 +32,11 @@ def compete(desk: Desk, decision: Decision, plan: Plan) -> Won | Verdict:
     if not pilots:
         return _record(desk, jobs[0].id, tuple(job.id for job in jobs), Outcome.ERROR, tuple(failures), plan)
     others = recent_fits(desk)
+    # The fits to average with are the champion's and older ones. Where it has learned rows of the selection, an average
+    # would be measured on its own training rows: pilots compete alone, and the gate judges the winner's average.
+    learned = desk.history.champion.window.end > plan.selection.start
     contestants: dict[str, tuple[WindowName, tuple[Candidate, ...]]] = {str(name): (name, ()) for name in pilots}
-    if others:
+    if others and not learned:
         contestants |= {f"{name}, averaged": (name, others) for name in pilots}
     ranking = select(
         Contest(
@@ -45,11 +48,12 @@ def compete(desk: Desk, decision: Decision, plan: Plan) -> Won | Verdict:
             },
             primary=desk.terms.config.model.primary_metric,
             guards=desk.terms.config.model.guard_metrics,
-            learned=desk.history.champion.window.end > plan.selection.start,
+            learned=learned,
         ),
         desk.terms.policy.gate,
     )
     name, with_ = contestants[ranking.winner or next(iter(contestants))]
+    with_ = others if learned else with_
     promising = ranking.outcome is Outcome.PASS
     winner = average(desk, pilots[name], with_) if promising else pilots[name]
     answers = tuple(dict.fromkeys((*(each.id for each in pilots.values()), winner.id)))
