@@ -63,7 +63,9 @@ def test_what_judges_was_learned_by_neither_model(tmp_path: Path) -> None:
         for verdict in cycle.verdicts:
             assert verdict.holdout is not None
             if verdict.stage is Stage.SELECTION:
-                assert all(job.window.end <= verdict.holdout.start for job in cycle.jobs if job.purpose is Purpose.PILOT)
+                assert all(
+                    job.window.end <= verdict.holdout.start for job in cycle.jobs if job.purpose is Purpose.PILOT
+                )
             if verdict.stage is Stage.GATE:
                 judged = history.known[verdict.candidate]
                 assert isinstance(judged, Candidate)

@@ -38,7 +38,9 @@ def test_a_change_shifts_the_first_features_from_its_day_on_and_no_others() -> N
 def test_the_reference_is_judged_on_a_quarter_of_itself_or_the_most_that_the_policy_takes() -> None:
     policy = shipped_policy()
     assert past(SMALL, policy, np.random.default_rng(0)).readings["auc"].n == 3_000
-    assert past(World(rows=4_000, features=1), policy, np.random.default_rng(0)).readings["auc"].n == policy.gate.max_rows
+    assert (
+        past(World(rows=4_000, features=1), policy, np.random.default_rng(0)).readings["auc"].n == policy.gate.max_rows
+    )
 
 
 def test_a_collapse_is_asked_about_and_a_quiet_history_is_not() -> None:

@@ -108,7 +108,9 @@ def test_a_pilot_that_lost_says_so() -> None:
 
 
 def test_a_failed_training_makes_a_failed_page_and_a_failed_cycle() -> None:
-    place = RECORDS.index(next(record for record in RECORDS if isinstance(record, Job) and record.purpose is Purpose.PILOT))
+    place = RECORDS.index(
+        next(record for record in RECORDS if isinstance(record, Job) and record.purpose is Purpose.PILOT)
+    )
     job = RECORDS[place]
     place += 1
     finding = Finding(check="training", outcome=Outcome.ERROR, reason="ValueError: no")

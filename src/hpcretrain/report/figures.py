@@ -116,7 +116,8 @@ def score_chart(trail: Trail, history: History, policy: Policy, times: Times) ->
             times(item.at),
             scale.scale(points),
             "asked",
-            f"{wording.day(item.at, times.zone)}: a retraining was asked for at {points}",
+            f"{wording.day(item.at, times.zone)}: a retraining was asked for at {points}"
+            + ("" if points >= score.threshold else ", because there were new rows to learn from"),
         )
         for item, points in zip(trail.assessments, declines, strict=True)
         if item.at in asked
@@ -133,7 +134,8 @@ def score_chart(trail: Trail, history: History, policy: Policy, times: Times) ->
         id="score",
         title="Score of decline by batch, 0 to 1000",
         description=f"{wording.plural(len(totals), 'batch')}; {sum(v >= score.threshold for v in declines)} of them "
-        f"at or above the threshold of {score.threshold}.{highest}",
+        f"at or above the threshold of {score.threshold}.{highest} "
+        f"{wording.plural(len(asked), 'retraining')} asked for.",
         height=height,
         x_ticks=times.ticks(),
         y_ticks=scale.ticks,

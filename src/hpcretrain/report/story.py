@@ -109,12 +109,9 @@ def ending(cycle: Cycle) -> tuple[str, str]:
 def stories(history: History, cpu_s: Callable[[str], float], zone: ZoneInfo) -> list[Story]:
     """All cycles, in order; of very many, only the newest with their steps."""
     older = len(history.cycles) - _MOST_TOLD
-    return [
-        _story(cycle, history, cpu_s, zone)
-        if number >= older
-        else replace(_story(cycle, history, cpu_s, zone), steps=())
-        for number, cycle in enumerate(history.cycles)
-    ]
+    places = {identifier: place for place, identifier in enumerate(history.known)}
+    told = [_story(cycle, history, places, cpu_s, zone) for cycle in history.cycles]
+    return [replace(story, steps=()) if number < older else story for number, story in enumerate(told)]
 
 
 def evidence(findings: Iterable[Finding]) -> tuple[Evidence, ...]:
@@ -133,12 +130,15 @@ def evidence(findings: Iterable[Finding]) -> tuple[Evidence, ...]:
     )
 
 
-def _story(cycle: Cycle, history: History, cpu_s: Callable[[str], float], zone: ZoneInfo) -> Story:
+def _story(
+    cycle: Cycle, history: History, places: Mapping[str, int], cpu_s: Callable[[str], float], zone: ZoneInfo
+) -> Story:
     tone, end = ending(cycle)
     request = cycle.request
-    steps = [_asked(cycle, zone), *_decided(cycle, zone), *_trained(cycle, cpu_s, zone)]
-    steps += [_judged(verdict, history.known, zone) for verdict in cycle.verdicts]
-    steps += _after(cycle, zone)
+    # Fits and verdicts take turns: pilots, their selection, the gate, the full fit, its check.
+    judged = [_judged(verdict, history.known, zone) for verdict in cycle.verdicts]
+    acts = sorted([*_trained(cycle, cpu_s, zone), *judged], key=lambda step: places[step.id])
+    steps = [_asked(cycle, zone), *_decided(cycle, zone), *acts, *_after(cycle, zone)]
     return Story(
         id=request.id,
         when=wording.day(request.at, zone),
@@ -223,7 +223,11 @@ def _subject(record: Record | None, identifier: str) -> str:
     match record:
         case Candidate():
             kind = "the full fit" if record.purpose is Purpose.REFIT else "the pilot"
-            kind = f"the average of {kind} and {len(record.members) - 1} earlier fits" if record.members else kind
+            kind = (
+                f"the average of {kind} and {wording.plural(len(record.members) - 1, 'earlier fit')}"
+                if record.members
+                else kind
+            )
             return f"{kind} of window “{record.window.name}”, {record.window.rows:,} rows"
         case Job():
             return f"a training of window “{record.window.name}” that gave no model"
