@@ -115,8 +115,8 @@ def test_a_failed_training_makes_a_failed_page_and_a_failed_cycle() -> None:
     place += 1
     finding = Finding(check="training", outcome=Outcome.ERROR, reason="ValueError: no")
     verdict = Verdict(
-        model="m", at=job.at, answers=(job.id, WHOLE.releases[0].id), stage=Stage.SELECTION, candidate=job.id, twin=None,
-        outcome=Outcome.ERROR, holdout=None, use=0, findings=(finding,), readings=(),
+        model="m", at=job.at, answers=(job.id, WHOLE.releases[0].id), stage=Stage.SELECTION, candidate=job.id,
+        twin=None, outcome=Outcome.ERROR, holdout=None, use=0, findings=(finding,), readings=(),
     )  # fmt: skip
     cycle, failure = pages(closed(verdict, place), CYCLE)
     assert cycle.status == failure.status == "FAILED"
