@@ -101,7 +101,7 @@ def page(source: Source) -> Page:
     charts = {name: _period_chart(source, name, noun, times) for name in metrics}
     return Page(
         model=history.baseline.model,
-        span=wording.span(times.first, trail.end or times.last, zone),
+        span=wording.span(times.first, times.last, zone),
         sentence=headline.sentence(result) if result else _so_far(history, trail, zone),
         notice="" if result else _UNFINISHED,
         figures=tuple(_figures(source, trail)),
