@@ -121,6 +121,8 @@ class LocalTrainer:
         Raises:
             ModelFileError: The files of one are missing or altered.
         """
+        for each in model_digests:
+            verify(self._models / each, each)
         scratch = self._models / ".average.part"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(mode=0o700, parents=True)
