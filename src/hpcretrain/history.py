@@ -107,6 +107,15 @@ class History:
         return self.releases[-1]
 
     @property
+    def learned(self) -> Span:
+        """From the first row to the last that the champion, or a member of it, could have learned."""
+        champion = self.known[self.champion.candidate]
+        assert isinstance(champion, Candidate)
+        fits = [self.known[member] for member in champion.members] or [champion]
+        windows = [fit.window for fit in fits if isinstance(fit, Candidate)]
+        return min(window.start for window in windows), max(window.end for window in windows)
+
+    @property
     def open_cycle(self) -> Cycle | None:
         """The request that waits for a decision to run."""
         if self.cycles and self.cycles[-1].review is None and self.cycles[-1].run is None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from records_for_tests import POLICY
 
-from hpcretrain.policy.sample import draw, within
+from hpcretrain.policy.sample import draw, enough_of_each, within
 from hpcretrain.policy.types import WindowName
 
 TRAINING = POLICY.training
@@ -46,3 +46,9 @@ def test_a_decayed_draw_takes_half_as_many_rows_a_half_life_earlier() -> None:
     newest, before = (drawn[(k * half_life <= AGES) & ((k + 1) * half_life > AGES)].sum() for k in (0, 1))
     assert before / newest == pytest.approx(0.5, abs=0.05)
     assert drawn[-1]
+
+
+@pytest.mark.parametrize(("labels", "rows"), [("0110100", 5), ("1111011", 0), ("00110", 4), ("", 0)])
+def test_enough_of_each_class_reaches_back_as_far_as_it_takes(labels: str, rows: int) -> None:
+    assert enough_of_each(np.array([float(label) for label in labels]), "binary", 2) == rows
+    assert enough_of_each(np.array([float(label) for label in labels]), "regression", 2) == 0

@@ -51,3 +51,17 @@ def draw(ages: FloatArray, window: WindowName, most: int, seed: int, training: T
         chosen[:] = False
         chosen[random.choice(candidates, most, replace=False)] = True
     return chosen
+
+
+def enough_of_each(labels: FloatArray, task: str, each: int) -> int:
+    """How many of the newest rows it takes for `each` of both classes; 0 for a regression, or if there are too few.
+
+    Args:
+        labels: The oldest first, shape (rows,).
+        task: "binary" or "regression".
+        each: Rows of each class.
+    """
+    if task != "binary":
+        return 0
+    places = [np.flatnonzero(labels[::-1] == kind) for kind in (0, 1)]
+    return max(int(place[each - 1]) + 1 for place in places) if min(map(len, places)) >= each else 0

@@ -13,29 +13,43 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hpcretrain.policy.types import Gate
+from hpcretrain.policy.types import Gate, Policy
 from hpcretrain.records import Finding, Outcome
 from hpcretrain.stats import metrics
 
 FloatArray = npt.NDArray[np.float64]
 
 CHAMPION = "champion"
+CONTEST = "contest:"
+"""How the name of a contestant's check begins."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What an earlier selection measured: the primary metric by contestant, on so many rows."""
+
+    values: Mapping[str, float]
+    rows: int
 
 
 @dataclass(frozen=True)
 class Contest:
     """Labels and predictions, shape (rows,); contestants by name, in a fixed order.
 
-    `learned` says that the champion has learned some of these rows: then it cannot be compared with here, nor can an
-    average with its fits.
+    `pilots` are the contestants that stand alone, and are no averages. `learned` says that the champion has learned
+    some of these rows: then it cannot be compared with here, nor can an average with its fits. `earlier` are the
+    selections before this one, oldest first.
     """
 
     labels: FloatArray
     champion: FloatArray
     contestants: Mapping[str, FloatArray]
+    pilots: tuple[str, ...]
+    task: str
     primary: str
     guards: tuple[str, ...]
     learned: bool
+    earlier: tuple[Round, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,32 +65,66 @@ class Ranking:
         return next(finding.outcome for finding in self.findings if finding.check == "promise")
 
 
-def select(contest: Contest, gate: Gate) -> Ranking:
-    """The contestant that is best on the primary metric, of those that worsen no guard metric by more than its margin.
+def select(contest: Contest, policy: Policy) -> Ranking:
+    """The contestant that stands best on the primary metric, of those that worsen no guard metric too much.
 
     Where all worsen a guard, the best of all is named: the gate will say the same on more rows.
     """
     primary, champion = contest.primary, _value(contest, contest.primary, contest.champion)
     values = {name: _value(contest, primary, scores) for name, scores in contest.contestants.items()}
-    known = [name for name, value in values.items() if math.isfinite(value)]
-    fine = [name for name in known if not _worsens(contest, contest.contestants[name], gate)]
-    winner = _best(primary, fine or known, values)
-    findings = [
-        Finding(
-            check=f"contest:{name}",
-            outcome=Outcome.PASS if name in fine else Outcome.FAIL if name in known else Outcome.INSUFFICIENT,
-            reason=f"{name}: {primary} {value:.4g}"
-            + ("" if name in fine or name not in known else "; worsens a guard metric"),
-            observed=value if math.isfinite(value) else None,
-        )
-        for name, value in values.items()
+    standings = _standings(contest, values, policy.training.memory_rows)
+    # A champion that has learned these rows looks better on them than it is: no guard could pass.
+    fine = [
+        name
+        for name in standings
+        if contest.learned or not _worsens(contest, contest.contestants[name], policy.gate.guard_margin)
     ]
-    return Ranking(winner, (*findings, _promise(contest, winner, values, champion)))
+    # The first of equals: it is the simplest.
+    winner = max(fine or standings, key=standings.__getitem__, default=None)
+    findings = [_contestant(contest, name, value, standings, fine) for name, value in values.items()]
+    return Ranking(winner, (*findings, _promise(contest, winner, values, champion, policy.gate)))
+
+
+def _standings(contest: Contest, values: Mapping[str, float], memory_rows: int) -> dict[str, float]:
+    """By how much each contestant that could be measured was better than the mean pilot, relative, over all selections.
+
+    A selection counts by its rows, and half after `memory_rows` rows of later ones.
+    """
+    sign = 1 if metrics.named(contest.primary).higher_is_better else -1
+    gains = dict.fromkeys((name for name, value in values.items() if math.isfinite(value)), 0.0)
+    weights = dict.fromkeys(gains, 0.0)
+    since = 0
+    for past in (Round(values, len(contest.labels)), *reversed(contest.earlier)):
+        pilots = [past.values[name] for name in contest.pilots if math.isfinite(past.values.get(name, math.nan))]
+        usual = float(np.mean(pilots)) if pilots else 0.0
+        weight = past.rows * 0.5 ** (since / memory_rows)
+        for name in gains:
+            value = past.values.get(name, math.nan)
+            if usual and math.isfinite(value):
+                gains[name] += weight * sign * (value - usual) / abs(usual)
+                weights[name] += weight
+        since += past.rows
+    return {name: gains[name] / weights[name] if weights[name] else 0.0 for name in gains}
+
+
+def _contestant(
+    contest: Contest, name: str, value: float, standings: Mapping[str, float], fine: Sequence[str]
+) -> Finding:
+    outcome = Outcome.PASS if name in fine else Outcome.FAIL if name in standings else Outcome.INSUFFICIENT
+    reason = f"{name}: {contest.primary} {value:.4g}"
+    if name in standings:
+        times = 1 + sum(name in past.values for past in contest.earlier)
+        side = "better" if standings[name] >= 0 else "worse"
+        over = f" over {times} selections" if times > 1 else ""
+        reason += f", {100 * abs(standings[name]):.1f} % {side} than the mean pilot{over}"
+        reason += "" if name in fine else "; worsens a guard metric"
+    return Finding(
+        check=f"{CONTEST}{name}", outcome=outcome, reason=reason, observed=value if math.isfinite(value) else None
+    )
 
 
 def _best(primary: str, names: Sequence[str], values: Mapping[str, float]) -> str | None:
     sign = 1 if metrics.named(primary).higher_is_better else -1
-    # The first of equals: it is the simplest.
     return max(names, key=lambda name: sign * values[name], default=None)
 
 
@@ -84,23 +132,31 @@ def _value(contest: Contest, metric: str, predictions: FloatArray) -> float:
     return metrics.measure(metric, contest.labels, predictions).value
 
 
-def _worsens(contest: Contest, predictions: FloatArray, gate: Gate) -> bool:
+def _worsens(contest: Contest, predictions: FloatArray, margin: float) -> bool:
     for guard in contest.guards:
         was = _value(contest, guard, contest.champion)
         loss = was - _value(contest, guard, predictions)
         loss = loss if metrics.named(guard).higher_is_better else -loss
-        if not loss <= gate.guard_margin * abs(was):
+        if not loss <= margin * abs(was):
             return True
     return False
 
 
-def _promise(contest: Contest, winner: str | None, values: Mapping[str, float], champion: float) -> Finding:
-    primary = contest.primary
+def _promise(contest: Contest, winner: str | None, values: Mapping[str, float], champion: float, gate: Gate) -> Finding:
+    primary, fewest = contest.primary, metrics.rarer(contest.labels, contest.task)
     if winner is None:
         return Finding(
             check="promise",
             outcome=Outcome.INSUFFICIENT,
             reason=f"{primary} cannot be measured on these {len(contest.labels)} rows",
+        )
+    if fewest < gate.min_class_rows:
+        return Finding(
+            check="promise",
+            outcome=Outcome.INSUFFICIENT,
+            reason="too few labels of the rarer class to compete on",
+            observed=fewest,
+            limit=gate.min_class_rows,
         )
     if contest.learned:
         return Finding(

@@ -106,6 +106,9 @@ class Training(_Table):
     average_with: Annotated[int, Field(ge=0, le=5)] = Field(
         description="Each pilot also competes averaged with the fits of this many recent releases."
     )
+    memory_rows: int = Field(
+        ge=1, description="What earlier selections saw counts half after so many rows of later ones."
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

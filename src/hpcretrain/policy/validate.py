@@ -50,14 +50,6 @@ def judge(question: Question, gate: Gate) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
-def rarer(labels: FloatArray, task: str) -> int:
-    """Labels of the rarer class; all labels of a regression."""
-    if task != "binary":
-        return len(labels)
-    positive = int(np.count_nonzero(labels == 1))
-    return min(positive, len(labels) - positive)
-
-
 def readings(
     labels: FloatArray, predictions: FloatArray, task: str, names: Sequence[str], gate: Gate
 ) -> tuple[Reading, ...]:
@@ -65,7 +57,7 @@ def readings(
 
     A metric that is not defined on these rows is left out.
     """
-    if rarer(labels, task) < gate.min_class_rows:
+    if metrics.rarer(labels, task) < gate.min_class_rows:
         return ()
     measured = [(name, metrics.measure(name, labels, predictions)) for name in names]
     measured.append(("bias", metrics.bias(task, labels, predictions)))
@@ -111,7 +103,7 @@ def _enough(rows: int, gate: Gate) -> Finding:
 
 
 def _classes(question: Question, gate: Gate) -> Finding:
-    distinct, fewest = len(np.unique(question.labels)), rarer(question.labels, question.task)
+    distinct, fewest = len(np.unique(question.labels)), metrics.rarer(question.labels, question.task)
     fine = distinct >= 2 and fewest >= gate.min_class_rows
     reason = f"{fewest} held-out labels of the rarer class" if question.task == "binary" else "held-out labels vary"
     return Finding(

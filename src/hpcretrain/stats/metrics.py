@@ -127,6 +127,14 @@ def bias(task: str, y: npt.ArrayLike, p: npt.ArrayLike) -> Measurement:
     return _measurement(value, se, len(y))
 
 
+def rarer(labels: FloatArray, task: str) -> int:
+    """Labels of the rarer class, of shape (rows,); all labels of a regression."""
+    if task != "binary":
+        return len(labels)
+    positive = int(np.count_nonzero(labels == 1))
+    return min(positive, len(labels) - positive)
+
+
 def named(metric: str) -> Metric:
     """The metric of that name.
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpcretrain.errors import TrainingError
-from hpcretrain.policy.select import Contest, select
+from hpcretrain.history import History
+from hpcretrain.policy.select import CONTEST, Contest, Round, select
 from hpcretrain.policy.types import WindowName
 from hpcretrain.ports import FloatArray, Rows
 from hpcretrain.records import Candidate, Decision, Finding, Job, Outcome, Purpose, Stage, Verdict
+from hpcretrain.report.lineage import lineage
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.plan import Plan, draw
 from hpcretrain.steps.train import average, order, train
@@ -31,10 +33,10 @@ def compete(desk: Desk, decision: Decision, plan: Plan) -> Won | Verdict:
     pilots, jobs, failures = _pilots(desk, decision, plan)
     if not pilots:
         return _record(desk, jobs[0].id, tuple(job.id for job in jobs), Outcome.ERROR, tuple(failures), plan)
-    others = recent_fits(desk)
+    others = recent_fits(desk.history, desk.terms.policy.training.average_with)
     # The fits to average with are the champion's and older ones. Where it has learned rows of the selection, an average
     # would be measured on its own training rows: pilots compete alone, and the gate judges the winner's average.
-    learned = desk.history.champion.window.end > plan.selection.start
+    learned = desk.history.learned[1] > plan.selection.start
     contestants: dict[str, tuple[WindowName, tuple[Candidate, ...]]] = {str(name): (name, ()) for name in pilots}
     if others and not learned:
         contestants |= {f"{name}, averaged": (name, others) for name in pilots}
@@ -46,11 +48,14 @@ def compete(desk: Desk, decision: Decision, plan: Plan) -> Won | Verdict:
                 contestant: _mean(desk, (pilots[name], *with_), plan.selection)
                 for contestant, (name, with_) in contestants.items()
             },
+            task=desk.terms.config.model.task,
             primary=desk.terms.config.model.primary_metric,
             guards=desk.terms.config.model.guard_metrics,
             learned=learned,
+            pilots=tuple(str(name) for name in pilots),
+            earlier=_earlier(desk),
         ),
-        desk.terms.policy.gate,
+        desk.terms.policy,
     )
     name, with_ = contestants[ranking.winner or next(iter(contestants))]
     with_ = others if learned else with_
@@ -61,10 +66,10 @@ def compete(desk: Desk, decision: Decision, plan: Plan) -> Won | Verdict:
     return Won(winner, name, with_, verdict) if promising else verdict
 
 
-def recent_fits(desk: Desk) -> tuple[Candidate, ...]:
+def recent_fits(history: History, count: int) -> tuple[Candidate, ...]:
     """The newly trained fits of the last releases, newest first, but for those that were rolled back."""
-    known, releases = desk.history.known, desk.history.releases
-    bad = {cycle.release.id for cycle in desk.history.cycles if cycle.rollback and cycle.release}
+    known, releases = history.known, history.releases
+    bad = {cycle.release.id for cycle in history.cycles if cycle.rollback and cycle.release}
     fits: dict[str, Candidate] = {}
     for release in reversed(releases):
         candidate = known[release.candidate]
@@ -73,26 +78,52 @@ def recent_fits(desk: Desk) -> tuple[Candidate, ...]:
         assert isinstance(fit, Candidate)
         if release.id not in bad:
             fits.setdefault(fit.id, fit)
-    return tuple(fits.values())[: desk.terms.policy.training.average_with]
+    return tuple(fits.values())[:count]
 
 
 def _pilots(desk: Desk, decision: Decision, plan: Plan) -> tuple[dict[WindowName, Candidate], list[Job], list[Finding]]:
-    """Pilots by window, the jobs that were ordered, and a finding for each that failed."""
-    training = desk.terms.policy.training
+    """Pilots by window, the jobs that were ordered, and a finding for each window that gave no pilot."""
+    training, enough = desk.terms.policy.training, desk.terms.policy.gate.min_rows
     pilots: dict[WindowName, Candidate] = {}
     jobs: list[Job] = []
     failures = []
     for name in training.windows:
         drawn = draw(desk, plan.training, name, training.pilot_rows)
         # The whole history always has enough rows: the decision saw to that.
-        if len(drawn.rows) < desk.terms.policy.gate.min_rows and (jobs or name != training.windows[-1]):
+        if len(drawn.rows) < enough and (jobs or name != training.windows[-1]):
+            reason = f"{len(drawn.rows)} rows in the window, too few for a pilot"
+            failures.append(_no_pilot(name, Outcome.INSUFFICIENT, reason, len(drawn.rows), enough))
             continue
-        jobs.append(order(desk, drawn, Purpose.PILOT, (decision.id,)))
+        job = order(desk, drawn, Purpose.PILOT, (decision.id,))
+        jobs.append(job)
         try:
-            pilots[name] = train(desk, jobs[-1], drawn)
+            pilots[name] = train(desk, job, drawn)
         except TrainingError as error:
-            failures.append(Finding(check=f"training:{name}", outcome=Outcome.ERROR, reason=error.reason))
+            failures.append(_no_pilot(name, Outcome.ERROR, error.reason))
+            desk.registry.fail(job, error.reason, lineage(desk.history, job))
     return pilots, jobs, failures
+
+
+def _no_pilot(
+    name: WindowName, outcome: Outcome, reason: str, observed: int | None = None, limit: int | None = None
+) -> Finding:
+    return Finding(check=f"training:{name}", outcome=outcome, reason=reason, observed=observed, limit=limit)
+
+
+def _earlier(desk: Desk) -> tuple[Round, ...]:
+    """What earlier selections measured, oldest first."""
+    return tuple(
+        Round(
+            {
+                finding.check.removeprefix(CONTEST): float(finding.observed)
+                for finding in verdict.findings
+                if finding.check.startswith(CONTEST) and isinstance(finding.observed, int | float)
+            },
+            verdict.holdout.rows,
+        )
+        for verdict in desk.history.verdicts
+        if verdict.stage is Stage.SELECTION and verdict.holdout is not None
+    )
 
 
 def _mean(desk: Desk, members: tuple[Candidate, ...], rows: Rows) -> FloatArray:

@@ -11,7 +11,6 @@ import numpy as np
 from hpcretrain.counts import BatchCounts
 from hpcretrain.policy import observe as policy
 from hpcretrain.policy.quality import inspect, inspect_labels
-from hpcretrain.policy.validate import rarer
 from hpcretrain.ports import Rows, Span, histogram
 from hpcretrain.records import Family, Finding, Release, Signal, Slice
 from hpcretrain.stats import metrics
@@ -35,7 +34,7 @@ def observe(desk: Desk) -> None:
     _observe_labels(desk, champion)
 
     score = desk.terms.policy.score
-    signs = policy.input_drift(_recent(desk), _learned(desk, champion), score)
+    signs = policy.input_drift(_recent(desk), _learned(desk), score)
     signs.append(_prediction_shift(desk, champion))
     desk.book.enter(*_signals(desk, champion, slot, signs))
     _observe_decline(desk, champion)
@@ -80,7 +79,8 @@ def _observe_decline(desk: Desk, champion: Release) -> None:
     if "bias" in readings:
         bias = metrics.bias(model.task, labels, predictions)
         signs.append(policy.calibration(bias, desk.reference_spread(), readings["bias"], score))
-    fresh = desk.table.labeled(champion.window.end, max(end, champion.window.end), desk.history.quarantine)
+    learned = desk.history.learned[1]
+    fresh = desk.table.labeled(learned, max(end, learned), desk.history.quarantine)
     signs.append(policy.freshness(len(fresh), champion.window.population, score))
     desk.book.enter(*_signals(desk, champion, desk.slice(rows, labels=True), signs))
 
@@ -96,10 +96,11 @@ def _accepted(desk: Desk) -> list[BatchCounts]:
     return [desk.counts(slot) for slot in (*reversed(desk.reference_slots()), *desk.history.accepted())]
 
 
-def _learned(desk: Desk, champion: Release) -> list[BatchCounts]:
+def _learned(desk: Desk) -> list[BatchCounts]:
     """Counts of the batches that the champion learned from."""
     slots = [*desk.reference_slots(), *desk.history.accepted()]
-    return [desk.counts(slot) for slot in slots if slot[0] < champion.window.end]
+    start, end = desk.history.learned
+    return [desk.counts(slot) for slot in slots if slot[0] < end and slot[1] > start]
 
 
 def _recent(desk: Desk) -> list[BatchCounts]:
@@ -146,7 +147,7 @@ def _pooled(desk: Desk, select: Select, since: datetime, end: datetime, fewest: 
 
 
 def _rarer(desk: Desk, rows: Rows) -> int:
-    return rarer(desk.table.labels(rows), desk.terms.config.model.task)
+    return metrics.rarer(desk.table.labels(rows), desk.terms.config.model.task)
 
 
 def _quality(finding: Finding, rows: int) -> policy.Sign:

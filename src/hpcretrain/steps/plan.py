@@ -59,12 +59,13 @@ def plan(desk: Desk, unseen_since: datetime) -> Plan:
 
 
 def _newest(desk: Desk, since: datetime, end: datetime, batches: int) -> datetime:
-    """Where the newest rows before `end` begin: so many batches, but enough rows and not too many."""
+    """Where the newest rows before `end` begin: so many batches, but enough rows of each class and not too many."""
     gate, bad = desk.terms.policy.gate, desk.history.quarantine
     step = desk.terms.config.backtest.observe_every
     rows = desk.table.labeled(since, end, bad)
     newest = desk.table.labeled(max(since, end - step * batches), end, bad)
-    return desk.table.newest(rows, min(max(len(newest), gate.min_rows), gate.max_rows))
+    fewest = sample.enough_of_each(desk.table.labels(rows), desk.terms.config.model.task, gate.min_class_rows)
+    return desk.table.newest(rows, min(max(len(newest), gate.min_rows, fewest), gate.max_rows))
 
 
 def everything(desk: Desk) -> Rows:

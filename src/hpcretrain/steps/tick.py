@@ -82,7 +82,7 @@ def tick(desk: Desk) -> None:
     cycle = desk.history.open_cycle
     if cycle is None:
         return
-    split = plan(desk, desk.history.champion.window.end)
+    split = plan(desk, desk.history.learned[1])
     decision = decide(desk, cycle, assessment, split)
     if decision.action is Action.RUN:
         retrain(desk, cycle, decision, split)
