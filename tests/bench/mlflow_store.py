@@ -39,7 +39,7 @@ def log_model_s() -> list[float]:
 
 
 def _register(registry: MlflowRegistry, number: int) -> float:
-    window = Window("all", AT, AT + timedelta(days=number + 1), 1_000, f"{number:064d}")
+    window = Window("all", AT, AT + timedelta(days=number + 1), 1_000, 1_000, f"{number:064d}")
     job = Job(
         model="bench", at=AT, answers=("decision-1",), purpose=Purpose.JUDGE, recipe="lightgbm",
         params={"num_leaves": "15"}, seed=number, window=window, cost_mrow_passes=1.0,

@@ -15,7 +15,7 @@ from bench.simulate import Change, World, asks
 from hpcretrain.config.load import shipped_policy
 from hpcretrain.policy.types import Policy
 
-HISTORIES, RELEASES, ASIDE = 1_000, 2_000, 200
+HISTORIES, RELEASES, ASIDE = 500, 2_000, 100
 ROWS_A_DAY = (500, 5_000, 20_000)
 CORRELATIONS = (0.5, 0.8, 0.95, 0.99)
 BETTER = 0.02

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import evidently_environment
+from bench import evidently_environment, mlflow_store
 from bench.catalog import BENCHMARKS, GROUPS
 from bench.report import wilson
 from bench.run import BAD_INPUT, DONE, FAILED, finished, main
@@ -190,3 +190,9 @@ def test_an_environment_that_is_there_is_used_as_it_is(tmp_path: Path, monkeypat
     python = evidently_environment.interpreter(tmp_path / "environment", requirements)
     made = python.lstat().st_mtime_ns
     assert evidently_environment.interpreter(tmp_path / "environment", requirements).lstat().st_mtime_ns == made
+
+
+def test_logging_a_model_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow_store, "WARM_RUNS", 1)
+    (seconds,) = mlflow_store.log_model_s()
+    assert seconds > 0
