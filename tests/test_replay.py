@@ -56,6 +56,22 @@ def test_batches_too_small_to_speak_alone_are_heard_together(tmp_path: Path) -> 
     assert declines
 
 
+def test_a_holdout_does_not_grow_with_history_and_a_release_has_learned_the_newest_rows(tmp_path: Path) -> None:
+    config = configure(tmp_path, orders())
+    with desk(config, tmp_path / "home") as (at, clock, last):
+        backtest.replay(at, clock, last, lambda *_: None)
+        batches, step = at.terms.policy.gate.holdout_batches, at.terms.config.backtest.observe_every
+        delay = at.table.label_delay
+        cycles = at.history.cycles
+    gates = [verdict for cycle in cycles for verdict in cycle.verdicts if verdict.stage is Stage.GATE]
+    assert gates
+    for verdict in gates:
+        assert verdict.holdout is not None
+        assert verdict.holdout.end - verdict.holdout.start <= batches * step
+    for release in [cycle.release for cycle in cycles if cycle.release]:
+        assert release.window.end == release.at - delay
+
+
 def test_what_judges_was_learned_by_neither_model(tmp_path: Path) -> None:
     history = replay(configure(tmp_path, orders()), tmp_path / "home")
     serving = history.releases[0]
