@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from replays import InlineModels, desk, replay
@@ -12,9 +14,10 @@ from hpcretrain import backtest
 from hpcretrain.adapters.table import MemoryTable
 from hpcretrain.errors import TrainingError
 from hpcretrain.history import History
+from hpcretrain.policy.select import Round
 from hpcretrain.ports import Rows, Trained
-from hpcretrain.records import Candidate, Closing, Job, Outcome, Purpose, Release, Stage
-from hpcretrain.steps.contest import recent_fits
+from hpcretrain.records import Candidate, Closing, Finding, Job, Outcome, Purpose, Release, Stage, Verdict
+from hpcretrain.steps.contest import earlier_rounds, recent_fits
 
 
 class Failing(InlineModels):
@@ -76,6 +79,24 @@ def test_what_the_winner_is_averaged_with_are_fits_of_the_last_releases(tmp_path
         assert all(fit.at < average.at for fit in fits[1:])
 
 
+def test_the_full_fit_is_drawn_and_averaged_as_the_winner_was_but_reads_more(tmp_path: Path) -> None:
+    policy = write_policy(tmp_path, pilot_rows="300", full_rows="2_000")
+    history = replay(configure(tmp_path, orders(), **policy), tmp_path / "home")
+    released = [cycle for cycle in history.cycles if cycle.release and cycle.release.candidate != cycle.release.twin]
+    assert released
+    members = 0
+    for cycle in released:
+        assert cycle.release is not None
+        twin, full = (history.known[name] for name in (cycle.release.twin, cycle.release.candidate))
+        assert isinstance(twin, Candidate)
+        assert isinstance(full, Candidate)
+        assert full.window.name == twin.window.name
+        assert full.members[1:] == twin.members[1:]
+        members += len(full.members)
+        assert twin.window.rows <= 330 < full.window.rows
+    assert members
+
+
 def test_averages_do_not_compete_on_rows_that_the_champion_has_learned(tmp_path: Path) -> None:
     # Batches a day long and no cooldown: the champion is refitted on rows of a day ago.
     policy = write_policy(
@@ -116,3 +137,14 @@ def test_what_an_average_has_learned_is_what_its_members_have() -> None:
     served = History.fold(RECORDS[:-2])
     windows = [record.window for record in RECORDS if isinstance(record, Candidate)]
     assert served.learned == (min(w.start for w in windows), max(w.end for w in windows))
+
+
+def test_an_earlier_selection_on_rows_that_are_held_out_now_does_not_count() -> None:
+    selection = next(record for record in RECORDS if isinstance(record, Verdict) and record.stage is Stage.SELECTION)
+    assert selection.holdout is not None
+    measured = Finding(check="contest:all", outcome=Outcome.PASS, reason="all", observed=0.7)
+    place = RECORDS.index(selection)
+    history = History.fold([*RECORDS[:place], replace(selection, findings=(measured,))])
+    end = selection.holdout.end
+    assert earlier_rounds(history, end) == (Round({"all": 0.7}, selection.holdout.rows),)
+    assert earlier_rounds(history, end - timedelta(seconds=1)) == ()

@@ -20,6 +20,7 @@ READY = Facts(
     selection_rows=5000,
     holdout_rows=5000,
     fresh_rows=5000,
+    class_rows=500,
     passes=100,
     data=(PASSED,),
 )
@@ -43,6 +44,7 @@ def test_when_every_check_passes_the_training_runs_and_its_cost_is_known() -> No
         ({"training_rows": 99}, "training_rows"),
         ({"selection_rows": 99}, "selection_rows"),
         ({"fresh_rows": 99}, "fresh_rows"),
+        ({"class_rows": 24}, "class_rows"),
         ({"watching": True}, "watch"),
         ({"last_run": START - 0.9 * WEEK}, "cooldown"),
         ({"last_run": START - WEEK, "rejections": 1}, "cooldown"),

@@ -81,7 +81,7 @@ def test_what_cannot_be_measured_is_insufficient(labels: np.ndarray) -> None:
 def test_a_contestant_that_predicts_no_numbers_cannot_win_and_a_broken_champion_is_no_excuse() -> None:
     broken = np.full(3000, np.nan)
     assert select(replace(CONTEST, contestants={"recent": broken, "all": scores(1.0)}), POLICY).winner == "all"
-    assert select(replace(CONTEST, champion=broken), POLICY).outcome is Outcome.FAIL
+    assert select(replace(CONTEST, champion=broken), POLICY).outcome is Outcome.INSUFFICIENT
 
 
 def loss(earlier: tuple[Round, ...] = ()) -> Contest:
@@ -135,3 +135,13 @@ def test_a_handful_of_positives_is_no_contest() -> None:
     ranking = select(replace(CONTEST, labels=labels), POLICY)
     assert ranking.outcome is Outcome.INSUFFICIENT
     assert ranking.findings[-1].observed == 5
+
+
+def test_the_best_standing_counts_among_those_that_beat_the_champion() -> None:
+    # "all" stood best for long, but does not beat the champion here; "recent" does.
+    before = Round({"all": 0.9, "recent": 0.6, "decayed": 0.7}, rows=100_000)
+    contest = replace(CONTEST, champion=scores(1.1), earlier=(before,))
+    ranking = select(contest, POLICY)
+    assert (ranking.winner, ranking.outcome) == ("recent", Outcome.PASS)
+    hopeless = select(replace(contest, champion=scores(2.0)), POLICY)
+    assert (hopeless.winner, hopeless.outcome) == ("all", Outcome.FAIL)

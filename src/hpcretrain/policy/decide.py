@@ -26,7 +26,9 @@ class Facts:
     selection_rows: int
     holdout_rows: int
     fresh_rows: int
-    """Matured rows since those of the last verdict."""
+    """Matured rows since those of the gate's last verdict."""
+    class_rows: int
+    """Labels of the rarer class, where the pilots compete or at the gate, whichever has fewer."""
     passes: int
     data: tuple[Finding, ...]
     """Findings of the data gate, on the newest batch, labels and drift."""
@@ -51,7 +53,8 @@ def decide(priority_class: PriorityClass, facts: Facts, policy: Policy) -> Choic
         _rows("training_rows", facts.training_rows, policy.gate.min_rows, "matured rows to train on"),
         _rows("holdout_rows", facts.holdout_rows, policy.gate.min_rows, "matured rows that the champion has not seen"),
         _rows("selection_rows", facts.selection_rows, policy.gate.min_rows, "matured rows for pilots to compete on"),
-        _rows("fresh_rows", facts.fresh_rows, policy.gate.min_rows, "matured rows since those of the last verdict"),
+        _rows("fresh_rows", facts.fresh_rows, policy.gate.min_rows, "matured rows since the gate's last verdict"),
+        _rows("class_rows", facts.class_rows, policy.gate.min_class_rows, "labels of the rarer class to judge on"),
         _watch(facts.watching),
         _cooldown(priority_class, facts, policy),
         _budget(priority_class, facts, policy, cost),

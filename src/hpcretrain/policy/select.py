@@ -19,7 +19,6 @@ from hpcretrain.stats import metrics
 
 FloatArray = npt.NDArray[np.float64]
 
-CHAMPION = "champion"
 CONTEST = "contest:"
 """How the name of a contestant's check begins."""
 
@@ -66,9 +65,9 @@ class Ranking:
 
 
 def select(contest: Contest, policy: Policy) -> Ranking:
-    """The contestant that stands best on the primary metric, of those that worsen no guard metric too much.
+    """The contestant that stands best, of those that beat the champion on the primary metric and spare the guards.
 
-    Where all worsen a guard, the best of all is named: the gate will say the same on more rows.
+    Where none does, the best of those that worsen no guard metric too much is named, or the best of all.
     """
     primary, champion = contest.primary, _value(contest, contest.primary, contest.champion)
     values = {name: _value(contest, primary, scores) for name, scores in contest.contestants.items()}
@@ -79,8 +78,9 @@ def select(contest: Contest, policy: Policy) -> Ranking:
         for name in standings
         if contest.learned or not _worsens(contest, contest.contestants[name], policy.gate.guard_margin)
     ]
+    promising = [name for name in fine if contest.learned or _beats(primary, values[name], champion)]
     # The first of equals: it is the simplest.
-    winner = max(fine or standings, key=standings.__getitem__, default=None)
+    winner = max(promising or fine or standings, key=standings.__getitem__, default=None)
     findings = [_contestant(contest, name, value, standings, fine) for name, value in values.items()]
     return Ranking(winner, (*findings, _promise(contest, winner, values, champion, policy.gate)))
 
@@ -123,9 +123,8 @@ def _contestant(
     )
 
 
-def _best(primary: str, names: Sequence[str], values: Mapping[str, float]) -> str | None:
-    sign = 1 if metrics.named(primary).higher_is_better else -1
-    return max(names, key=lambda name: sign * values[name], default=None)
+def _beats(primary: str, value: float, champion: float) -> bool:
+    return value > champion if metrics.named(primary).higher_is_better else value < champion
 
 
 def _value(contest: Contest, metric: str, predictions: FloatArray) -> float:
@@ -166,12 +165,13 @@ def _promise(contest: Contest, winner: str | None, values: Mapping[str, float], 
             "slice, so only the gate can compare the two, or tell whether averaging helps",
             observed=values[winner],
         )
-    better = math.isfinite(champion) and _best(primary, (CHAMPION, winner), {**values, CHAMPION: champion}) == winner
+    better, known = _beats(primary, values[winner], champion), math.isfinite(champion)
+    against = f"the champion's {champion:.4g}" if known else "a champion that cannot be measured"
     return Finding(
         check="promise",
-        outcome=Outcome.PASS if better else Outcome.FAIL,
-        reason=f"{winner} wins with {primary} {values[winner]:.4g} against the champion's {champion:.4g} on "
-        f"{len(contest.labels)} rows" + ("" if better else "; a full fit is not worth its cost"),
+        outcome=Outcome.PASS if better else Outcome.FAIL if known else Outcome.INSUFFICIENT,
+        reason=f"{winner} wins with {primary} {values[winner]:.4g} against {against} on {len(contest.labels)} rows"
+        + ("; a full fit is not worth its cost" if known and not better else ""),
         observed=values[winner],
-        limit=champion if math.isfinite(champion) else None,
+        limit=champion if known else None,
     )

@@ -52,7 +52,7 @@ class ClassLimits(_Table):
 
     min_score: int = Field(ge=0, le=1000, description="Score from which a request is of this class.")
     cooldown_batches: int = Field(ge=0, description="Batches to wait after the last training that was ordered.")
-    fits_per_30d: Positive = Field(description="Budget: full fits on all history within any 30 days.")
+    fits_per_30d: Positive = Field(description="Budget: full fits of `full_rows` rows at most, within any 30 days.")
 
 
 class Classes(_Table):
@@ -128,10 +128,10 @@ class Gate(_Table):
     )
     holdout_batches: Annotated[int, Field(ge=1)] = Field(description="Newest matured batches held out.")
     min_rows: int = Field(
-        ge=50, description="Fewest rows to compete on, held-out rows, and matured rows since the last verdict."
+        ge=50, description="Fewest rows to compete on, held-out rows, and matured rows since the gate's last verdict."
     )
-    max_rows: int = Field(ge=50, description="Most held-out rows, the newest.")
-    min_class_rows: int = Field(ge=2, description="Fewest held-out rows of the rarer class.")
+    max_rows: int = Field(ge=50, description="Most rows to compete on, and most held-out rows, the newest.")
+    min_class_rows: int = Field(ge=2, description="Fewest labels of the rarer class to compete and to judge on.")
     guard_margin: NotNegative = Field(description="Relative worsening of a guard metric that is not yet inferior.")
     guard_alpha: Alpha = Field(description="Level at which the lower bound of a guard metric's gain is taken.")
     refit_tolerance: NotNegative = Field(description="Relative worsening of the refit against its twin on the holdout.")

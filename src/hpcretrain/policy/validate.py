@@ -83,7 +83,8 @@ def check_refit(
             Finding(
                 check=f"refit:{name}",
                 outcome=outcome,
-                reason=f"{name} of the refit {now.value:.4g}, of its judged twin {was.value:.4g}, relative worsening",
+                reason=f"{name} of the refit, which has learned these rows, {now.value:.4g}, of its judged twin "
+                f"{was.value:.4g}; relative worsening",
                 observed=worse if math.isfinite(worse) else None,
                 limit=gate.refit_tolerance,
             )

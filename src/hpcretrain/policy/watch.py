@@ -73,8 +73,8 @@ def look(sight: Sight, rules: WatchRules) -> tuple[Outcome, tuple[Finding, ...]]
             Finding(
                 check=f"defended:{guard}",
                 outcome=Outcome.PASS if better else Outcome.FAIL,
-                reason=f"{guard} {result.old:.4g}, of the model before {result.new:.4g}",
-                observed=result.gain if math.isfinite(result.gain) else None,
+                reason=f"{guard} {result.old:.4g}, of the model before {result.new:.4g}; gain by the release",
+                observed=-result.gain if math.isfinite(result.gain) else None,
                 limit=0,
             )
         )

@@ -42,6 +42,7 @@ _STAGES = {
     Stage.REFIT: "The full fit stands in for its judged twin",
 }
 _STOPS = {Stage.SELECTION: "No pilot good enough", Stage.GATE: "Stopped at the gate"}
+_LOOKS = {Outcome.PASS: "The release is kept.", Outcome.FAIL: "The release is taken back."}
 _MOST_TOLD = 40
 
 
@@ -243,9 +244,10 @@ def _after(cycle: Cycle, zone: ZoneInfo) -> list[Step]:
         when = wording.day(release.at, zone)
         steps.append(Step(when, "Released", f"{kind} serves from now on.", "pass", facts=facts, id=release.id))
     for watch in cycle.watches:
-        text = {Outcome.PASS: "The release is kept.", Outcome.FAIL: "The release is taken back."}.get(
-            watch.outcome, "Not decided yet."
-        )
+        text = _LOOKS.get(watch.outcome, "Not decided yet.")
+        if watch.outcome is Outcome.PASS and watch.findings[0].outcome is Outcome.FAIL:
+            text = "The release is kept: the model before is better on the primary metric, but a "
+            "guard metric speaks for the release."
         steps.append(
             Step(
                 when=wording.day(watch.at, zone),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def compete(desk: Desk, decision: Decision, plan: Plan) -> Won | Verdict:
             guards=desk.terms.config.model.guard_metrics,
             learned=learned,
             pilots=tuple(str(name) for name in pilots),
-            earlier=_earlier(desk),
+            earlier=earlier_rounds(desk.history, plan.holdout.start),
         ),
         desk.terms.policy,
     )
@@ -110,8 +111,8 @@ def _no_pilot(
     return Finding(check=f"training:{name}", outcome=outcome, reason=reason, observed=observed, limit=limit)
 
 
-def _earlier(desk: Desk) -> tuple[Round, ...]:
-    """What earlier selections measured, oldest first."""
+def earlier_rounds(history: History, before: datetime) -> tuple[Round, ...]:
+    """What earlier selections measured on rows before the holdout, oldest first: it must not have chosen already."""
     return tuple(
         Round(
             {
@@ -121,8 +122,8 @@ def _earlier(desk: Desk) -> tuple[Round, ...]:
             },
             verdict.holdout.rows,
         )
-        for verdict in desk.history.verdicts
-        if verdict.stage is Stage.SELECTION and verdict.holdout is not None
+        for verdict in history.verdicts
+        if verdict.stage is Stage.SELECTION and verdict.holdout is not None and verdict.holdout.end <= before
     )
 
 

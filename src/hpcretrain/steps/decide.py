@@ -5,6 +5,7 @@ from __future__ import annotations
 from hpcretrain.history import Cycle
 from hpcretrain.policy import decide as policy
 from hpcretrain.policy.observe import structural
+from hpcretrain.ports import Rows
 from hpcretrain.records import (
     Action,
     Assessment,
@@ -14,6 +15,7 @@ from hpcretrain.records import (
     Finding,
     PriorityClass,
 )
+from hpcretrain.stats import metrics
 from hpcretrain.steps.assess import wanted
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.plan import Plan
@@ -64,9 +66,14 @@ def _facts(desk: Desk, plan: Plan) -> policy.Facts:
         selection_rows=len(plan.selection),
         holdout_rows=len(plan.holdout),
         fresh_rows=plan.fresh,
+        class_rows=min(_rarer(desk, plan.selection), _rarer(desk, plan.holdout)),
         passes=desk.trainer.passes(),
         data=_data_gate(desk),
     )
+
+
+def _rarer(desk: Desk, rows: Rows) -> int:
+    return metrics.rarer(desk.table.labels(rows), desk.terms.config.model.task)
 
 
 def _data_gate(desk: Desk) -> tuple[Finding, ...]:

@@ -22,6 +22,8 @@ def validate(desk: Desk, candidate: Candidate, plan: Plan, selected: Verdict) ->
     predictions = desk.predictor.predict(candidate.model_digest, plan.holdout)
     model = desk.terms.config.model
     use = 1 + _earlier_uses(desk, plan.holdout)
+    # The pilot has learned some of these rows, the fits that it is averaged with may have learned the others.
+    before = table.labeled(desk.start, plan.holdout.start, desk.history.quarantine)
     question = policy.Question(
         labels=labels,
         champion=desk.predictor.predict(champion.model_digest, plan.holdout),
@@ -30,7 +32,7 @@ def validate(desk: Desk, candidate: Candidate, plan: Plan, selected: Verdict) ->
         primary=model.primary_metric,
         guards=model.guard_metrics,
         use=use,
-        seen_share=_share_seen(_contents(desk, plan.holdout), _contents(desk, plan.training)),
+        seen_share=_share_seen(_contents(desk, plan.holdout), _contents(desk, before)),
         usual_share=usual_share(desk),
     )
     findings = policy.judge(question, desk.terms.policy.gate)
