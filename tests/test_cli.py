@@ -107,7 +107,17 @@ def test_audit_passes_and_finds_a_change(finished: tuple[Path, Path, dict], tmp_
 
     copy = tmp_path / "home"
     shutil.copytree(finished[1], copy)
-    assert hpcretrain("audit", "verify", "--home", copy).returncode == 0
+    whole = hpcretrain("audit", "verify", "--home", copy)
+    assert whole.returncode == 0
+    assert "pass   models" in whole.stdout
+    champion = json.loads(hpcretrain("status", "--home", copy, "--json").stdout)["champion"]["model_digest"]
+    model = next((copy / "models" / champion).rglob("model.txt"))
+    kept = model.read_text()
+    model.write_text(kept.replace("0.", "1.", 1))
+    seen = hpcretrain("audit", "verify", "--home", copy)
+    assert seen.returncode == 1
+    assert "the files were altered" in seen.stdout
+    model.write_text(kept)
     with sqlite3.connect(copy / "ledger.db") as database:
         database.execute(
             'UPDATE decisions SET body = replace(body, \'"outcome":"pass"\', \'"outcome":"fail"\') WHERE seq = 20'
@@ -360,3 +370,13 @@ def test_a_page_that_cannot_be_written_is_refused_and_leaves_nothing(
         assert f"{target} cannot be written" in told.stderr
         assert sorted(tmp_path.rglob("*")) == before
     assert "two homes are named" in hpcretrain("report", home, "--home", tmp_path).stderr
+
+
+def test_a_reader_that_has_enough_is_no_error(finished: tuple[Path, Path, dict]) -> None:
+    command = [sys.executable, "-m", "hpcretrain", "status", "--home", str(finished[1])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141

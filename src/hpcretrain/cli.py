@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from typing import Any
 
 from hpcretrain.errors import HpcretrainError, InputError
 
-DONE, NO, OUTSIDE_FAILED = 0, 1, 3
+DONE, NO, OUTSIDE_FAILED, BROKEN_PIPE = 0, 1, 3, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,10 +21,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
+        sys.stdout.flush()
     except HpcretrainError as error:
         for line in str(error).splitlines():
             print(f"hpcretrain: {line}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        # Whoever reads the output has enough of it; what is left to write at exit has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except OSError as error:
         # A full disk, a folder that may not be written: the same command goes on once that is mended.
         print(f"hpcretrain: {error}", file=sys.stderr)
@@ -66,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     served = _command(commands, "served", _served, "which model served, and why")
     served.add_argument("--at", metavar="TIME", help="ISO 8601; without a zone it is UTC, a date alone is its midnight")
     audit = commands.add_parser("audit", help="check the trail").add_subparsers(required=True, metavar="COMMAND")
-    _command(audit, "verify", _verify, "check that no record was altered, removed, inserted or reordered")
+    _command(audit, "verify", _verify, "check that no record or model was altered, removed, inserted or reordered")
     return parser
 
 

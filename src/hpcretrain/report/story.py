@@ -246,8 +246,10 @@ def _after(cycle: Cycle, zone: ZoneInfo) -> list[Step]:
     for watch in cycle.watches:
         text = _LOOKS.get(watch.outcome, "Not decided yet.")
         if watch.outcome is Outcome.PASS and watch.findings[0].outcome is Outcome.FAIL:
-            text = "The release is kept: the model before is better on the primary metric, but a "
-            "guard metric speaks for the release."
+            text = (
+                "The release is kept: the model before is better on the primary metric, but the release is better on a "
+                "guard metric."
+            )
         steps.append(
             Step(
                 when=wording.day(watch.at, zone),
