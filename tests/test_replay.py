@@ -137,6 +137,40 @@ def test_a_request_made_while_a_release_is_watched_waits_and_the_watch_goes_on(t
         assert seen <= {"watch", "holdout_rows", "cooldown", "budget"}
 
 
+def coarse() -> pd.DataFrame:
+    """Orders with so few and so round features that many rows are alike by chance."""
+    table = orders(rows=14_000)
+    return table.assign(amount=(table["amount"] * 4).round() / 4).drop(columns=["noise", "country"])
+
+
+def test_rows_that_are_alike_by_chance_are_no_leakage_however_long_history_grows(tmp_path: Path) -> None:
+    history = replay(configure(tmp_path, coarse()), tmp_path / "home")
+    checks = [
+        finding
+        for verdict in history.verdicts
+        if verdict.stage is Stage.GATE
+        for finding in verdict.findings
+        if finding.check == "leakage"
+    ]
+    assert len(checks) >= 3
+    assert max(float(check.observed or 0) for check in checks) > 0.3
+    assert {check.outcome for check in checks} == {Outcome.PASS}
+
+
+def test_rows_of_the_training_that_come_back_are_leakage(tmp_path: Path) -> None:
+    table = orders()
+    late = table.index[len(table) * 2 // 3 :]
+    # From there on every other row repeats one of some weeks before.
+    copies = late[::2]
+    columns = [column for column in table if column != "time"]
+    table.loc[copies, columns] = table.loc[copies - 1_500, columns].to_numpy()
+    policy = write_policy(tmp_path, threshold="1", withdraw_below="0", duplicate_slack="0.9")
+    history = replay(configure(tmp_path, table, **policy), tmp_path / "home")
+    gates = [verdict for verdict in history.verdicts if verdict.stage is Stage.GATE]
+    failed = [finding for verdict in gates for finding in verdict.findings if finding.check == "leakage"]
+    assert Outcome.FAIL in {finding.outcome for finding in failed}
+
+
 def test_rows_that_judge_again_are_paid_for(tmp_path: Path) -> None:
     policy = write_policy(
         tmp_path, threshold="1", withdraw_below="0", cooldown_batches="1", cooldown_growth="1.0", fits_per_30d="99.0",

@@ -36,7 +36,7 @@ def test_a_request_because_of_more_rows_says_so(tmp_path: Path) -> None:
     assert requests
     assert all(request.priority_class.value == "background" for request in requests)
     assert "new labeled rows" in requests[0].reason
-    assert "no decline" in requests[0].reason
+    assert "decline 0, below it" in requests[0].reason
 
 
 def test_flights_with_shuffled_times_are_not_retrained_for_drift_or_decline(tmp_path: Path) -> None:

@@ -41,8 +41,10 @@ def submitted(place: Path) -> bool:
 
 def controller(place: Path, recipe: str = "lightgbm", **params: object) -> subprocess.Popen[str]:
     """A controller in a process of its own, which trains the job and prints the model's digest."""
+    # Whatever started the tests may have had interrupts ignored, and that is inherited.
     code = f"""
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from jobs_for_tests import FrameTable, frame, job, trainer
@@ -173,7 +175,7 @@ def test_an_interrupted_controller_takes_its_job_with_it_and_the_next_goes_on_fr
 ) -> None:
     place = home(tmp_path)
     folder = slow_job(place)
-    first = controller(place, RECIPE, sleep_s=3.0)
+    first = controller(place, RECIPE, sleep_s=1.0)
     wait_for(lambda: any(folder.path.glob("checkpoint-*")))
     first.send_signal(signal.SIGINT)
     first.wait(20)

@@ -41,7 +41,7 @@ def outcome(
         (
             outcome(0.709, 0.677, 0.713),
             "Over 2 months, hpcretrain kept AUC at 0.709 on average; never retraining would have given 0.677, and "
-            "retraining every month without checks 0.713. hpcretrain took 0.77 times as much training CPU as that.",
+            "retraining every month without checks 0.713. hpcretrain took 23 % less training CPU than that.",
         ),
         (
             outcome(0.65, 0.677, 0.713, cpu=(10.0, 10.2)),
@@ -60,8 +60,8 @@ def outcome(
         (
             outcome(0.7071, 0.7069, 0.713),
             "Over 2 months, hpcretrain did no better than never retraining: AUC was 0.707 on average either way; "
-            "retraining every month without checks would have given 0.713. hpcretrain took 0.77 times as much training "
-            "CPU as that.",
+            "retraining every month without checks would have given 0.713. hpcretrain took 23 % less training CPU "
+            "than that.",
         ),
         (
             outcome(0.7, 0.7, 0.71, releases=0, retrains=0, cpu=(0.0, 3.0)),
@@ -72,7 +72,7 @@ def outcome(
             outcome(0.7, 0.7, 0.71, releases=0, retrains=3),
             "Over 2 months, none of 3 retrainings was good enough to be released, and the first model served "
             "throughout: AUC was 0.700 on average; retraining every month without checks would have given 0.710. "
-            "hpcretrain took 0.77 times as much training CPU as that.",
+            "hpcretrain took 23 % less training CPU than that.",
         ),
         (
             outcome(None, None, None),

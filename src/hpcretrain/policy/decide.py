@@ -113,7 +113,7 @@ def _cooldown(priority_class: PriorityClass, facts: Facts, policy: Policy) -> Fi
     return Finding(
         check="cooldown",
         outcome=Outcome.PASS if passed >= batches else Outcome.WAIT,
-        reason=f"batches since the last training; {facts.rejections} cycles rejected since the last release",
+        reason=f"batches since the last training; cycles rejected since the last release: {facts.rejections}",
         observed=passed,
         limit=batches,
     )

@@ -42,7 +42,7 @@ def wish(assessment: Assessment, decline: int, score: Score, classes: Classes) -
         return Wish(
             PriorityClass.BACKGROUND,
             (Family.FRESHNESS.value,),
-            f"new labeled rows score {fresh} of 1000, threshold {score.threshold}; no decline ({decline})",
+            f"new labeled rows score {fresh} of 1000, threshold {score.threshold}; decline {decline}, below it",
         )
     return None
 

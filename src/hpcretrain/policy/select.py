@@ -111,7 +111,7 @@ def _contestant(
     contest: Contest, name: str, value: float, standings: Mapping[str, float], fine: Sequence[str]
 ) -> Finding:
     outcome = Outcome.PASS if name in fine else Outcome.FAIL if name in standings else Outcome.INSUFFICIENT
-    reason = f"{name}: {contest.primary} {value:.4g}"
+    reason = f"{contest.primary} {value:.4g}"
     if name in standings:
         times = 1 + sum(name in past.values for past in contest.earlier)
         side = "better" if standings[name] >= 0 else "worse"

@@ -41,6 +41,12 @@ class Score(_Table):
     input_drift: FamilyWeight
     freshness: FamilyWeight
 
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.withdraw_below > self.threshold:
+            raise ValueError("withdraw_below must not be above threshold: a request would be withdrawn at once")
+        return self
+
     def family(self, family: Family) -> FamilyWeight | None:
         """The weight of a family; None for data quality, which retraining does not cure and so is not scored."""
         weight: FamilyWeight | None = getattr(self, family.value, None)

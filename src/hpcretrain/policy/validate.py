@@ -21,8 +21,9 @@ FloatArray = npt.NDArray[np.float64]
 class Question:
     """What the gate is asked: labels and predictions, shape (rows,), and how the rows relate to others.
 
-    `seen_share` is the share of held-out rows that stand among the training rows too (without their times), and
-    `usual_share` the same share inside the reference. `use` counts the verdicts on any of these rows, with this one.
+    `seen_share` is the share of held-out rows that stand among the rows before them too (without their times), and
+    `usual_share` the same share inside the reference, among as many rows. `use` counts the verdicts on any of these
+    rows, with this one.
     """
 
     labels: FloatArray
@@ -132,7 +133,7 @@ def _overlap(question: Question, gate: Gate) -> Finding:
     return Finding(
         check="leakage",
         outcome=Outcome.PASS if question.seen_share <= limit else Outcome.FAIL,
-        reason="share of held-out rows that stand in the training rows too",
+        reason="share of held-out rows that stand among the rows before them too",
         observed=question.seen_share,
         limit=limit,
     )

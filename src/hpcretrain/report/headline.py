@@ -73,6 +73,8 @@ def _without_checks(result: Mapping[str, Any], noun: str) -> str:
         return f"{given}, for {wording.seconds(theirs)} of training CPU"
     if abs(ours / theirs - 1) < _SAME_CPU:
         return f"{given}, for about the same training CPU"
+    if ours < theirs:
+        return f"{given}. hpcretrain took {round(100 * (1 - ours / theirs))} % less training CPU than that"
     return f"{given}. hpcretrain took {wording.ratio(ours / theirs)} times as much training CPU as that"
 
 
@@ -114,8 +116,12 @@ def _against(result: Mapping[str, Any], arm: str, name: str, noun: str) -> Figur
     if told:
         first, word = told[0].split(" ")
         told[0] = f"{wording.plural(int(first), noun)} {word}"
-    gap = wording.difference(primary, summary["served"] - summary[arm])
-    return Figure(name, f"{gap} {wording.metric(primary)}", ", ".join(told))
+    gap, metric = summary["served"] - summary[arm], wording.metric(primary)
+    shown = f"{wording.difference(primary, gap)} {metric}"
+    if not METRICS[primary].higher_is_better and _compare(primary, summary["served"], summary[arm]):
+        # A minus in bold would look like bad news.
+        shown = f"{wording.value(primary, abs(gap))} {metric} {'less' if gap < 0 else 'more'}"
+    return Figure(name, shown, ", ".join(told))
 
 
 def _compare(primary: str, served: float | None, other: float | None) -> int | None:

@@ -14,7 +14,7 @@ def show_start(found: Mapping[str, Any]) -> str:
     lines = []
     for key, guess in found["guesses"].items():
         value = guess["value"]
-        shown = f"{len(value)} columns" if key == "model.features" else _shown(value)
+        shown = f"{len(value)} column{'s' * (len(value) != 1)}" if key == "model.features" else _shown(value)
         lines += _entry(f"{key} = {shown}", guess["why"])
     lines += [""] if lines else []
     for out in found["left_out"]:

@@ -22,8 +22,6 @@ def validate(desk: Desk, candidate: Candidate, plan: Plan, selected: Verdict) ->
     predictions = desk.predictor.predict(candidate.model_digest, plan.holdout)
     model = desk.terms.config.model
     use = 1 + _earlier_uses(desk, plan.holdout)
-    # The pilot has learned some of these rows, the fits that it is averaged with may have learned the others.
-    before = table.labeled(desk.start, plan.holdout.start, desk.history.quarantine)
     question = policy.Question(
         labels=labels,
         champion=desk.predictor.predict(champion.model_digest, plan.holdout),
@@ -32,7 +30,7 @@ def validate(desk: Desk, candidate: Candidate, plan: Plan, selected: Verdict) ->
         primary=model.primary_metric,
         guards=model.guard_metrics,
         use=use,
-        seen_share=_share_seen(_contents(desk, plan.holdout), _contents(desk, before)),
+        seen_share=_share_seen(_contents(desk, plan.holdout), _just_before(desk, plan.holdout)),
         usual_share=usual_share(desk),
     )
     findings = policy.judge(question, desk.terms.policy.gate)
@@ -127,8 +125,18 @@ def _share_seen(rows: HashArray, learned: HashArray) -> float:
 def usual_share(desk: Desk) -> float:
     """The share of rows of the reference's last quarter that stand in its earlier part too: what is usual here."""
     rows = _contents(desk, desk.table.labeled(desk.start, desk.terms.reference_until))
-    cut = len(rows) * 3 // 4
-    return _share_seen(rows[cut:], rows[:cut])
+    return _share_seen(rows[_earlier_part(len(rows)) :], rows[: _earlier_part(len(rows))])
+
+
+def _just_before(desk: Desk, holdout: Rows) -> HashArray:
+    """Contents of as many rows before a holdout as `usual_share` looks at: among more, more are alike by chance."""
+    rows = desk.table.labeled(desk.start, holdout.start, desk.history.quarantine)
+    count = _earlier_part(len(desk.table.labeled(desk.start, desk.terms.reference_until)))
+    return _contents(desk, rows)[-count:]
+
+
+def _earlier_part(rows: int) -> int:
+    return rows * 3 // 4
 
 
 def _publish(desk: Desk, verdict: Verdict, question: policy.Question | None = None) -> None:
