@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import pytest
 from records_for_tests import POLICY, START, signal
 
 from hpcretrain.policy.assess import assess, decline
 from hpcretrain.policy.request import Wish, wish
+from hpcretrain.policy.types import Score
 from hpcretrain.records import Assessment, Family, PriorityClass, Signal
 
 
@@ -53,3 +55,9 @@ def test_noise_on_top_of_new_rows_is_not_mistaken_for_decline() -> None:
     rows = weeks(Family.FRESHNESS, 12, 0.2) + weeks(Family.PERFORMANCE, 12, 0.02)
     assert assess(rows, POLICY.score).score > 0
     assert asked(rows) is None
+
+
+def test_a_policy_that_would_withdraw_every_request_at_once_is_refused() -> None:
+    score = POLICY.score.model_dump() | {"withdraw_below": POLICY.score.threshold + 1}
+    with pytest.raises(ValueError, match="withdraw_below must not be above threshold"):
+        Score.model_validate(score)

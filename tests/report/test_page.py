@@ -19,7 +19,6 @@ from hpcretrain.records import Assessment, Baseline, Closing, Family, Outcome, R
 from hpcretrain.report.html import render
 from hpcretrain.report.page import Page, Source, page
 from hpcretrain.report.whatif import what_if
-from hpcretrain.report.wording import MINUS
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -199,7 +198,7 @@ def test_a_regression_on_which_less_is_better_is_told_the_right_way_round(tmp_pa
     assert made.main is not None
     assert made.main.title == "RMSE by month; lower is better"
     assert "hpcretrain kept RMSE at" in made.sentence
-    assert made.figures[0].value.startswith(MINUS)
+    assert made.figures[0].value.endswith(" RMSE less")
     assert "better" in made.figures[0].note
     parsed(render(made))
 
