@@ -35,20 +35,21 @@ Champion and candidate of the demo correlate 0.83 to 0.99 on their holdouts, 0.9
 EXPLAINED = {"drift": DRIFT, "promotion": PROMOTION}
 
 
-def document(found: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
-    """The page, from what `bench.json` and `bench-samples.json` hold."""
-    facts = (
-        f"`{raw['command']}` on {raw['date']}, commit {found['commit']}; {found['machine']}; Python {found['python']}."
+def document(lines: Sequence[Mapping[str, Any]], raw: Mapping[str, Any]) -> str:
+    """The page, from lines as `bench.json` has them and what `bench-samples.json` holds."""
+    runs = dict.fromkeys(
+        f"`{run['command']}` on {run['date']}, commit {run['commit']}; {run['machine']}; Python {run['python']}."
+        for run in (raw[group.name]["run"] for group in GROUPS)
     )
-    rows = [_row(BENCHMARKS[line["name"]], line) for line in found["results"]]
+    rows = [_row(BENCHMARKS[line["name"]], line) for line in lines]
     parts = [
         HEAD,
-        facts + "\n",
+        "".join(f"{run}\n\n" for run in runs).removesuffix("\n"),
         _table(("Benchmark", "Measures", "Figure", "Goal", "Ours", "Peer", "Runs", "Remark"), rows),
     ]
     for group in GROUPS:
         if group.name in EXPLAINED:
-            parts += [EXPLAINED[group.name], _asides(group, raw["groups"][group.name]["asides"])]
+            parts += [EXPLAINED[group.name], _asides(group, raw[group.name]["asides"])]
     return "\n".join(part for part in parts if part)
 
 

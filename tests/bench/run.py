@@ -1,7 +1,7 @@
 """Run benchmarks, each group in a process of its own, and write what came out.
 
-`python -m bench.run [--only NAME,NAME]` writes `bench.json` and, with all raw samples, `bench-samples.json`;
-`python -m bench.run --docs` writes docs/benchmarks.md from these two.
+`python -m bench.run [--only NAME,NAME]` writes `bench.json` and puts all raw samples into `bench-samples.json`, which
+keeps those of groups that were not run; `python -m bench.run --docs` writes docs/benchmarks.md from the latter.
 """
 
 from __future__ import annotations
@@ -61,10 +61,20 @@ def run(groups: Sequence[Group], command: str, root: Path, measure: Measure) -> 
             figure = f"no figure: {line['why']}" if line["value"] is None else f"{line['value']:.4g} {line['unit']}"
             print(f"    {line['name']}: {figure}", file=sys.stderr, flush=True)
             lines.append(line)
-    raw = {name: outcome.plain() for name, outcome in outcomes.items()}
+    how = {**where, "date": time.strftime("%Y-%m-%d"), "command": command}
+    raw = {name: {**outcome.plain(), "run": how} for name, outcome in outcomes.items()}
     _write(root / RESULTS, {**where, "results": lines})
-    _write(root / RAW, {**where, "date": time.strftime("%Y-%m-%d"), "command": command, "groups": raw})
+    _write(root / RAW, {**_kept(root), **raw})
     return FAILED if any(outcome.failed for outcome in outcomes.values()) else DONE
+
+
+def _kept(root: Path) -> dict[str, Any]:
+    """Raw samples of each group that was run before."""
+    try:
+        kept: dict[str, Any] = json.loads((root / RAW).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return kept
 
 
 def results(group: Group, measured: Measured) -> list[dict[str, Any]]:
@@ -122,18 +132,15 @@ def finished(command: Sequence[str], file: Path) -> Measured:
 
 
 def write_document(root: Path) -> int:
-    """Write docs/benchmarks.md from the results of a run in which none was left out or failed; else exit code 2."""
-    try:
-        found, raw = (json.loads((root / name).read_text(encoding="utf-8")) for name in (RESULTS, RAW))
-    except FileNotFoundError as error:
-        print(f"there is no {Path(error.filename).name}: run `make bench` first", file=sys.stderr)
+    """Write docs/benchmarks.md from the last samples of every group; exit code 2 where one was never run, or failed."""
+    raw = _kept(root)
+    lacking = [group for group in GROUPS if group.name not in raw or raw[group.name]["failed"]]
+    if lacking:
+        names = [each.name for group in lacking for each in group.benchmarks]
+        print(f"there are no figures of {', '.join(names)}: run `make bench` first", file=sys.stderr)
         return BAD_INPUT
-    done = [group for group in GROUPS if group.name in raw["groups"] and not raw["groups"][group.name]["failed"]]
-    if lacking := sorted({group.name for group in GROUPS} - {group.name for group in done}):
-        names = [each.name for group in GROUPS if group.name in lacking for each in group.benchmarks]
-        print(f"the last run has no figures of {', '.join(names)}: run all with `make bench` first", file=sys.stderr)
-        return BAD_INPUT
-    (root / "docs" / "benchmarks.md").write_text(document(found, raw), encoding="utf-8")
+    lines = [line for group in GROUPS for line in results(group, Measured.of(raw[group.name]))]
+    (root / "docs" / "benchmarks.md").write_text(document(lines, raw), encoding="utf-8")
     return DONE
 
 

@@ -109,9 +109,21 @@ def test_a_failing_benchmark_is_reported_and_does_not_stop_the_rest(tmp_path: Pa
 def test_raw_samples_are_kept_apart_with_command_and_date(tmp_path: Path) -> None:
     main(["--only", "log_model_s"], tmp_path, measured)
     raw = json.loads((tmp_path / "bench-samples.json").read_text())
-    assert raw["groups"]["mlflow"]["samples"]["log_model_s"]["ours"] == [5.0, 1.0, 4.0, 3.0, 2.0]
-    assert raw["command"] == "make bench ONLY=log_model_s"
-    assert len(raw["date"]) == 10
+    assert raw["mlflow"]["samples"]["log_model_s"]["ours"] == [5.0, 1.0, 4.0, 3.0, 2.0]
+    assert raw["mlflow"]["run"]["command"] == "make bench ONLY=log_model_s"
+    assert len(raw["mlflow"]["run"]["date"]) == 10
+
+
+def test_groups_that_were_not_run_keep_their_samples_and_the_page_says_how_each_was_run(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    main([], tmp_path, measured)
+    main(["--only", "log_model_s"], tmp_path, lambda _: Measured({"log_model_s": Samples([9.0])}))
+    assert set(results(tmp_path)) == {"log_model_s"}
+    assert main(["--docs"], tmp_path, measured) == DONE
+    page = (tmp_path / "docs" / "benchmarks.md").read_text()
+    assert "`make bench` on" in page
+    assert "`make bench ONLY=log_model_s` on" in page
+    assert "| 9 s |" in page
 
 
 def test_a_process_that_fails_says_why_by_its_last_line(tmp_path: Path) -> None:
@@ -145,7 +157,7 @@ def test_the_page_holds_every_figure_with_its_goal_and_intervals_of_rates(tmp_pa
 
 def test_the_page_is_not_written_when_nothing_was_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--docs"], tmp_path, measured) == BAD_INPUT
-    assert "there is no bench.json" in capsys.readouterr().err
+    assert "there are no figures of" in capsys.readouterr().err
 
 
 def test_the_page_is_not_written_when_a_benchmark_was_left_out_or_failed(
@@ -156,7 +168,7 @@ def test_the_page_is_not_written_when_a_benchmark_was_left_out_or_failed(
     assert "no figures of profile_cpu_vs_whylogs, " in capsys.readouterr().err
     main([], tmp_path, lambda group: Measured(failed=True) if group == "mlflow" else measured(group))
     assert main(["--docs"], tmp_path, measured) == BAD_INPUT
-    assert "no figures of log_model_s: run all" in capsys.readouterr().err
+    assert "no figures of log_model_s: run" in capsys.readouterr().err
 
 
 def test_the_page_names_a_missing_peer(tmp_path: Path) -> None:
