@@ -82,7 +82,14 @@ class InlineModels:
 class NoRegistry:
     """A registry that nobody looks at; no decision ever reads one."""
 
-    def register(self, candidate: Candidate, job: Job, trained: Trained, lineage: Mapping[str, str]) -> None:
+    def register(
+        self,
+        candidate: Candidate,
+        job: Job,
+        trained: Trained,
+        lineage: Mapping[str, str],
+        members: Sequence[Candidate] = (),
+    ) -> None:
         pass
 
     def measure(self, candidate_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:

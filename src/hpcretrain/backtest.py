@@ -20,8 +20,8 @@ from hpcretrain.steps.plan import everything, whole
 from hpcretrain.steps.tick import begin, tick
 from hpcretrain.steps.train import specify
 
-Progress = Callable[[str, int, int, History], None]
-"""Called with what is being done, how many of how many are done, and the history so far."""
+Progress = Callable[[str, int, int, History | None], None]
+"""Called with what is being done, how many of how many are done, and the history so far while it grows."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def compare_arms(desk: Desk, clock: VirtualClock, last: datetime, progress: Prog
                 ungated=_measure(desk, rows, desk.predictor.predict(ungated, rows)),
             )
         )
-        progress("comparing with ungated retraining", number + 1, len(spans), desk.history)
+        progress("comparing with ungated retraining", number + 1, len(spans), None)
     return arms
 
 

@@ -184,7 +184,7 @@ class _Progress:
     def __call__(self, what: str, done: int, count: int, history: Any) -> None:
         from hpcretrain.report.text import show_progress
 
-        line = show_progress(what, done, count, history.cycles[-1] if history.cycles else None)
+        line = show_progress(what, done, count, history.cycles[-1] if history and history.cycles else None)
         if self._terminal:
             print(f"\r\033[K{line[:99]}", end="\n" if done == count else "", file=sys.stderr, flush=True)
             return

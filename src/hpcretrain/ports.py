@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from hpcretrain.counts import BatchCounts as BatchCounts
 from hpcretrain.counts import ColumnCounts as ColumnCounts
-from hpcretrain.records import Histogram, Job, Record
+from hpcretrain.records import Candidate, Histogram, Job, Record
 
 FloatArray = npt.NDArray[np.float64]
 HashArray = npt.NDArray[np.uint64]
@@ -181,8 +181,15 @@ class Meeting:
 class Registry(Protocol):
     """Runs, model versions and aliases, for people; never read to make a decision. Every call is idempotent."""
 
-    def register(self, candidate: Record, job: Job, trained: Trained, lineage: Mapping[str, str]) -> None:
-        """Log a model with its lineage, among which `cycle` names the cycle that it belongs to."""
+    def register(
+        self,
+        candidate: Candidate,
+        job: Job,
+        trained: Trained,
+        lineage: Mapping[str, str],
+        members: Sequence[Candidate] = (),
+    ) -> None:
+        """Log a model, or an average and its members, with its lineage; there `cycle` names the cycle of it."""
 
     def fail(self, job: Job, reason: str, lineage: Mapping[str, str]) -> None:
         """Log that a job ended without a model."""

@@ -71,7 +71,7 @@ def run_demo(home: Path | str | None = None, progress: backtest.Progress | None 
         return _run(terms, Path(home) if home else default_home(), progress or _silent, Path(folder))
 
 
-def _silent(what: str, done: int, count: int, history: History) -> None:
+def _silent(what: str, done: int, count: int, history: History | None) -> None:
     pass
 
 

@@ -7,7 +7,7 @@ made again after a crash. A cycle is a run, and the runs of its candidates and f
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from hpcretrain.adapters.origin import Origin
 from hpcretrain.canonical import plain
 from hpcretrain.errors import HpcretrainError
 from hpcretrain.ports import Clock, Ledger, Meeting, Page, Trained
-from hpcretrain.records import Job, Record
+from hpcretrain.records import Candidate, Job, Window
 from hpcretrain.report.pictures import draw
 from hpcretrain.report.runs import FAILED, TRAINED, run_name
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LOADER = "hpcretrain.node.pyfunc"
 MEASURED_WHEN_TRAINED = ("train_cpu_s", "cost_mrow_passes")
-_LINEAGE_PARAMS = ("request", "decision", "parent", "data_digest", "config_digest", "policy_digest")
+_LINEAGE_PARAMS = ("request", "decision", "parent", "data_digest", "config_digest", "policy_digest", "members")
 
 
 class MlflowRegistry:
@@ -73,8 +73,22 @@ class MlflowRegistry:
     def _client(self) -> MlflowClient:
         return self._store.client
 
-    def register(self, candidate: Record, job: Job, trained: Trained, lineage: Mapping[str, str]) -> None:
+    def register(
+        self,
+        candidate: Candidate,
+        job: Job,
+        trained: Trained,
+        lineage: Mapping[str, str],
+        members: Sequence[Candidate] = (),
+    ) -> None:
         """Log a run with the model and its lineage, and make a version of it.
+
+        Args:
+            candidate: What was trained.
+            job: The training; of an average that of its fresh fit.
+            trained: What came out.
+            lineage: Tags, without the prefix.
+            members: All members of an average, in order; each tells which rows it learned.
 
         Raises:
             HpcretrainError: MLflow failed.
@@ -82,10 +96,11 @@ class MlflowRegistry:
         if self._ledger.notes("registered", candidate.id):
             return
         with door("register", candidate.id):
-            tags = {**lineage, "kind": "candidate", "outcome": TRAINED, "model_digest": trained.model_digest}
+            made = {"kind": "candidate", "outcome": TRAINED, "model_digest": trained.model_digest}
+            tags = {**lineage, **made, **self._made_of(members)}
             costs = {"train_cpu_s": trained.cpu_s, "cost_mrow_passes": job.cost_mrow_passes}
-            run = self._begin(candidate.id, job, tags, costs)
-            run.version = self._version(run, candidate, job, trained.model_digest)
+            run = self._begin(candidate, job, tags, costs, [member.window for member in members])
+            run.version = self._version(run, candidate, members)
             self._runs.end(run, "FINISHED", self._ended(job))
         self._ledger.note("registered", candidate.id, run=run.id, version=run.version)
 
@@ -99,7 +114,7 @@ class MlflowRegistry:
             return
         with door("register", job.id):
             tags = {**lineage, "kind": "job", "outcome": FAILED, "reason": reason}
-            run = self._begin(job.id, job, tags, {"cost_mrow_passes": job.cost_mrow_passes})
+            run = self._begin(job, job, tags, {"cost_mrow_passes": job.cost_mrow_passes})
             self._runs.end(run, "FAILED", self._ended(job))
         self._ledger.note("registered", job.id, run=run.id, version=None)
 
@@ -182,8 +197,26 @@ class MlflowRegistry:
         if not any({key: note[key] for key in moved} == moved for note in earlier):
             self._ledger.note("alias_moved", candidate_id, **moved)
 
-    def _begin(self, identifier: str, job: Job, tags: Mapping[str, str], costs: Mapping[str, float]) -> Logged:
-        """A run with its parameters, lineage and data, begun when its job was."""
+    def _made_of(self, members: Sequence[Candidate]) -> dict[str, str]:
+        """Tags of an average: its members, their runs, and all data that they learned, in one order."""
+        if not members:
+            return {}
+        runs = [self._runs.find(member.id) for member in members]
+        return {
+            "members": ",".join(member.id for member in members),
+            "member_runs": ",".join(run.id if run else "none" for run in runs),
+            "data_digest": ",".join(member.window.digest for member in members),
+        }
+
+    def _begin(
+        self,
+        record: Candidate | Job,
+        job: Job,
+        tags: Mapping[str, str],
+        costs: Mapping[str, float],
+        windows: Sequence[Window] = (),
+    ) -> Logged:
+        """A run with its parameters, lineage and data (the job's, unless several windows are named)."""
         # Tags that come with the run save a commit.
         named = {**self._origin.tags, **_named(tags)}
         cycle = tags.get("cycle")
@@ -194,14 +227,14 @@ class MlflowRegistry:
             named["mlflow.parentRunId"] = parent.id
         if before := tags.get("parent"):
             named |= _named({f"parent_{key}": value for key, value in self._registered(before).items()})
-        run = self._runs.find(identifier)
+        run = self._runs.find(record.id)
         if run is None:
-            run = self._runs.start(identifier, run_name(job), begun, named)
+            run = self._runs.start(record.id, run_name(record), begun, named)
             named = {}
         # Digests are cut short where tags are shown, but not where parameters are.
         told = {name: tags[name] for name in _LINEAGE_PARAMS if name in tags}
         self._runs.log(run, metrics=costs, params={**self._params(job), **told}, tags=named)
-        self._runs.use(run, job.window)
+        self._runs.use(run, *(windows or [job.window]))
         return run
 
     def _cycle(self, cycle: str, begun: int) -> Logged:
@@ -225,15 +258,16 @@ class MlflowRegistry:
             **{f"recipe.{name}": value for name, value in job.params.items()},
         }
 
-    def _version(self, run: Logged, candidate: Record, job: Job, digest: str) -> str:
+    def _version(self, run: Logged, candidate: Candidate, members: Sequence[Candidate]) -> str:
         client = self._client
         if not self._model_is_there and not client.search_registered_models(f"name = '{self._model}'"):
             client.create_registered_model(self._model)
         self._model_is_there = True
         if (there := self._search_version(candidate.id)) is not None:
             return there
-        source = self._save(run, digest)
-        tags = {ID_TAG: candidate.id, "hpcretrain.digest": digest, "hpcretrain.data_digest": job.window.digest}
+        source = self._save(run, candidate.model_digest)
+        told = {"digest": candidate.model_digest, "data_digest": candidate.window.digest, **self._made_of(members)}
+        tags = {ID_TAG: candidate.id, **_named(told)}
         return str(client.create_model_version(self._model, source, run_id=run.id, tags=tags).version)
 
     def _save(self, run: Logged, digest: str) -> str:

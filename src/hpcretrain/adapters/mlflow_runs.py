@@ -15,7 +15,7 @@ from hpcretrain.ports import Page
 from hpcretrain.records import Window
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import Dataset, Run
 
 ID_TAG = "hpcretrain.id"
 _LONGEST_TAG = 8_000
@@ -96,9 +96,17 @@ class Runs:
         )
         run.metrics |= fresh
 
-    def use(self, run: Logged, window: Window) -> None:
+    def use(self, run: Logged, *windows: Window) -> None:
         """Name the rows, so that they show among the data sets of the run."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.entities import DatasetInput, InputTag
+
+        context = InputTag("mlflow.data.context", "training")
+        distinct = {window.digest: window for window in windows}
+        inputs = [DatasetInput(self._dataset(window), [context]) for window in distinct.values()]
+        self._store.client.log_inputs(run.id, datasets=inputs)
+
+    def _dataset(self, window: Window) -> Dataset:
+        from mlflow.entities import Dataset
 
         span = {
             "start": plain(window.start),
@@ -106,7 +114,7 @@ class Runs:
             "num_rows": window.rows,
             "sha256": window.digest,
         }
-        dataset = Dataset(
+        return Dataset(
             name=self._origin.table,
             digest=window.digest[:_DATASET_DIGEST_DIGITS],
             source_type="local",
@@ -114,8 +122,6 @@ class Runs:
             schema=self._origin.schema,
             profile=json.dumps(span),
         )
-        context = InputTag("mlflow.data.context", "training")
-        self._store.client.log_inputs(run.id, datasets=[DatasetInput(dataset, [context])])
 
     def end(self, run: Logged, status: str, ended: int) -> None:
         """Set the status; `ended` is in milliseconds since 1970."""

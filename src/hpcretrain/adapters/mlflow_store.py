@@ -25,8 +25,9 @@ _TAGS = {
     # Else the pages of prompts and traces are shown.
     "mlflow.experimentKind": "custom_model_development",
     "mlflow.note.content": "A run is a cycle of retraining: open it to see its candidates. Filter with "
-    "``tags.`hpcretrain.outcome` = 'kept'`` (or `rejected`, `rolled_back`, `released`, `failed`), and add the columns "
-    "of metrics that you want to see. Decisions stand in the ledger of hpcretrain; it never reads what is here.",
+    "``tags.`hpcretrain.outcome` = 'kept'`` (or `rejected`, `rolled_back`, `released`, `failed`; of candidates also "
+    "`passed`, `not_chosen`, and `member` of an average), and add the columns of metrics that you want to see. "
+    "Decisions stand in the ledger of hpcretrain; it never reads what is here.",
 }
 
 

@@ -26,10 +26,12 @@ from hpcretrain.records import (
     Verdict,
     Watch,
 )
+from hpcretrain.report import members
 from hpcretrain.report.decline import worse_since
 from hpcretrain.report.result import describe_cycle
 
 _MAX_LISTED = 12
+_WORSE, _DEFENDED = "worse:", "defended:"
 
 
 def find(history: History, identifier: str) -> Record:
@@ -57,6 +59,7 @@ def explain(history: History, identifier: str) -> dict[str, Any]:
         "id": record.id,
         "kind": record.kind,
         "record": plain(record),
+        "members": [members.told(fit) for fit in members.fits(history.known, record)],
         "because": [brief(other) for other in ancestors(history, record)],
         "then": [brief(other) for other in _descendants(history, record)],
     }
@@ -66,6 +69,7 @@ def explain_text(history: History, identifier: str) -> str:
     """`explain` in words."""
     record = find(history, identifier)
     lines = [f"{record.id}  ({record.at:%Y-%m-%d %H:%M} UTC)", headline(record)]
+    lines += members.lines(members.fits(history.known, record))
     lines += [_finding(finding) for finding in _findings(record)]
     lines += _list("because of", sorted(ancestors(history, record), key=_loudness))
     lines += _list("and then", _descendants(history, record))
@@ -114,16 +118,24 @@ def status_text(state: Mapping[str, Any], show_cycle: Callable[[Mapping[str, Any
 
 
 def ancestors(history: History, record: Record) -> list[Record]:
-    """What a record answers, and what that answers, back to the signals; beyond them lies the whole past."""
-    chain: list[Record] = []
-    waiting = [history.known[identifier] for identifier in record.answers]
+    """What a record answers, and what that answers, within its cycle, back to the signals.
+
+    Beyond those lies the whole past; so it does beyond the fits of earlier cycles that an average is made of.
+    """
+    chain: dict[str, Record] = {}
+    waiting = _led_to(record)
     while waiting:
-        other = waiting.pop(0)
-        if other not in chain:
-            chain.append(other)
+        other = history.known[waiting.pop(0)]
+        if other.id not in chain:
+            chain[other.id] = other
             if not isinstance(other, Signal | Release):
-                waiting += [history.known[identifier] for identifier in other.answers]
-    return chain
+                waiting += _led_to(other)
+    return list(chain.values())
+
+
+def _led_to(record: Record) -> list[str]:
+    """What a record answers; of the members of an average only the fresh fit, which is of the same cycle."""
+    return list(record.answers[:1] if isinstance(record, Candidate) else record.answers)
 
 
 def _descendants(history: History, record: Record) -> list[Record]:
@@ -131,8 +143,11 @@ def _descendants(history: History, record: Record) -> list[Record]:
     within = {record.id}
     chain = []
     for other in history.known.values():
-        # A release opens a new chapter: the signals about it, and verdicts of later candidates against it.
-        if isinstance(other, Signal) or (isinstance(other, Verdict) and not within & set(other.answers[:1])):
+        # A release opens a new chapter: the signals about it, verdicts of later candidates against it, and averages
+        # of later fits with what it brought.
+        if isinstance(other, Signal) or (
+            isinstance(other, Candidate | Verdict) and not within & set(other.answers[:1])
+        ):
             continue
         if within & set(other.answers):
             within.add(other.id)
@@ -163,7 +178,7 @@ def headline(record: Record) -> str:
             of = f" of {window.population}" if drawn < window.population else ""
             return f"{record.purpose.value} on {drawn}{of} rows ({window.name}) until {window.end:%Y-%m-%d}"
         case Candidate():
-            what = f"average of {len(record.members)} models" if record.members else "model"
+            what = f"average of {len(record.members)} fits," if record.members else "model"
             return f"{what} {record.model_digest[:12]} for {record.purpose.value}"
         case Verdict():
             if record.stage is Stage.SELECTION:
@@ -173,7 +188,7 @@ def headline(record: Record) -> str:
         case Release():
             return f"{record.release_kind.value}: model {record.model_digest[:12]} serves"
         case Watch():
-            return f"look {record.look}, {record.outcome.value}: {_worst(record.findings)}"
+            return f"look {record.look}, {record.outcome.value}: {_seen(record)}"
         case Review():
             cost = f"modeled cost {record.cost_mrow_passes:.4g} million row-passes"
             return f"{record.closing.value}, {cost}; {record.gain.reason}{_numbers(record.gain)}"
@@ -190,6 +205,22 @@ def _worst(findings: Sequence[Finding]) -> str:
     if worst.outcome is Outcome.PASS:
         return f"all {len(findings)} checks pass"
     return f"{worst.check}: {worst.reason}{_numbers(worst)}"
+
+
+def _seen(watch: Watch) -> str:
+    """What a look saw; its checks are no gates, and one of them alone takes no release back."""
+    first = watch.findings[0]
+    if not first.check.startswith(_WORSE) or first.outcome not in (Outcome.PASS, Outcome.FAIL):
+        return _worst(watch.findings)
+    evidence = f"{first.reason}{_numbers(first)}"
+    metric = first.check.removeprefix(_WORSE)
+    if first.outcome is Outcome.PASS:
+        return f"not worse on {metric} beyond chance; {evidence}"
+    better = [each.check.removeprefix(_DEFENDED) for each in watch.findings[1:] if each.outcome is Outcome.PASS]
+    if watch.outcome is Outcome.FAIL or not better:
+        return f"worse on {metric} beyond chance, and better on no guard metric; {evidence}"
+    kept = "kept" if watch.outcome is Outcome.PASS else "still watched"
+    return f"{kept}: worse on {metric} beyond chance, but better on {', '.join(better)}; {evidence}"
 
 
 def _finding(finding: Finding) -> str:

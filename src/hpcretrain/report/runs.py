@@ -9,6 +9,7 @@ from itertools import zip_longest
 from hpcretrain.history import Cycle, History
 from hpcretrain.ports import Page
 from hpcretrain.records import Candidate, Finding, Job, Outcome, Record, Stage, Verdict, Window
+from hpcretrain.report import members
 from hpcretrain.report.explain import headline
 from hpcretrain.report.lineage import cycle_of
 
@@ -26,8 +27,8 @@ def pages(history: History, cycle_id: str) -> list[Page]:
         history: All records so far.
         cycle_id: Identifier of a request, or of the baseline for the first champion.
     """
-    members = [record for record in history.known.values() if isinstance(record, Candidate | Job | Verdict)]
-    mine = [record for record in members if cycle_of(history, record) == cycle_id]
+    parts = [record for record in history.known.values() if isinstance(record, Candidate | Job | Verdict)]
+    mine = [record for record in parts if cycle_of(history, record) == cycle_id]
     verdicts = [record for record in mine if isinstance(record, Verdict)]
     judged = {verdict.candidate: verdict for verdict in verdicts}
     competed = {answer for verdict in verdicts if verdict.stage is Stage.SELECTION for answer in verdict.answers}
@@ -115,7 +116,7 @@ def _candidate_page(
     why = cycle.request if cycle else history.known[candidate.answers[0]]
     said = _FIRST_TWIN if cycle is None and not served else _SAID[outcome]
     words = [f"{said} {_times(served)}".rstrip(), f"Trained for `{why.id}`: {headline(why)}."]
-    words.append(_rows(candidate.window))
+    words.append(_learned(members.fits(history.known, candidate)) if candidate.members else _rows(candidate.window))
     tags = {"outcome": outcome, "purpose": candidate.purpose.value}
     if verdict is not None:
         tags |= {"verdict": verdict.outcome.value, "verdict_id": verdict.id}
@@ -155,7 +156,8 @@ _FIRST_TWIN = "The twin of the first champion: measured on the end of the refere
 
 def run_name(record: Candidate | Job) -> str:
     """The name of the run of a candidate, or of its job."""
-    return f"{record.at:%Y-%m-%d} {record.purpose.value}, {record.window.name}"
+    average = f", average of {len(record.members)}" if isinstance(record, Candidate) and record.members else ""
+    return f"{record.at:%Y-%m-%d} {record.purpose.value}, {record.window.name}{average}"
 
 
 def _line(record: Record) -> str:
@@ -167,6 +169,16 @@ def _rows(window: Window) -> str:
     return (
         f"Rows: window `{window.name}`, {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC, "
         f"{window.rows:,} rows{left_out}; digest `{window.digest}`."
+    )
+
+
+def _learned(fits: Sequence[Candidate]) -> str:
+    """The rows of each member of an average."""
+    return "\n".join(
+        [
+            f"Average of {len(fits)} fits, the fresh one first: the mean of their predictions.\n",
+            *(f"- `{fit.id}`, model `{fit.model_digest}`. {_rows(fit.window)}" for fit in fits),
+        ]
     )
 
 

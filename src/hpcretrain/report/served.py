@@ -9,7 +9,8 @@ from typing import Any
 from hpcretrain.canonical import plain
 from hpcretrain.errors import InputError
 from hpcretrain.history import History
-from hpcretrain.records import Record, Release, Verdict
+from hpcretrain.records import Record, Release, Stage, Verdict
+from hpcretrain.report import members
 from hpcretrain.report.explain import ancestors, brief
 
 Notes = Sequence[Mapping[str, Any]]
@@ -76,14 +77,12 @@ def served_text(answer: Mapping[str, Any]) -> str:
     place = "not in MLflow"
     if answer["version"] is not None:
         place = f"version {answer['version']} of {answer['model']}, run {answer['run']}"
-    window = answer["window"]
     lines = [
         f"at {at} {answer['release']} of {answer['model']} served",
         f"  served   from {_short(answer['from'])} {until}: {answer['kind']}",
         f"  model    {answer['model_digest']}",
         f"  MLflow   {place}",
-        f"  trained  on {window['rows']:,} rows from {_short(window['start'])} to {_short(window['end'])} "
-        f"({window['name']}), digest {window['digest'][:16]}",
+        *_trained(answer),
         *(f"  {word:<8} {each['id']}  {each['summary']}" for word, each in _reasons(answer)),
     ]
     if answer["confirmed_at"] is None:
@@ -103,13 +102,13 @@ def all_served_text(answer: Mapping[str, Any]) -> str:
         version = "-" if stint["version"] is None else stint["version"]
         lines.append(
             f"  {_short(stint['from'], zone=False)}  {until:<16}  {stint['kind']:<9}  version {version:<4}  "
-            f"model {stint['model_digest'][:12]}  {stint['release']}"
+            f"model {stint['model_digest'][:12]}  {stint['release']}{_average_of(stint)}"
         )
     return "\n".join(lines)
 
 
 _KEYS = (
-    *("release", "kind", "from", "until", "candidate", "twin", "model_digest", "window"),
+    *("release", "kind", "from", "until", "candidate", "twin", "model_digest", "window", "members"),
     *("version", "run", "verdict", "decision", "request", "because", "confirmed_at"),
 )
 
@@ -126,9 +125,8 @@ def _stint(history: History, notes: Notes, number: int) -> dict[str, Any]:
     release = history.releases[number]
     following = history.releases[number + 1 : number + 2]
     led_to = ancestors(history, release)
-    because = [brief(record) for record in led_to if record.kind in _WHY]
-    if (judged := _judged(history, release)) and judged.id not in {each["id"] for each in because}:
-        because.append(brief(judged))
+    judged = _judged(history, release)
+    why = {record.id for record in (*led_to, judged) if record is not None and record.kind in _WHY}
     registered = _last(notes, "registered", release.candidate)
     return {
         "release": release.id,
@@ -139,17 +137,38 @@ def _stint(history: History, notes: Notes, number: int) -> dict[str, Any]:
         "twin": release.twin,
         "model_digest": release.model_digest,
         "window": plain(release.window),
+        "members": [
+            {**members.told(fit), **{key: _last(notes, "registered", fit.id).get(key) for key in ("version", "run")}}
+            for fit in members.fits(history.known, release)
+        ],
         "version": registered.get("version"),
         "run": registered.get("run"),
         "verdict": judged.id if judged else None,
         "decision": _first(led_to, "decision"),
         "request": _first(led_to, "request"),
-        "because": because,
+        "because": [brief(record) for record in history.known.values() if record.id in why],
         "confirmed_at": _zulu(_last(notes, "release_confirmed", release.id).get("at")),
     }
 
 
 _WHY = {"request": "asked by", "decision": "ordered", "verdict": "judged", "watch": "watched"}
+
+
+def _trained(answer: Mapping[str, Any]) -> list[str]:
+    """What data made the model: its rows, or those of each member of an average."""
+    if not answer["members"]:
+        return [f"  trained  on {_rows(answer['window'])}"]
+    heading = f"  average  of {len(answer['members'])} fits, the fresh one first:"
+    return [heading, *(f"    {each['candidate']}  {_rows(each['window'])}" for each in answer["members"])]
+
+
+def _rows(window: Mapping[str, Any]) -> str:
+    span = f"{_short(window['start'])} to {_short(window['end'])}"
+    return f"{window['rows']:,} rows from {span} ({window['name']}), digest {window['digest'][:16]}"
+
+
+def _average_of(stint: Mapping[str, Any]) -> str:
+    return f"  average of {len(stint['members'])}" if stint["members"] else ""
 
 
 def _reasons(answer: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -158,10 +177,9 @@ def _reasons(answer: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 def _judged(history: History, release: Release) -> Verdict | None:
     """The verdict by which the model came to serve; a roll-back brings back what was judged before."""
-    for verdict in history.verdicts:
-        if verdict.candidate == release.twin and verdict.twin is None:
-            return verdict
-    return None
+    return next(
+        (each for each in history.verdicts if each.candidate == release.twin and each.stage is Stage.GATE), None
+    )
 
 
 def _first(records: Iterable[Record], kind: str) -> str | None:

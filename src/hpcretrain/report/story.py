@@ -17,12 +17,13 @@ from hpcretrain.records import (
     Purpose,
     Reading,
     Record,
+    Release,
     ReleaseKind,
     Stage,
     Verdict,
     Window,
 )
-from hpcretrain.report import wording
+from hpcretrain.report import members, wording
 
 _CLOSINGS = {
     Closing.KEPT: ("good", "Released and kept"),
@@ -139,7 +140,7 @@ def _story(
     # Fits and verdicts take turns: pilots, their selection, the gate, the full fit, its check.
     judged = [_judged(verdict, history.known, zone) for verdict in cycle.verdicts]
     acts = sorted([*_trained(cycle, cpu_s, zone), *judged], key=lambda step: places[step.id])
-    steps = [_asked(cycle, zone), *_decided(cycle, zone), *acts, *_after(cycle, zone)]
+    steps = [_asked(cycle, zone), *_decided(cycle, zone), *acts, *_after(cycle, history.known, zone)]
     return Story(
         id=request.id,
         when=wording.day(request.at, zone),
@@ -235,12 +236,12 @@ def _subject(record: Record | None, identifier: str) -> str:
     return identifier
 
 
-def _after(cycle: Cycle, zone: ZoneInfo) -> list[Step]:
+def _after(cycle: Cycle, known: Mapping[str, Record], zone: ZoneInfo) -> list[Step]:
     steps = []
     if cycle.release is not None:
         release = cycle.release
         kind = "The refit" if release.candidate != release.twin else "The judged model"
-        facts = (("Model", release.model_digest[:12]), *_window(release.window, zone))
+        facts = _made_of(release, members.fits(known, release), zone)
         when = wording.day(release.at, zone)
         steps.append(Step(when, "Released", f"{kind} serves from now on.", "pass", facts=facts, id=release.id))
     for watch in cycle.watches:
@@ -272,11 +273,21 @@ def _after(cycle: Cycle, zone: ZoneInfo) -> list[Step]:
     return steps
 
 
-def _window(window: Window, zone: ZoneInfo) -> tuple[tuple[str, str], ...]:
+def _made_of(release: Release, fits: Sequence[Candidate], zone: ZoneInfo) -> tuple[tuple[str, str], ...]:
+    """The model that was released, and the rows that it learned: of an average those of each fit."""
+    digest = release.model_digest[:12]
+    if not fits:
+        return ("Model", digest), *_window(release.window, zone)
+    names = ("Fresh fit", *("Earlier fit" for _ in fits[1:]))
+    windows = [fact for name, fit in zip(names, fits, strict=True) for fact in _window(fit.window, zone, name)]
+    return ("Model", f"{digest}, the average of {wording.plural(len(fits), 'fit')}"), *windows
+
+
+def _window(window: Window, zone: ZoneInfo, name: str = "Window") -> tuple[tuple[str, str], ...]:
     rows = f"{window.rows:,} rows"
     if window.rows < window.population:
         rows = f"{window.rows:,} of {window.population:,} rows"
-    facts = [("Window", f"“{window.name}”: {rows}, {wording.span(window.start, window.end, zone)}")]
+    facts = [(name, f"“{window.name}”: {rows}, {wording.span(window.start, window.end, zone)}")]
     if window.excluded:
         facts.append(("Left out", wording.plural(len(window.excluded), "quarantined stretch")))
     return tuple(facts)

@@ -75,10 +75,10 @@ def average(desk: Desk, fit: Candidate, others: Sequence[Candidate]) -> Candidat
     desk.book.enter(candidate)
     job = desk.history.known[fit.answers[0]]
     assert isinstance(job, Job)
-    _register(desk, candidate, job, Trained(digest, 0.0))
+    _register(desk, candidate, job, Trained(digest, 0.0), members)
     return candidate
 
 
-def _register(desk: Desk, candidate: Candidate, job: Job, trained: Trained) -> None:
-    desk.registry.register(candidate, job, trained, lineage(desk.history, job))
+def _register(desk: Desk, candidate: Candidate, job: Job, trained: Trained, members: Sequence[Candidate] = ()) -> None:
+    desk.registry.register(candidate, job, trained, lineage(desk.history, job), members)
     show(desk, candidate)
