@@ -249,9 +249,9 @@ class TestFeatures:
             (facts(numbers("x"), follows_time=True), "only grows, or only falls, with time"),
             (facts(numbers("customer_id", whole=True)), "looks like an identifier"),
             (facts(texts("x", "a", "b", distinct=950)), "950 different texts in 1,000 rows"),
-            (facts(texts("x", "a", "b"), unseen=0.06), "6 % of later cells hold what does not occur in the reference"),
-            (facts(numbers("x"), missing=0.1, later_missing=0.31), "21 % of later cells are missing"),
-            (facts(numbers("x"), outside=0.02), "2 % of later cells are far outside the range"),
+            (facts(texts("x", "a", "b"), unseen=0.6), "60 % of later cells hold what does not occur in the reference"),
+            (facts(numbers("x"), missing=0.1, later_missing=0.81), "71 % of later cells are missing"),
+            (facts(numbers("x"), outside=0.52), "52 % of later cells are far outside the range"),
             (facts(numbers("x"), relation=Relation("it is the target")), "GIVES THE TARGET AWAY: it is the target"),
         ],
     )
@@ -260,6 +260,25 @@ class TestFeatures:
         assert guess.features.value == ("good",)
         assert words in guess.left_out[0].why
         assert words in guess.features.after[0]
+
+    @pytest.mark.parametrize(
+        ("fact", "words"),
+        [
+            (facts(texts("x", "a", "b"), unseen=0.06), "6 % of later cells hold what does not occur in the reference"),
+            (facts(numbers("x"), missing=0.1, later_missing=0.31), "21 % of later cells are missing"),
+            (facts(numbers("x"), outside=0.02), "2 % of later cells are far outside the range"),
+        ],
+    )
+    def test_a_column_with_an_event_is_kept_and_told(self, fact: FeatureFacts, words: str) -> None:
+        warnings: list[str] = []
+        guess = guess_features([fact, GOOD], "2024-03-01", GATE, warnings)
+        assert guess.features.value == ("x", "good")
+        assert [words in warning for warning in warnings] == [True]
+
+    def test_a_column_that_hardly_a_batch_would_pass_with_is_left_out_with_a_warning(self) -> None:
+        warnings: list[str] = []
+        guess_features([facts(numbers("x"), outside=0.9), GOOD], "2024-03-01", GATE, warnings)
+        assert ["was left out" in warning for warning in warnings] == [True]
 
     @pytest.mark.parametrize(
         "fact",

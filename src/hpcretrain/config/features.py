@@ -12,6 +12,7 @@ from hpcretrain.errors import InputError
 from hpcretrain.policy.types import DataGate
 
 _NEARLY_UNIQUE = 0.5
+_MOST = 0.5
 _FEW_VALUES = 50
 _IDENTIFIER = re.compile(r"(^|[^a-z])(id|uid|uuid|guid|key|index|idx)$", re.IGNORECASE)
 
@@ -45,11 +46,15 @@ class FeatureFacts:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A column that is not learned from, and why; `leak` if it gives the target away."""
+    """A column that is not learned from, and why.
+
+    `leak` says that it gives the target away, `warned` that a person should look.
+    """
 
     column: str
     why: str
     leak: bool = False
+    warned: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,8 @@ def guess_features(facts: Sequence[FeatureFacts], until: str, gate: DataGate, wa
             left_out.append(reason)
             continue
         kept[name] = _note(fact)
+        if stopped := _stopped(fact, gate):
+            warnings.append(f"model.features: {quoted(name)}: {stopped[1]}; take it out to let them pass")
         if 0 < fact.texts <= fact.numbers:
             categorical[name] = f"{fact.texts:,} of {fact.texts + fact.numbers:,} cells are text among numbers"
     _warn(facts, kept, left_out, warnings)
@@ -107,7 +114,9 @@ def _reason(fact: FeatureFacts, until: str, gate: DataGate) -> LeftOut | None:
         return LeftOut(column.name, f"GIVES THE TARGET AWAY: {fact.relation.leak}", leak=True)
     if column.missing == column.rows:
         return LeftOut(column.name, "it is empty")
-    why = _unusable(fact) or _constant(fact, until) or _identifier(fact) or _stopped(fact, gate)
+    why = _unusable(fact) or _constant(fact, until) or _identifier(fact)
+    if why is None and (stopped := _stopped(fact, gate)) and stopped[0] > _MOST:
+        return LeftOut(column.name, stopped[1], warned=True)
     return LeftOut(column.name, why) if why else None
 
 
@@ -148,8 +157,12 @@ def _identifier(fact: FeatureFacts) -> str | None:
     return None
 
 
-def _stopped(fact: FeatureFacts, gate: DataGate) -> str | None:
-    """Why the data gate would stop the batches to come; a history in which all are stopped shows nothing."""
+def _stopped(fact: FeatureFacts, gate: DataGate) -> tuple[float, str] | None:
+    """The share of later cells for which the data gate would stop their batches, and why; None if it is small.
+
+    Where it is most of them, hardly a batch would pass, and the history would show nothing. Fewer are an event of the
+    kind that a replay is there to show.
+    """
     unseen, more_missing = fact.unseen if fact.texts else 0.0, fact.later_missing - fact.missing
     for share, what, slack, limit in (
         (unseen, "hold what does not occur in the reference", "new_category_slack", gate.new_category_slack),
@@ -157,9 +170,9 @@ def _stopped(fact: FeatureFacts, gate: DataGate) -> str | None:
         (fact.outside, "are far outside the range of the reference", "out_of_range_slack", gate.out_of_range_slack),
     ):
         if share > limit:
-            return (
-                f"{100 * share:.0f} % of later cells {what}; with {slack} {100 * limit:.0f} %, the data gate would "
-                "stop them"
+            return share, (
+                f"{100 * share:.0f} % of later cells {what}; with {slack} {100 * limit:.0f} %, the data gate stops "
+                "batches for them"
             )
     return None
 
@@ -177,6 +190,7 @@ def _note(fact: FeatureFacts) -> str:
 def _warn(facts: Sequence[FeatureFacts], kept: dict[str, str], left_out: Sequence[LeftOut], warnings: Warnings) -> None:
     leaks = [out for out in left_out if out.leak]
     warnings += [f"model.features: {quoted(out.column)} was left out: it {out.why}" for out in leaks]
+    warnings += [f"model.features: {quoted(out.column)} was left out: {out.why}" for out in left_out if out.warned]
     strong = [fact.summary.name for fact in facts if fact.relation.nearly and fact.summary.name in kept]
     if strong:
         warnings.append(
