@@ -236,10 +236,13 @@ def test_the_list_of_runs_opens_with_the_columns_that_matter(world: World) -> No
 
 
 def test_an_average_names_its_members_their_runs_and_all_that_they_learned(world: World) -> None:
-    _, earlier = logged(world)
-    _, job, fit, lineage = world.cycle()
-    world.registry.register(fit, job, Trained("d1", 2.0), lineage)
-    members = (fit, earlier)
+    members = []
+    for letter in "ba":
+        _, job, fit, lineage = world.cycle()
+        job = replace(job, window=replace(job.window, digest=64 * letter))
+        fit = replace(fit, answers=(job.id,), window=job.window)
+        world.registry.register(fit, job, Trained("d1", 2.0), lineage)
+        members.insert(0, fit)
     ids = tuple(member.id for member in members)
     average = replace(fit, answers=ids, members=ids)
     for forgetful in (False, True):
