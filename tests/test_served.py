@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from averages import two_cycles
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cycle import AT, DAY, whole_cycle
@@ -14,6 +15,7 @@ from hpcretrain.report.served import all_served, all_served_text, moment, served
 HISTORY = History.fold(whole_cycle())
 FIRST, PROMOTED, BACK = HISTORY.releases
 IN_MLFLOW = {"serves": PROMOTED.candidate, "at": "2030-01-01T00:00:01+00:00", "version": "2", "run": "r2"}
+AVERAGED_AGAIN = History.fold(two_cycles())
 NOTES = [
     {**IN_MLFLOW, "event": "registered"},
     {**IN_MLFLOW, "event": "alias_moved", "alias": "champion", "moved_at": "2024-01-08T00:00:00Z"},
@@ -54,14 +56,37 @@ def test_a_promotion_says_why_and_where_it_is_in_mlflow() -> None:
     answer = served_at(HISTORY, NOTES, AT + 8 * DAY)
     assert (answer["version"], answer["run"]) == ("2", "r2")
     assert (answer["kind"], answer["model_digest"]) == ("promotion", "refit")
-    kinds = [each["kind"] for each in answer["because"]]
-    assert {"request", "decision", "verdict"} <= set(kinds)
-    assert answer["verdict"] == HISTORY.verdicts[0].id
+    assert answer["verdict"] == HISTORY.verdicts[1].id
     assert answer["request"] == HISTORY.cycles[0].request.id
     assert answer["confirmed_at"] == "2030-01-01T00:00:01Z"
     text = served_text(answer)
     for words in (answer["release"], "version 2 of m, run r2", answer["request"], "until 2024-01-15 00:00 UTC"):
         assert words in text
+
+
+def test_reasons_are_those_of_the_releases_own_cycle_in_order() -> None:
+    answer = served_at(AVERAGED_AGAIN, NOTES, AT + 22 * DAY)
+    (_, again), verdicts = AVERAGED_AGAIN.cycles, AVERAGED_AGAIN.verdicts[3:]
+    told = [again.request.id, again.decisions[0].id, *(verdict.id for verdict in verdicts)]
+    assert [each["id"] for each in answer["because"]] == told
+    words = [line.split()[0] for line in served_text(answer).splitlines() if any(each in line for each in told)]
+    assert words == ["asked", "ordered", "judged", "judged", "judged"]
+
+
+def test_an_average_names_every_member_with_the_rows_that_it_learned() -> None:
+    answer = served_at(HISTORY, [{**NOTES[0], "serves": FIRST.candidate}], AT + 8 * DAY)
+    fresh, first = answer["members"]
+    assert (fresh["model_digest"], first["model_digest"]) == ("fit", "first")
+    assert (first["candidate"], first["version"], first["run"]) == (FIRST.candidate, "2", "r2")
+    assert fresh["version"] is None
+    assert first["window"]["digest"] == "d"
+    heading, *lines = served_text(answer).splitlines()[4:7]
+    assert "average" in heading
+    for line, member in zip(lines, (fresh, first), strict=True):
+        assert member["candidate"] in line
+        assert "10 rows from 2024-01-01 00:00 UTC to 2024-01-02 00:00 UTC (all), digest d" in line
+    assert all_served_text(all_served(HISTORY, [])).count("average of 2") == 1
+    assert served_at(HISTORY, [], AT)["members"] == []
 
 
 def test_a_roll_back_says_that_a_watch_led_to_it_and_that_the_alias_was_not_confirmed() -> None:

@@ -233,3 +233,30 @@ def test_the_list_of_runs_opens_with_the_columns_that_matter(world: World) -> No
     tags = world.client.get_experiment_by_name("m").tags
     columns = json.loads(tags["mlflow.sharedViewState.hpcretrain"])["selectedColumns"]
     assert {"metrics.`auc`", "metrics.`auc_lower`", "tags.`hpcretrain.outcome`"} <= set(columns)
+
+
+def test_an_average_names_its_members_their_runs_and_all_that_they_learned(world: World) -> None:
+    members = []
+    for letter in "ba":
+        _, job, fit, lineage = world.cycle()
+        job = replace(job, window=replace(job.window, digest=64 * letter))
+        fit = replace(fit, answers=(job.id,), window=job.window)
+        world.registry.register(fit, job, Trained("d1", 2.0), lineage)
+        members.insert(0, fit)
+    ids = tuple(member.id for member in members)
+    average = replace(fit, answers=ids, members=ids)
+    for forgetful in (False, True):
+        world.again(forgetful).register(average, job, Trained("d1", 0.0), lineage, members)
+    (run,) = world.runs(id=average.id)
+    runs = [world.runs(id=member.id)[0].info.run_id for member in members]
+    digests = [member.window.digest for member in members]
+    assert run.info.run_name == "2024-01-01 judge, all, average of 2"
+    assert run.data.tags["hpcretrain.members"] == run.data.params["members"] == ",".join(ids)
+    assert run.data.tags["hpcretrain.member_runs"] == ",".join(runs)
+    assert run.data.tags["hpcretrain.data_digest"] == run.data.params["data_digest"] == ",".join(digests)
+    used = [each.dataset for each in run.inputs.dataset_inputs]
+    assert {json.loads(dataset.profile)["sha256"] for dataset in used} == set(digests)
+    (version,) = world.client.search_model_versions(f"run_id = '{run.info.run_id}'")
+    assert (version.tags["hpcretrain.members"], version.tags["hpcretrain.data_digest"]) == (
+        ",".join(ids), ",".join(digests)
+    )  # fmt: skip

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from zoneinfo import ZoneInfo
 
 import pytest
 from test_cycle import AT, whole_cycle
@@ -9,6 +10,7 @@ from hpcretrain.history import History
 from hpcretrain.records import Candidate, Closing, Finding, Job, Outcome, Purpose, Record, Review, Stage, Verdict
 from hpcretrain.report.lineage import cycle_of, lineage
 from hpcretrain.report.runs import pages
+from hpcretrain.report.story import stories
 
 RECORDS = whole_cycle()
 WHOLE = History.fold(RECORDS)
@@ -122,3 +124,22 @@ def test_a_failed_training_makes_a_failed_page_and_a_failed_cycle() -> None:
     assert cycle.status == failure.status == "FAILED"
     assert failure.id == job.id
     assert "ValueError: no" in failure.words
+
+
+def test_the_page_of_an_average_names_each_member_and_its_rows() -> None:
+    page = pages(WHOLE, CYCLE)[-1]
+    average = WHOLE.known[page.id]
+    assert isinstance(average, Candidate)
+    assert page.name == "2024-01-08 refit, all, average of 2"
+    assert "Average of 2 fits" in page.words
+    for member in average.members:
+        (line,) = (line for line in page.words.splitlines() if f"`{member}`" in line)
+        assert "2024-01-01 00:00 to 2024-01-02 00:00 UTC, 10 rows; digest `d`" in line
+
+
+def test_the_release_of_an_average_tells_the_window_of_each_fit() -> None:
+    (story,) = stories(WHOLE, lambda job: 1.0, ZoneInfo("UTC"))
+    released = next(step for step in story.steps if step.title == "Released")
+    assert released.text == "The refit, averaged with 1 earlier fit, serves from now on."
+    rows = "“all”: 10 rows, 1 Jan 2024"
+    assert released.facts == (("Model", "refit, the average of 2 fits"), ("Fresh fit", rows), ("Earlier fit", rows))

@@ -220,7 +220,7 @@ def _seen(watch: Watch) -> str:
     if watch.outcome is Outcome.FAIL or not better:
         return f"worse on {metric} beyond chance, and better on no guard metric; {evidence}"
     kept = "kept" if watch.outcome is Outcome.PASS else "still watched"
-    return f"{kept}: worse on {metric} beyond chance, but better on {', '.join(better)}; {evidence}"
+    return f"{kept}, though worse on {metric} beyond chance, since it is better on {', '.join(better)}; {evidence}"
 
 
 def _finding(finding: Finding) -> str:

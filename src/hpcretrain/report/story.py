@@ -241,7 +241,9 @@ def _after(cycle: Cycle, known: Mapping[str, Record], zone: ZoneInfo) -> list[St
     if cycle.release is not None:
         release = cycle.release
         kind = "The refit" if release.candidate != release.twin else "The judged model"
-        facts = _made_of(release, members.fits(known, release), zone)
+        fits = members.fits(known, release)
+        kind += f", averaged with {wording.plural(len(fits) - 1, 'earlier fit')}," if fits else ""
+        facts = _made_of(release, fits, zone)
         when = wording.day(release.at, zone)
         steps.append(Step(when, "Released", f"{kind} serves from now on.", "pass", facts=facts, id=release.id))
     for watch in cycle.watches:
