@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hpcretrain.config.guess import ColumnSummary, Guess, Warnings, listed, quoted
+from hpcretrain.config.outlook import Stops
 from hpcretrain.config.relation import Relation
 from hpcretrain.errors import InputError
-from hpcretrain.policy.types import DataGate
 
 _NEARLY_UNIQUE = 0.5
 _FEW_VALUES = 50
+_MOST = 0.5
 _IDENTIFIER = re.compile(r"(^|[^a-z])(id|uid|uuid|guid|key|index|idx)$", re.IGNORECASE)
 
 
@@ -23,9 +24,7 @@ class FeatureFacts:
     Attributes:
         summary: The whole column.
         numbers, texts, infinite, distinct: As in the summary, of the reference alone.
-        unseen: Share of later cells whose value does not occur in the reference.
-        missing, later_missing: Share of cells that are missing, in the reference and later.
-        outside: Share of later cells that are more than the policy's `range_slack` spans outside the reference's range.
+        stops: What the data gate would stop for this column; None if nothing.
         follows_time: Whether it only grows, or only falls, with time.
         relation: What it tells of the target.
     """
@@ -35,10 +34,7 @@ class FeatureFacts:
     texts: int
     infinite: int
     distinct: int
-    unseen: float
-    missing: float
-    later_missing: float
-    outside: float
+    stops: Stops | None
     follows_time: bool
     relation: Relation
 
@@ -61,14 +57,13 @@ class FeatureGuess:
     left_out: tuple[LeftOut, ...]
 
 
-def guess_features(facts: Sequence[FeatureFacts], until: str, gate: DataGate, warnings: Warnings) -> FeatureGuess:
-    """All columns but those that cannot help.
+def guess_features(facts: Sequence[FeatureFacts], until: str, warnings: Warnings) -> FeatureGuess:
+    """All columns but those that cannot help; one that stops a batch now and then is what a replay is to show.
 
     Args:
         facts: Of all columns but target and time.
         until: The end of the reference, as written.
-        gate: The policy's data gate, which would stop every batch that a column has left its reference in.
-        warnings: Told of leaks and of columns that look like leaks.
+        warnings: Told of leaks, of columns that look like leaks, and of those that stop batches.
 
     Raises:
         InputError: No column is left.
@@ -77,7 +72,7 @@ def guess_features(facts: Sequence[FeatureFacts], until: str, gate: DataGate, wa
     categorical: dict[str, str] = {}
     left_out: list[LeftOut] = []
     for fact in facts:
-        name, reason = fact.summary.name, _reason(fact, until, gate)
+        name, reason = fact.summary.name, _reason(fact, until)
         if reason is not None:
             left_out.append(reason)
             continue
@@ -87,7 +82,7 @@ def guess_features(facts: Sequence[FeatureFacts], until: str, gate: DataGate, wa
     _warn(facts, kept, left_out, warnings)
     if not kept:
         reasons = "; ".join(f"{quoted(out.column)}: {out.why}" for out in left_out)
-        raise InputError(f"no column is left to learn from besides target and time. {reasons}")
+        raise InputError(f"no column is left to learn from besides target and time; {reasons or 'there is no other'}")
     after = tuple(f"left out: {quoted(out.column)}: {out.why}" for out in left_out)
     return FeatureGuess(
         Guess(
@@ -101,13 +96,13 @@ def guess_features(facts: Sequence[FeatureFacts], until: str, gate: DataGate, wa
     )
 
 
-def _reason(fact: FeatureFacts, until: str, gate: DataGate) -> LeftOut | None:
+def _reason(fact: FeatureFacts, until: str) -> LeftOut | None:
     column = fact.summary
     if fact.relation.leak:
         return LeftOut(column.name, f"GIVES THE TARGET AWAY: {fact.relation.leak}", leak=True)
     if column.missing == column.rows:
         return LeftOut(column.name, "it is empty")
-    why = _unusable(fact) or _constant(fact, until) or _identifier(fact) or _stopped(fact, gate)
+    why = _unusable(fact) or _constant(fact, until) or _identifier(fact) or _stopped(fact)
     return LeftOut(column.name, why) if why else None
 
 
@@ -148,23 +143,28 @@ def _identifier(fact: FeatureFacts) -> str | None:
     return None
 
 
-def _stopped(fact: FeatureFacts, gate: DataGate) -> str | None:
-    """Why the data gate would stop the batches to come; a history in which all are stopped shows nothing."""
-    unseen, more_missing = fact.unseen if fact.texts else 0.0, fact.later_missing - fact.missing
-    for share, what, slack, limit in (
-        (unseen, "hold what does not occur in the reference", "new_category_slack", gate.new_category_slack),
-        (more_missing, "are missing, more than in the reference", "missing_slack", gate.missing_slack),
-        (fact.outside, "are far outside the range of the reference", "out_of_range_slack", gate.out_of_range_slack),
-    ):
-        if share > limit:
-            return (
-                f"{100 * share:.0f} % of later cells {what}; with {slack} {100 * limit:.0f} %, the data gate would "
-                "stop them"
-            )
-    return None
+def _stopped(fact: FeatureFacts) -> str | None:
+    """Why a replay with this column would show little."""
+    if fact.stops is None or fact.stops.share <= _MOST:
+        return None
+    return f"{_foreseen(fact.stops)}; a replay that stops most rows shows little"
+
+
+def _foreseen(stops: Stops) -> str:
+    rule = f"{stops.rule} of the policy" if stops.rule else "no such cell passes that the reference did not have"
+    when = f"from {stops.first:%Y-%m-%d}" + (f" to {stops.last:%Y-%m-%d}" if stops.stopped > 1 else "")
+    return (
+        f"the data gate would stop {stops.stopped:,} of {stops.batches:,} batches, {when}, since cells {stops.what} "
+        f"({rule})"
+    )
 
 
 def _note(fact: FeatureFacts) -> str:
+    stops = f"; stops {fact.stops.stopped:,} of {fact.stops.batches:,} batches" if fact.stops else ""
+    return f"{_content(fact)}{stops}"
+
+
+def _content(fact: FeatureFacts) -> str:
     column = fact.summary
     missing = f", {100 * column.missing / column.rows:.3g} % missing" if column.missing else ""
     if fact.texts:
@@ -177,6 +177,16 @@ def _note(fact: FeatureFacts) -> str:
 def _warn(facts: Sequence[FeatureFacts], kept: dict[str, str], left_out: Sequence[LeftOut], warnings: Warnings) -> None:
     leaks = [out for out in left_out if out.leak]
     warnings += [f"model.features: {quoted(out.column)} was left out: it {out.why}" for out in leaks]
+    for fact in facts:
+        if fact.stops and fact.summary.name in kept:
+            warnings.append(
+                f"model.features: {quoted(fact.summary.name)} was kept, and {_foreseen(fact.stops)}: they are not "
+                "learned from, and the replay shows it; take the column out if that is not to count"
+            )
+        elif fact.stops and any(out.column == fact.summary.name and out.why == _stopped(fact) for out in left_out):
+            warnings.append(
+                f"model.features: {quoted(fact.summary.name)} was left out: {_stopped(fact)}; put it back to see it"
+            )
     strong = [fact.summary.name for fact in facts if fact.relation.nearly and fact.summary.name in kept]
     if strong:
         warnings.append(
