@@ -312,6 +312,12 @@ class TestFeatures:
         if share < 0.5:
             assert guess.features.notes["x"].endswith("; stops 2 of 20 batches")
 
+    def test_columns_that_fail_together_are_told_in_one_line(self) -> None:
+        warnings: list[str] = []
+        guess_features([facts(numbers(name), stops=stops(0.1)) for name in "ab"], "2024-03-01", warnings)
+        assert len(warnings) == 1
+        assert '"a", "b" were kept' in warnings[0]
+
     def test_a_table_without_another_column_is_refused_with_that(self) -> None:
         with pytest.raises(InputError, match=r"besides target and time; there is no other$"):
             guess_features([], "2024-03-01", [])

@@ -177,16 +177,21 @@ def _content(fact: FeatureFacts) -> str:
 def _warn(facts: Sequence[FeatureFacts], kept: dict[str, str], left_out: Sequence[LeftOut], warnings: Warnings) -> None:
     leaks = [out for out in left_out if out.leak]
     warnings += [f"model.features: {quoted(out.column)} was left out: it {out.why}" for out in leaks]
+    dropped = {out.column: out.why for out in left_out}
+    together: dict[Stops, list[str]] = {}
     for fact in facts:
-        if fact.stops and fact.summary.name in kept:
-            warnings.append(
-                f"model.features: {quoted(fact.summary.name)} was kept, and {_foreseen(fact.stops)}: they are not "
-                "learned from, and the replay shows it; take the column out if that is not to count"
-            )
-        elif fact.stops and any(out.column == fact.summary.name and out.why == _stopped(fact) for out in left_out):
-            warnings.append(
-                f"model.features: {quoted(fact.summary.name)} was left out: {_stopped(fact)}; put it back to see it"
-            )
+        name = fact.summary.name
+        if fact.stops and (name in kept or dropped.get(name) == _stopped(fact)):
+            together.setdefault(fact.stops, []).append(name)
+    for stops, names in together.items():
+        was = "was" if len(names) == 1 else "were"
+        warnings.append(
+            f"model.features: {listed(names)} {was} kept, and {_foreseen(stops)}: they are not learned from, and the "
+            "replay shows it; take out what is not to count"
+            if names[0] in kept
+            else f"model.features: {listed(names)} {was} left out: {_foreseen(stops)}; a replay that stops most rows "
+            "shows little; put back what is to be seen"
+        )
     strong = [fact.summary.name for fact in facts if fact.relation.nearly and fact.summary.name in kept]
     if strong:
         warnings.append(
