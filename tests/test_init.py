@@ -24,7 +24,7 @@ from hpcretrain.config.load import load, shipped_policy
 from hpcretrain.config.template import shipped_policy_text
 from hpcretrain.errors import InputError
 from hpcretrain.start import init
-from hpcretrain.wiring import open_table
+from hpcretrain.wiring import open_table, read_status
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -148,6 +148,24 @@ def test_flights_lose_what_gives_the_target_away_and_what_identifies(tmp_path: P
     assert '# left out: "tailnum": it looks like an identifier' in text
 
 
+@pytest.mark.parametrize("event", ["an outage", "a new category"])
+def test_a_column_with_an_event_is_kept_and_what_the_replay_will_stop_is_said(event: str, tmp_path: Path) -> None:
+    table = orders(4_000, 40, change_at=None)
+    later = (np.arange(4_000) >= 2_500) & (np.arange(4_000) < 3_200)
+    if event == "an outage":
+        table["amount"] = table["amount"].where(~later)
+    else:
+        table["country"] = table["country"].where(~later, "ES")
+    table.to_csv(tmp_path / "table.csv", index=False)
+    found = init(tmp_path / "own", tmp_path / "table.csv", "late")
+    assert written(tmp_path / "own")["model"]["features"] == ["amount", "days", "noise", "country"]
+    (warning,) = found["warnings"]
+    done = hpcretrain("backtest", "own/hpcretrain.toml", "--home", "home", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    stopped = read_status(tmp_path / "home")["quarantined"]
+    assert f"would stop {len(stopped)} of 11 batches, from {stopped[0][0][:10]} to {stopped[-1][0][:10]}" in warning
+
+
 N = 1_500
 RANDOM = np.random.default_rng(9)
 CODES = RANDOM.integers(0, 5, N)
@@ -260,7 +278,12 @@ BAD: dict[str, tuple[Change, dict[str, Any], str]] = {
     "a time that is missing": (lambda table: table.assign(time=table["time"].where(table["days"] > 1)), {}, "missing"),
     "one class": (lambda table: table.assign(late=1), {}, "there is nothing to learn"),
     "classes in words": (lambda table: table.assign(late=np.where(table["late"], "y", "n")), {}, "written 0 and 1"),
-    "nothing to learn from": (lambda table: table[["time", "late"]], {}, "no column is left to learn from"),
+    "one bad time": (
+        lambda table: table.assign(time=table["time"].astype(str).where(table.index != 20, "soon")),
+        {},
+        'row 21: the time in "time" "soon"',
+    ),
+    "nothing to learn from": (lambda table: table[["time", "late"]], {}, "target and time; there is no other"),
     "one time": (lambda table: table.assign(time="2024-01-01"), {}, "too short to replay"),
 }
 

@@ -23,6 +23,7 @@ from hpcretrain.config.guess import (
     listed,
 )
 from hpcretrain.config.load import shipped_policy
+from hpcretrain.config.outlook import Calendar
 from hpcretrain.config.pace import Times, guess_pace
 from hpcretrain.config.template import (
     CONFIG_FILE,
@@ -32,6 +33,7 @@ from hpcretrain.config.template import (
     shipped_policy_text,
 )
 from hpcretrain.config.timeguess import guess_time
+from hpcretrain.config.types import parse_duration
 from hpcretrain.errors import InputError
 
 if TYPE_CHECKING:
@@ -127,13 +129,17 @@ def _guess(sample: Sample, target: str, warnings: Warnings) -> tuple[dict[str, G
         policy.score.min_rows,
         min(ones, 1 - ones) if binary else 1.0,
     )
-    until = round(pace.until.timestamp() * 10**6) * 1_000
+    calendar = Calendar(
+        stamps,
+        until=round(pace.until.timestamp() * 10**6) * 1_000,
+        length=int(parse_duration(pace.observe_every.value).total_seconds()) * 10**9,
+    )
     facts = [
-        sample.facts(column, stamps, until, labels, binary=binary, range_slack=policy.data_gate.range_slack)
+        sample.facts(column, calendar, labels, policy.data_gate, binary=binary)
         for column in columns
         if column.name not in (target, time.column.value)
     ]
-    chosen = guess_features(facts, pace.reference_until.value, policy.data_gate, warnings)
+    chosen = guess_features(facts, pace.reference_until.value, warnings)
     primary, guards = guess_metrics(task.value)
     guesses = {
         "model.name": guess_name(sample.path.stem),

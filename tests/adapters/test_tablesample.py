@@ -16,8 +16,11 @@ import pytest
 from hpcretrain.adapters import tablesample
 from hpcretrain.adapters.tablesample import Sample, look
 from hpcretrain.config.guess import ColumnSummary
+from hpcretrain.config.load import shipped_policy
+from hpcretrain.config.outlook import Calendar
 from hpcretrain.errors import InputError
 
+GATE = shipped_policy().data_gate
 HOURS = pd.date_range("2024-01-01", periods=300, freq="h")
 
 
@@ -80,12 +83,22 @@ class TestTimes:
     def test_what_is_no_time_is_none(self, cells: list[str], tmp_path: Path) -> None:
         assert formats(cells, tmp_path) == []
 
-    def test_a_column_that_begins_like_times_is_told_with_the_row_where_it_fails(self, tmp_path: Path) -> None:
-        cells = HOURS.strftime("%Y-%m-%d %H:%M").tolist()
-        cells[150] = "soon"
+    @pytest.mark.parametrize("row", [1, 2, 151, 299, 300])
+    @pytest.mark.parametrize("written", ["%Y-%m-%d %H:%M", "%m/%d/%Y %H:%M"])
+    def test_a_column_that_nearly_reads_as_times_is_told_with_the_row_where_it_fails(
+        self, written: str, row: int, tmp_path: Path
+    ) -> None:
+        cells = pd.date_range("2024-01-01", periods=300, freq="D").strftime(written).tolist()
+        cells[row - 1] = "soon"
         with looked(tmp_path / "t.csv", t=cells) as seen:
             assert seen["t"].readings == ()
-            assert f'{tmp_path}/t.csv: row 151: the time in "t" "soon"' in str(seen["t"].trouble)
+            assert f'{tmp_path}/t.csv: row {row}: the time in "t" "soon"' in str(seen["t"].trouble)
+            assert "(1 of 300 rows)" in str(seen["t"].trouble)
+
+    def test_a_column_with_many_cells_that_are_no_times_is_not_nearly_one(self, tmp_path: Path) -> None:
+        cells = [str(time) if hour % 5 else "soon" for hour, time in enumerate(HOURS)]
+        with looked(tmp_path / "t.csv", t=cells) as seen:
+            assert (seen["t"].readings, seen["t"].trouble) == ((), None)
 
     def test_gaps_do_not_hide_times(self, tmp_path: Path) -> None:
         cells = [None if hour % 3 else str(time) for hour, time in enumerate(HOURS)]
@@ -152,15 +165,18 @@ class TestCells:
                 "y": [0, 1, 1] * 100,
             }
         ).to_csv(path, index=False)
-        stamps = np.arange(300, dtype=np.int64)
+        calendar = Calendar(np.arange(300, dtype=np.int64), until=100, length=20)
         with look(path) as sample:
             labels = sample.labels("y")
             new, late, grows, unit, y = (
-                sample.facts(column, stamps, 100, labels, binary=True, range_slack=5.0) for column in sample.summaries()
+                sample.facts(column, calendar, labels, GATE, binary=True) for column in sample.summaries()
             )
-        assert (new.texts, new.distinct, new.unseen) == (100, 1, 0.5)
-        assert (late.numbers, late.distinct, late.missing, late.later_missing) == (0, 0, 1.0, 0.0)
-        assert unit.outside == 0.5
+        assert (new.texts, new.distinct) == (100, 1)
+        assert new.stops is not None
+        assert (new.stops.stopped, new.stops.batches) == (9, 9)
+        assert (late.numbers, late.distinct, late.stops) == (0, 0, None)
+        assert unit.stops is not None
+        assert (unit.stops.stopped, unit.stops.batches) == (4, 9)
         assert (grows.numbers, grows.follows_time) == (100, True)
         assert y.relation.leak
 
@@ -242,8 +258,7 @@ class TestLargeFiles:
 
     def test_what_is_wrong_in_a_sample_is_said_to_be_of_a_sample(self, tmp_path: Path) -> None:
         frame = large().astype({"time": str})
-        frame.loc[ROWS // 2 :, "time"] = "soon"
-        frame.loc[ROWS - 500 :, "time"] = "2024-01-01"
+        frame.loc[10::50, "time"] = "soon"
         frame.to_csv(tmp_path / "t.csv", index=False)
         with look(tmp_path / "t.csv") as sample:
             assert str(sample.summaries()[0].trouble).startswith(f"sample of {tmp_path}/t.csv: row")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hpcretrain.config.features import FeatureFacts, guess_features
 from hpcretrain.config.guess import ColumnSummary, TimeReading, find_target, guess_metrics, guess_name, guess_task
-from hpcretrain.config.load import shipped_policy
+from hpcretrain.config.outlook import Stops
 from hpcretrain.config.relation import Relation
 from hpcretrain.config.timeguess import guess_time
 from hpcretrain.config.types import ModelConfig
@@ -204,14 +204,23 @@ class TestTime:
         with pytest.raises(InputError, match=rf'"ts" looks like {words} since 1970.*unit="{unit}"'):
             guess_time([column], "y", [])
 
-    def test_parts_of_a_time_and_times_with_gaps_are_told(self) -> None:
+    def test_parts_of_a_time_are_told(self) -> None:
+        with pytest.raises(InputError, match='"year", "Month" look like parts of a time'):
+            guess_time([numbers("year"), numbers("Month")], "y", [])
+
+    def test_columns_that_nearly_are_times_are_told_with_their_bad_cells_instead_of_good_ones(self) -> None:
+        columns = [numbers("a"), times("t", missing=7), texts("u", "x", trouble="u: row 9")]
         with pytest.raises(InputError) as caught:
-            guess_time(
-                [numbers("year"), numbers("Month"), times("t", missing=7), texts("u", "x", trouble="u: row 9")], "y", []
-            )
-        assert '"year", "Month" look like parts of a time' in told(caught)
+            guess_time(columns, "y", [])
+        assert '"t", "u" nearly are' in told(caught)
         assert "7 of 1,000 are missing" in told(caught)
         assert "u: row 9" in told(caught)
+        assert "such as" not in told(caught)
+
+    def test_a_column_that_nearly_is_the_time_is_told_where_another_is_chosen(self) -> None:
+        warnings: list[str] = []
+        guess_time([texts("u", "x", trouble="u: row 9"), times("t")], "y", warnings)
+        assert warnings == ['data.time_column: "u" nearly reads as times too: u: row 9']
 
 
 def facts(summary: ColumnSummary, **changes: Any) -> FeatureFacts:
@@ -220,17 +229,19 @@ def facts(summary: ColumnSummary, **changes: Any) -> FeatureFacts:
         "texts": summary.texts // 5,
         "infinite": 0,
         "distinct": summary.distinct,
-        "unseen": 0.0,
-        "missing": 0.0,
-        "later_missing": 0.0,
-        "outside": 0.0,
+        "stops": None,
         "follows_time": False,
         "relation": Relation(),
     }
     return FeatureFacts(summary, **{**plain, **changes})
 
 
-GATE = shipped_policy().data_gate
+def stops(share: float) -> Stops:
+    """An outage in some of twenty batches."""
+    some = round(20 * share)
+    return Stops("are missing", "missing_slack 5 %", some, 20, share, START, START + timedelta(days=7 * (some - 1)))
+
+
 GOOD = facts(numbers("good"))
 
 
@@ -249,45 +260,22 @@ class TestFeatures:
             (facts(numbers("x"), follows_time=True), "only grows, or only falls, with time"),
             (facts(numbers("customer_id", whole=True)), "looks like an identifier"),
             (facts(texts("x", "a", "b", distinct=950)), "950 different texts in 1,000 rows"),
-            (facts(texts("x", "a", "b"), unseen=0.6), "60 % of later cells hold what does not occur in the reference"),
-            (facts(numbers("x"), missing=0.1, later_missing=0.81), "71 % of later cells are missing"),
-            (facts(numbers("x"), outside=0.52), "52 % of later cells are far outside the range"),
+            (facts(numbers("x"), stops=stops(0.55)), "would stop 11 of 20 batches, from 2024-01-01 to 2024-03-11"),
             (facts(numbers("x"), relation=Relation("it is the target")), "GIVES THE TARGET AWAY: it is the target"),
         ],
     )
     def test_a_column_that_cannot_help_is_left_out_with_its_reason(self, fact: FeatureFacts, words: str) -> None:
-        guess = guess_features([fact, GOOD], "2024-03-01", GATE, [])
+        guess = guess_features([fact, GOOD], "2024-03-01", [])
         assert guess.features.value == ("good",)
         assert words in guess.left_out[0].why
         assert words in guess.features.after[0]
-
-    @pytest.mark.parametrize(
-        ("fact", "words"),
-        [
-            (facts(texts("x", "a", "b"), unseen=0.06), "6 % of later cells hold what does not occur in the reference"),
-            (facts(numbers("x"), missing=0.1, later_missing=0.31), "21 % of later cells are missing"),
-            (facts(numbers("x"), outside=0.02), "2 % of later cells are far outside the range"),
-        ],
-    )
-    def test_a_column_with_an_event_is_kept_and_told(self, fact: FeatureFacts, words: str) -> None:
-        warnings: list[str] = []
-        guess = guess_features([fact, GOOD], "2024-03-01", GATE, warnings)
-        assert guess.features.value == ("x", "good")
-        assert [words in warning for warning in warnings] == [True]
-
-    def test_a_column_that_hardly_a_batch_would_pass_with_is_left_out_with_a_warning(self) -> None:
-        warnings: list[str] = []
-        guess_features([facts(numbers("x"), outside=0.9), GOOD], "2024-03-01", GATE, warnings)
-        assert ["was left out" in warning for warning in warnings] == [True]
 
     @pytest.mark.parametrize(
         "fact",
         [
             facts(numbers("x", missing=900, numbers=100)),
             facts(texts("x", "a", "b")),
-            facts(texts("x", "a", "b"), unseen=0.05),
-            facts(numbers("x"), unseen=0.9),
-            facts(numbers("x"), missing=0.9, later_missing=0.99, outside=0.01),
+            facts(numbers("x"), stops=stops(0.5)),
             facts(numbers("paid", whole=True)),
             facts(numbers("customer_id", whole=True, distinct=30)),
             facts(numbers("price_index")),
@@ -295,10 +283,10 @@ class TestFeatures:
         ],
     )
     def test_a_column_that_may_help_is_kept(self, fact: FeatureFacts) -> None:
-        assert guess_features([fact], "2024-03-01", GATE, []).features.value == (fact.summary.name,)
+        assert guess_features([fact], "2024-03-01", []).features.value == (fact.summary.name,)
 
     def test_few_numbers_with_text_among_them_are_declared_a_category(self) -> None:
-        guess = guess_features([facts(numbers("zone", distinct=8), texts=5), GOOD], "2024-03-01", GATE, [])
+        guess = guess_features([facts(numbers("zone", distinct=8), texts=5), GOOD], "2024-03-01", [])
         assert guess.categorical is not None
         assert guess.categorical.value == ("zone",)
 
@@ -308,12 +296,32 @@ class TestFeatures:
             facts(numbers("l"), relation=Relation("a copy")),
             facts(numbers("s"), relation=Relation(nearly=True)),
         )
-        guess = guess_features([leak, strong, GOOD], "2024-03-01", GATE, warnings)
+        guess = guess_features([leak, strong, GOOD], "2024-03-01", warnings)
         assert guess.features.value == ("s", "good")
         assert guess.left_out[0].leak
         assert '"l" was left out: it GIVES THE TARGET AWAY: a copy' in warnings[0]
         assert '"s" alone nearly tells the target' in warnings[1]
 
+    @pytest.mark.parametrize(("share", "words"), [(0.1, "was kept, and"), (0.9, "was left out:")])
+    def test_what_the_data_gate_would_do_is_told_aloud(self, share: float, words: str) -> None:
+        warnings: list[str] = []
+        guess = guess_features([facts(numbers("x"), stops=stops(share)), GOOD], "2024-03-01", warnings)
+        assert f'model.features: "x" {words} the data gate would stop {20 * share:.0f} of 20 batches' in warnings[0]
+        assert "since cells are missing (missing_slack 5 % of the policy)" in warnings[0]
+        assert len(warnings) == 1
+        if share < 0.5:
+            assert guess.features.notes["x"].endswith("; stops 2 of 20 batches")
+
+    def test_columns_that_fail_together_are_told_in_one_line(self) -> None:
+        warnings: list[str] = []
+        guess_features([facts(numbers(name), stops=stops(0.1)) for name in "ab"], "2024-03-01", warnings)
+        assert len(warnings) == 1
+        assert '"a", "b" were kept' in warnings[0]
+
+    def test_a_table_without_another_column_is_refused_with_that(self) -> None:
+        with pytest.raises(InputError, match=r"besides target and time; there is no other$"):
+            guess_features([], "2024-03-01", [])
+
     def test_a_table_without_a_usable_column_is_refused_with_every_reason(self) -> None:
         with pytest.raises(InputError, match=r'no column is left to learn from.*"x": it is "7" in every row'):
-            guess_features([facts(numbers("x", distinct=1, values={"7": 1_000}))], "2024-03-01", GATE, [])
+            guess_features([facts(numbers("x", distinct=1, values={"7": 1_000}))], "2024-03-01", [])

@@ -36,6 +36,9 @@ def guess(times: Times, zone: str = "UTC", rarer: float = 1.0) -> Pace:
         (rows(200_000, timedelta(seconds=10)), "1d", "7d", "2024-01-06"),
         (rows(50_000, timedelta(seconds=5)), "3h", "1d", "2024-01-01T14:00+00:00"),
         (rows(120_000, timedelta(hours=1)), "28d", "12mo", "2026-10-01"),
+        (rows(1_500, timedelta(days=1)), "28d", "6mo", "2025-06-01"),
+        (rows(3_000, timedelta(days=1)), "28d", "12mo", "2026-10-01"),
+        (rows(2_000, timedelta(hours=12)), "28d", "3mo", "2024-12-01"),
     ],
     ids=[
         "every 10 minutes",
@@ -46,6 +49,9 @@ def guess(times: Times, zone: str = "UTC", rarer: float = 1.0) -> Pace:
         "three weeks",
         "three days",
         "long hourly",
+        "daily, four years",
+        "daily, eight years",
+        "twice daily",
     ],
 )
 def test_usual_histories_get_usual_calendars(times: Times, observe: str, report: str, until: str) -> None:
@@ -76,7 +82,7 @@ def test_every_guess_is_one_that_a_backtest_takes(
         report_every=pace.report_every.value,
     )
     batch = parse_duration(pace.observe_every.value)
-    assert times.before(pace.until) >= 0.15 * count
+    assert times.before(pace.until) >= max(500, 0.15 * count)
     assert times.at(1.0) - pace.until >= batch
     if times.at(1.0) - times.at(0.0) >= timedelta(days=20):
         assert batch >= timedelta(days=1)
@@ -115,6 +121,11 @@ def test_rows_far_from_all_others_do_not_set_the_pace() -> None:
     times = rows(24_000, timedelta(minutes=10))
     strange = Times(np.append(np.zeros(3, dtype=np.int64), times.stamps), 24_003)
     assert guess(strange).observe_every.value == guess(times).observe_every.value
+
+
+def test_periods_too_small_for_steady_numbers_are_said_to_be() -> None:
+    assert "so few that chance moves" in guess(rows(1_500, timedelta(days=1))).report_every.why
+    assert "so few" not in guess(rows(24_000, timedelta(minutes=10))).report_every.why
 
 
 def test_small_batches_are_said_to_be_taken_together() -> None:

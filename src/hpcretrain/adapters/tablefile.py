@@ -227,14 +227,8 @@ def times(sheet: Sheet, name: str, zone: ZoneInfo, time_format: str | None) -> I
     """
     if name not in sheet.names:
         raise InputError(f'{sheet.path}: there is no time column "{name}"; it has: {", ".join(sheet.names)}')
-    column = sheet.columns[name]
-    if pa.types.is_integer(column.type) and time_format is not None:
-        column = pc.cast(column, pa.large_string())
-    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        stamps = _nanoseconds(_index(column), zone)
-    elif is_text(column):
-        stamps = _read_times(column, zone, time_format)
-    else:
+    column, stamps = _parsed(sheet.columns[name], zone, time_format)
+    if stamps is None:
         raise InputError(
             f'{sheet.path}: the time column "{name}" holds {sheet.columns[name].type}, which is no time; write '
             'ISO 8601 text, such as "2013-03-01T06:00", or Parquet timestamps'
@@ -243,6 +237,21 @@ def times(sheet: Sheet, name: str, zone: ZoneInfo, time_format: str | None) -> I
     if len(bad):
         raise InputError(_bad_time(sheet, name, column, bad, time_format))
     return stamps
+
+
+def unreadable(sheet: Sheet, name: str, time_format: str | None) -> int:
+    """How many cells of a column do not read as times."""
+    _, stamps = _parsed(sheet.columns[name], ZoneInfo("UTC"), time_format)
+    return sheet.rows if stamps is None else int(np.count_nonzero(stamps == _NAT))
+
+
+def _parsed(column: Any, zone: ZoneInfo, time_format: str | None) -> tuple[Any, IntArray | None]:
+    """The column as it was read, and its times; None if it is of no type of times."""
+    if pa.types.is_integer(column.type) and time_format is not None:
+        column = pc.cast(column, pa.large_string())
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+        return column, _nanoseconds(_index(column), zone)
+    return column, _read_times(column, zone, time_format) if is_text(column) else None
 
 
 def _index(column: Any) -> pd.DatetimeIndex:

@@ -24,8 +24,10 @@ from hpcretrain.adapters.tablefile import BoolArray, IntArray, Sheet
 from hpcretrain.adapters.timereadings import is_timestamp, time_readings
 from hpcretrain.config.features import FeatureFacts
 from hpcretrain.config.guess import ColumnSummary
+from hpcretrain.config.outlook import Calendar, foresee
 from hpcretrain.config.relation import Relation, follows, relation
 from hpcretrain.errors import InputError
+from hpcretrain.policy.types import DataGate
 from hpcretrain.ports import FloatArray
 
 WHOLE_BYTES = 64 * 2**20
@@ -82,40 +84,44 @@ class Sample:
     def facts(
         self,
         summary: ColumnSummary,
-        stamps: IntArray,
-        until: int,
+        calendar: Calendar,
         labels: FloatArray,
+        gate: DataGate,
         *,
         binary: bool,
-        range_slack: float,
     ) -> FeatureFacts:
         """What decides whether a column can be learned from.
 
         Args:
             summary: The column.
-            stamps: Times of the rows in nanoseconds since 1970 in UTC, shape (rows,).
-            until: End of the reference, likewise.
+            calendar: When the rows are.
             labels: The target, shape (rows,).
+            gate: The policy's data gate.
             binary: Whether labels are 0 and 1.
-            range_slack: Spans outside the reference's range from which a number is far outside.
         """
         column = self.sheet.columns[summary.name]
-        reference = stamps < until
+        reference = calendar.reference
         values, foreign = tablefile.split(column, typed=self.sheet.typed)
         texts = int(np.count_nonzero(foreign & reference))
         plain = tablefile.is_number(column) or tablefile.is_text(column)
         codes = self._codes(column, values, ordered=not texts) if plain else np.where(foreign, 0, -1)
+        nothing = np.zeros(len(codes), dtype=np.bool_)
+        odd = {
+            "missing": codes < 0,
+            "category": _unknown(codes, reference) if texts else nothing,
+            "range": nothing if texts else _outside(values, reference, gate.range_slack),
+            "type": nothing if texts else foreign & ~reference,
+            "infinite": nothing if texts else np.isinf(values),
+        }
+        novel = reference & _unknown(codes, _first_half(calendar)) if texts else nothing
         return FeatureFacts(
             summary=summary,
             numbers=int(np.count_nonzero(reference & ~np.isnan(values))),
             texts=texts,
             infinite=int(np.count_nonzero(reference & np.isinf(values))),
             distinct=len(np.unique(codes[reference & (codes >= 0)])) if plain else summary.distinct,
-            unseen=_unseen(codes, reference),
-            missing=_share(codes[reference] < 0),
-            later_missing=_share(codes[~reference] < 0),
-            outside=_outside(values, reference, range_slack),
-            follows_time=not texts and follows(codes, stamps),
+            stops=foresee(odd, novel, calendar, gate) if plain else None,
+            follows_time=not texts and follows(codes, calendar.stamps),
             relation=relation(codes, ordered=not texts, labels=labels, binary=binary) if plain else Relation(),
         )
 
@@ -275,21 +281,22 @@ def _values(column: Any, numbers: FloatArray, *, numeric: bool, typed: bool) -> 
     return len(np.unique(numbers)) if numeric and not is_timestamp(column) else len(counted), values
 
 
-def _unseen(codes: IntArray, reference: BoolArray) -> float:
-    later = codes[~reference & (codes >= 0)]
-    known = np.unique(codes[reference & (codes >= 0)])
-    return _share(~np.isin(later, known))
+def _unknown(codes: IntArray, known: BoolArray) -> BoolArray:
+    """Cells whose value does not occur in the known rows."""
+    return (codes >= 0) & ~np.isin(codes, np.unique(codes[known]))
 
 
-def _outside(values: FloatArray, reference: BoolArray, range_slack: float) -> float:
+def _first_half(calendar: Calendar) -> BoolArray:
+    """Rows of the first half of the reference's batches, as the data gate halves them."""
+    numbers = (calendar.stamps - calendar.until) // calendar.length
+    batches = np.unique(numbers[calendar.reference])
+    return np.isin(numbers, batches[: (len(batches) + 1) // 2])
+
+
+def _outside(values: FloatArray, reference: BoolArray, range_slack: float) -> BoolArray:
     known = values[reference & np.isfinite(values)]
     if not len(known):
-        return 0.0
+        return np.zeros(len(values), dtype=np.bool_)
     low, high = float(known.min()), float(known.max())
     reach = range_slack * (high - low)
-    later = values[~reference]
-    return _share((later < low - reach) | (later > high + reach))
-
-
-def _share(chosen: BoolArray) -> float:
-    return float(np.mean(chosen)) if len(chosen) else 0.0
+    return np.isfinite(values) & ((values < low - reach) | (values > high + reach))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import product
+from itertools import chain, product
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -30,6 +30,7 @@ _DIGITS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
 _YEARS = (1900, 2100)
 _PROBE = 50
+_NEARLY = 0.1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UTC, _ELSEWHERE = ZoneInfo("UTC"), ZoneInfo("Etc/GMT+12")
 
@@ -40,48 +41,53 @@ def is_timestamp(column: Any) -> bool:
 
 
 def time_readings(sheet: Sheet, name: str) -> tuple[tuple[TimeReading, ...], str | None]:
-    """Ways in which every cell that is not missing reads as a time; if there is none, why it fails if it begins so."""
+    """Ways in which every cell that is not missing reads as a time; if there is none, where few cells do not."""
     column = pc.drop_null(sheet.columns[name])
-    trouble = None
+    troubles: dict[str | None, int] = {}
     seen: list[IntArray] = []
     readings = []
     for time_format in _formats(column):
-        if _stamps(sheet, name, _probe(column), time_format, _UTC) is None:
+        if 2 * tablefile.unreadable(_with(sheet, name, _probe(column)), name, time_format) > _PROBE:
             continue
-        try:
-            stamps = tablefile.times(_with(sheet, name, column), name, _UTC, time_format)
-        except InputError:
-            # Told by the rows of the file, missing cells included.
-            trouble = trouble or _trouble(sheet, name, time_format)
+        bad = tablefile.unreadable(_with(sheet, name, column), name, time_format)
+        if bad:
+            troubles |= {time_format: bad} if bad < _NEARLY * len(column) else {}
             continue
+        stamps = tablefile.times(_with(sheet, name, column), name, _UTC, time_format)
         if any(np.array_equal(stamps, other) for other in seen):
             continue
         seen.append(stamps)
         reading = _reading(stamps, time_format, _zone(column), _aware(sheet, name, column, time_format))
         readings += [reading] if reading else []
-    return tuple(readings), None if readings else trouble
+    if readings or not troubles:
+        return tuple(readings), None
+    # Told by the rows of the file, missing cells included.
+    return (), _trouble(sheet, name, min(troubles, key=lambda time_format: troubles[time_format]))
 
 
 def _formats(column: Any) -> Iterator[str | None]:
-    """Formats that the first cell fits."""
-    if not len(column):
-        return
+    """Formats that the first cell fits, the one in the middle, or the last: any one of them may be bad."""
+    if len(column):
+        cells = [column[place] for place in (0, len(column) // 2, len(column) - 1)]
+        yield from dict.fromkeys(chain.from_iterable(_fitting(column, str(cell.as_py()).strip()) for cell in cells))
+
+
+def _fitting(column: Any, cell: str) -> Iterator[str | None]:
     if is_timestamp(column):
         yield None
         return
     if not (tablefile.is_text(column) or pa.types.is_integer(column.type)):
         return
-    first = str(column[0].as_py()).strip()
-    if re.fullmatch(r"[0-9]+", first):
-        if len(first) in _DIGITS:
-            yield _DIGITS[len(first)]
+    if re.fullmatch(r"[0-9]+", cell):
+        if len(cell) in _DIGITS:
+            yield _DIGITS[len(cell)]
         return
-    if not tablefile.is_text(column) or not any(letter.isdigit() for letter in first):
+    if not tablefile.is_text(column) or not any(letter.isdigit() for letter in cell):
         return
     yield None
     for time_format in map("".join, product(_DATES, _CLOCKS)):
         try:
-            datetime.strptime(first, time_format)
+            datetime.strptime(cell, time_format)
         except ValueError:
             continue
         yield time_format

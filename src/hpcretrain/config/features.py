@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hpcretrain.config.guess import ColumnSummary, Guess, Warnings, listed, quoted
+from hpcretrain.config.outlook import Stops
 from hpcretrain.config.relation import Relation
 from hpcretrain.errors import InputError
-from hpcretrain.policy.types import DataGate
 
 _NEARLY_UNIQUE = 0.5
-_MOST = 0.5
 _FEW_VALUES = 50
+_MOST = 0.5
 _IDENTIFIER = re.compile(r"(^|[^a-z])(id|uid|uuid|guid|key|index|idx)$", re.IGNORECASE)
 
 
@@ -24,9 +24,7 @@ class FeatureFacts:
     Attributes:
         summary: The whole column.
         numbers, texts, infinite, distinct: As in the summary, of the reference alone.
-        unseen: Share of later cells whose value does not occur in the reference.
-        missing, later_missing: Share of cells that are missing, in the reference and later.
-        outside: Share of later cells that are more than the policy's `range_slack` spans outside the reference's range.
+        stops: What the data gate would stop for this column; None if nothing.
         follows_time: Whether it only grows, or only falls, with time.
         relation: What it tells of the target.
     """
@@ -36,25 +34,18 @@ class FeatureFacts:
     texts: int
     infinite: int
     distinct: int
-    unseen: float
-    missing: float
-    later_missing: float
-    outside: float
+    stops: Stops | None
     follows_time: bool
     relation: Relation
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A column that is not learned from, and why.
-
-    `leak` says that it gives the target away, `warned` that a person should look.
-    """
+    """A column that is not learned from, and why; `leak` if it gives the target away."""
 
     column: str
     why: str
     leak: bool = False
-    warned: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,14 +57,13 @@ class FeatureGuess:
     left_out: tuple[LeftOut, ...]
 
 
-def guess_features(facts: Sequence[FeatureFacts], until: str, gate: DataGate, warnings: Warnings) -> FeatureGuess:
-    """All columns but those that cannot help.
+def guess_features(facts: Sequence[FeatureFacts], until: str, warnings: Warnings) -> FeatureGuess:
+    """All columns but those that cannot help; one that stops a batch now and then is what a replay is to show.
 
     Args:
         facts: Of all columns but target and time.
         until: The end of the reference, as written.
-        gate: The policy's data gate, which would stop every batch that a column has left its reference in.
-        warnings: Told of leaks and of columns that look like leaks.
+        warnings: Told of leaks, of columns that look like leaks, and of those that stop batches.
 
     Raises:
         InputError: No column is left.
@@ -82,19 +72,17 @@ def guess_features(facts: Sequence[FeatureFacts], until: str, gate: DataGate, wa
     categorical: dict[str, str] = {}
     left_out: list[LeftOut] = []
     for fact in facts:
-        name, reason = fact.summary.name, _reason(fact, until, gate)
+        name, reason = fact.summary.name, _reason(fact, until)
         if reason is not None:
             left_out.append(reason)
             continue
         kept[name] = _note(fact)
-        if stopped := _stopped(fact, gate):
-            warnings.append(f"model.features: {quoted(name)}: {stopped[1]}; take it out to let them pass")
         if 0 < fact.texts <= fact.numbers:
             categorical[name] = f"{fact.texts:,} of {fact.texts + fact.numbers:,} cells are text among numbers"
     _warn(facts, kept, left_out, warnings)
     if not kept:
         reasons = "; ".join(f"{quoted(out.column)}: {out.why}" for out in left_out)
-        raise InputError(f"no column is left to learn from besides target and time. {reasons}")
+        raise InputError(f"no column is left to learn from besides target and time; {reasons or 'there is no other'}")
     after = tuple(f"left out: {quoted(out.column)}: {out.why}" for out in left_out)
     return FeatureGuess(
         Guess(
@@ -108,15 +96,13 @@ def guess_features(facts: Sequence[FeatureFacts], until: str, gate: DataGate, wa
     )
 
 
-def _reason(fact: FeatureFacts, until: str, gate: DataGate) -> LeftOut | None:
+def _reason(fact: FeatureFacts, until: str) -> LeftOut | None:
     column = fact.summary
     if fact.relation.leak:
         return LeftOut(column.name, f"GIVES THE TARGET AWAY: {fact.relation.leak}", leak=True)
     if column.missing == column.rows:
         return LeftOut(column.name, "it is empty")
-    why = _unusable(fact) or _constant(fact, until) or _identifier(fact)
-    if why is None and (stopped := _stopped(fact, gate)) and stopped[0] > _MOST:
-        return LeftOut(column.name, stopped[1], warned=True)
+    why = _unusable(fact) or _constant(fact, until) or _identifier(fact) or _stopped(fact)
     return LeftOut(column.name, why) if why else None
 
 
@@ -157,27 +143,28 @@ def _identifier(fact: FeatureFacts) -> str | None:
     return None
 
 
-def _stopped(fact: FeatureFacts, gate: DataGate) -> tuple[float, str] | None:
-    """The share of later cells for which the data gate would stop their batches, and why; None if it is small.
+def _stopped(fact: FeatureFacts) -> str | None:
+    """Why a replay with this column would show little."""
+    if fact.stops is None or fact.stops.share <= _MOST:
+        return None
+    return f"{_foreseen(fact.stops)}; a replay that stops most rows shows little"
 
-    Where it is most of them, hardly a batch would pass, and the history would show nothing. Fewer are an event of the
-    kind that a replay is there to show.
-    """
-    unseen, more_missing = fact.unseen if fact.texts else 0.0, fact.later_missing - fact.missing
-    for share, what, slack, limit in (
-        (unseen, "hold what does not occur in the reference", "new_category_slack", gate.new_category_slack),
-        (more_missing, "are missing, more than in the reference", "missing_slack", gate.missing_slack),
-        (fact.outside, "are far outside the range of the reference", "out_of_range_slack", gate.out_of_range_slack),
-    ):
-        if share > limit:
-            return share, (
-                f"{100 * share:.0f} % of later cells {what}; with {slack} {100 * limit:.0f} %, the data gate stops "
-                "batches for them"
-            )
-    return None
+
+def _foreseen(stops: Stops) -> str:
+    rule = f"{stops.rule} of the policy" if stops.rule else "no such cell passes that the reference did not have"
+    when = f"from {stops.first:%Y-%m-%d}" + (f" to {stops.last:%Y-%m-%d}" if stops.stopped > 1 else "")
+    return (
+        f"the data gate would stop {stops.stopped:,} of {stops.batches:,} batches, {when}, since cells {stops.what} "
+        f"({rule})"
+    )
 
 
 def _note(fact: FeatureFacts) -> str:
+    stops = f"; stops {fact.stops.stopped:,} of {fact.stops.batches:,} batches" if fact.stops else ""
+    return f"{_content(fact)}{stops}"
+
+
+def _content(fact: FeatureFacts) -> str:
     column = fact.summary
     missing = f", {100 * column.missing / column.rows:.3g} % missing" if column.missing else ""
     if fact.texts:
@@ -190,7 +177,21 @@ def _note(fact: FeatureFacts) -> str:
 def _warn(facts: Sequence[FeatureFacts], kept: dict[str, str], left_out: Sequence[LeftOut], warnings: Warnings) -> None:
     leaks = [out for out in left_out if out.leak]
     warnings += [f"model.features: {quoted(out.column)} was left out: it {out.why}" for out in leaks]
-    warnings += [f"model.features: {quoted(out.column)} was left out: {out.why}" for out in left_out if out.warned]
+    dropped = {out.column: out.why for out in left_out}
+    together: dict[Stops, list[str]] = {}
+    for fact in facts:
+        name = fact.summary.name
+        if fact.stops and (name in kept or dropped.get(name) == _stopped(fact)):
+            together.setdefault(fact.stops, []).append(name)
+    for stops, names in together.items():
+        was = "was" if len(names) == 1 else "were"
+        warnings.append(
+            f"model.features: {listed(names)} {was} kept, and {_foreseen(stops)}: they are not learned from, and the "
+            "replay shows it; take out what is not to count"
+            if names[0] in kept
+            else f"model.features: {listed(names)} {was} left out: {_foreseen(stops)}; a replay that stops most rows "
+            "shows little; put back what is to be seen"
+        )
     strong = [fact.summary.name for fact in facts if fact.relation.nearly and fact.summary.name in kept]
     if strong:
         warnings.append(

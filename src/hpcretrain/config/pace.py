@@ -23,6 +23,8 @@ _SHARE, _LARGE_SHARE, _LARGEST_SHARE = 0.2, 1 / 3, 0.5
 _ENOUGH_ROWS, _ENOUGH_RARER, _ENOUGH_BATCHES = 3_000, 200, 4
 _SMALLER, _LARGER = 0.75, 1.5
 _MONTH = timedelta(days=30.4)
+_PERIODS = (1, 3, 6, 12)
+_PERIOD_ROWS, _FEWEST_PERIODS = 300, 4
 _DAY = timedelta(days=1)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -80,11 +82,11 @@ def guess_pace(times: Times, zone: str, min_rows: int, rarer_share: float) -> Pa
         )
     batch, span = _batch(times, min_rows), times.at(1.0) - times.at(0.0)
     length = parse_duration(batch)
-    until, why = _until(times, zone, length, rarer_share)
+    until, why = _until(times, zone, length, min_rows, rarer_share)
     replayed = times.at(1.0) - until
-    report = _report(replayed, length)
+    report = _report(times, replayed, length)
     if report.endswith("mo"):
-        until = _month_start(times, until, zone)
+        until = _month_start(times, until, zone, min_rows)
     if times.at(1.0) - until < length:
         raise InputError(
             f"the rows span {_span(span)} only, from {times.at(0.0):%Y-%m-%d %H:%M} to {times.at(1.0):%Y-%m-%d %H:%M}; "
@@ -95,7 +97,7 @@ def guess_pace(times: Times, zone: str, min_rows: int, rarer_share: float) -> Pa
     count = (times.at(1.0) - until) // length
     return Pace(
         observe_every=Guess(batch, _batch_why(per_batch, count, min_rows)),
-        report_every=Guess(report, f"so that the {_span(times.at(1.0) - until)} to be replayed make a readable table"),
+        report_every=Guess(report, _report_why(times, times.at(1.0) - until, report)),
         reference_until=Guess(
             _written(until, zone, length), f"{known:,} rows ({100 * known / times.rows:.0f} %) come before it{why}"
         ),
@@ -125,7 +127,7 @@ def _batch_why(per_batch: float, count: int, min_rows: int) -> str:
     return why
 
 
-def _until(times: Times, zone: str, length: timedelta, rarer_share: float) -> tuple[datetime, str]:
+def _until(times: Times, zone: str, length: timedelta, min_rows: int, rarer_share: float) -> tuple[datetime, str]:
     """The end of the reference on a round time, and what else made it so late."""
     wanted = max(_SHARE * times.rows, min(_ENOUGH_ROWS, _LARGE_SHARE * times.rows))
     why = ""
@@ -133,7 +135,8 @@ def _until(times: Times, zone: str, length: timedelta, rarer_share: float) -> tu
         wanted, why = enough, f", so that about {_ENOUGH_RARER} labels of the rarer class do"
     if wanted > _LARGEST_SHARE * times.rows:
         wanted, why = _LARGEST_SHARE * times.rows, "; labels of the rarer class are few, so it is half of the table"
-    until = times.at(wanted / times.rows)
+    # One more, as a share of the rows is rounded.
+    until = times.at(max(wanted, min_rows + 1) / times.rows)
     if (four := times.at(0.0) + length * _ENOUGH_BATCHES) > until and times.before(four) <= _LARGE_SHARE * times.rows:
         until, why = four, ", four batches, from which the data gate learns what is usual"
     return _rounded_up(until, zone, length), why
@@ -149,27 +152,39 @@ def _rounded_up(moment: datetime, zone: str, length: timedelta) -> datetime:
     return start if start == local else (start.astimezone(UTC) + timedelta(hours=1)).astimezone(ZoneInfo(zone))
 
 
-def _month_start(times: Times, until: datetime, zone: str) -> datetime:
-    """The nearest first day of a month, where the reference remains about as large."""
+def _month_start(times: Times, until: datetime, zone: str, min_rows: int) -> datetime:
+    """The nearest first day of a month, where the reference remains about as large, and large enough."""
     start = until.astimezone(ZoneInfo(zone)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     wanted = times.before(until)
-    known = {each: times.before(each) / wanted for each in (start, start + relativedelta(months=1))}
-    nearest = min(known, key=lambda each: abs(known[each] - 1))
-    return nearest if _SMALLER <= known[nearest] <= _LARGER else until
+    known = {each: times.before(each) for each in (start, start + relativedelta(months=1))}
+    fitting = [each for each in known if max(_SMALLER * wanted, min_rows) <= known[each] <= _LARGER * wanted]
+    return min(fitting, key=lambda each: abs(known[each] - wanted), default=until)
 
 
-def _report(replayed: timedelta, length: timedelta) -> str:
+def _report(times: Times, replayed: timedelta, length: timedelta) -> str:
     months = replayed / _MONTH
-    if months >= 120:
-        return "12mo"
-    if months > 36:
-        return "3mo"
     if months >= 1.5:
-        return "1mo"
+        usual = 12 if months >= 120 else 3 if months > 36 else 1
+        fitting = [unit for unit in _PERIODS if unit == usual or (unit > usual and months >= _FEWEST_PERIODS * unit)]
+        large = [unit for unit in fitting if _per_period(times, unit) >= _PERIOD_ROWS]
+        return f"{(large or fitting[-1:])[0]}mo"
     for unit in ("7d", "1d"):
         if parse_duration(unit) >= length and replayed >= 2 * parse_duration(unit):
             return unit
     return _unit(length)
+
+
+def _report_why(times: Times, replayed: timedelta, report: str) -> str:
+    why = f"so that the {_span(replayed)} to be replayed make a readable table"
+    if not report.endswith("mo"):
+        return why
+    rows = _per_period(times, int(report.removesuffix("mo")))
+    few = "; so few that chance moves the numbers of a period" if rows < _PERIOD_ROWS else ""
+    return f"{why}, about {rows:,.0f} rows a period{few}"
+
+
+def _per_period(times: Times, months: int) -> float:
+    return times.per_day * months * (_MONTH / _DAY)
 
 
 def _unit(length: timedelta) -> str:

@@ -49,6 +49,11 @@ def guess_time(columns: Sequence[ColumnSummary], target: str, warnings: Warnings
     ranked = sorted(candidates, key=_rank)
     chosen, others = ranked[0], [column.name for column in columns if column.readings and column is not ranked[0]]
     reading = _one_reading(chosen)
+    warnings += [
+        f"data.time_column: {quoted(column.name)} nearly reads as times too: {column.trouble}"
+        for column in columns
+        if column.trouble
+    ]
     if others:
         why = (
             f"chosen before {listed(others)}, which also read as times: "
@@ -108,13 +113,19 @@ def _no_time(columns: Sequence[ColumnSummary], target: str) -> list[str]:
         for column in rest
         if column.readings and column.missing
     ]
+    near = [column.name for column in rest if column.trouble or column.readings]
+    if near:
+        return [
+            f"no column can be the time of the rows; {listed(near)} nearly {'is' if len(near) == 1 else 'are'}: mend "
+            "the cells that cannot be read",
+            *troubles,
+        ]
     shown = "; ".join(f"{quoted(column.name)} ({column.shown})" for column in rest[:SHOWN_COLUMNS])
     problems = [
         "no column can be the time of the rows. Tried: ISO 8601, timestamps of Parquet, and usual orders of day, month "
         f"and year, with and without a clock time. The columns are: {shown}"
         + (f"; and {len(rest) - SHOWN_COLUMNS} more" if len(rest) > SHOWN_COLUMNS else "")
     ]
-    problems += troubles
     for column in rest:
         unit = _epoch_unit(column)
         if unit:
