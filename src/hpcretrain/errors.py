@@ -43,6 +43,14 @@ class ModelFileError(HpcretrainError):
     """A model's files are missing, differ from their digest, or cannot be loaded."""
 
 
+class SlurmError(HpcretrainError):
+    """A command of Slurm failed. `passing` tells whether the same call may well work later."""
+
+    def __init__(self, message: str, *, passing: bool) -> None:
+        self.passing = passing
+        super().__init__(message)
+
+
 class TrainingError(HpcretrainError):
     """A training job ended without a model.
 

@@ -59,7 +59,7 @@ def load(path: Path) -> Terms:
     Raises:
         InputError: The file, its policy or its data files are missing, or hold what they may not.
     """
-    config = _parse(Config, _read(path), str(path))
+    config = parse(Config, read_toml(path), str(path))
     folder = path.resolve().parent
     problems: list[str] = []
     policy = shipped_policy()
@@ -101,7 +101,7 @@ def _policy_text(policy: Policy) -> str:
 def shipped_policy() -> Policy:
     """The policy that ships with hpcretrain."""
     text = resources.files("hpcretrain.config").joinpath(SHIPPED_POLICY).read_text(encoding="utf-8")
-    return _parse(Policy, tomllib.loads(text), SHIPPED_POLICY)
+    return parse(Policy, tomllib.loads(text), SHIPPED_POLICY)
 
 
 def kept_policy(text: str, where: str) -> Policy:
@@ -110,17 +110,17 @@ def kept_policy(text: str, where: str) -> Policy:
     Raises:
         InputError: It lacks what a policy has now, or has what it has no more.
     """
-    return _parse(Policy, json.loads(text), where)
+    return parse(Policy, json.loads(text), where)
 
 
 def _policy(name: str, folder: Path) -> Policy:
     path = folder / name
     if name == SHIPPED_POLICY and not path.exists():
         return shipped_policy()
-    return _parse(Policy, _read(path), str(path))
+    return parse(Policy, read_toml(path), str(path))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
@@ -132,7 +132,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: is not TOML: {error}") from error
 
 
-def _parse(kind: type[Model], content: dict[str, Any], where: str) -> Model:
+def parse(kind: type[Model], content: dict[str, Any], where: str) -> Model:
     try:
         return kind.model_validate(content)
     except ValidationError as error:

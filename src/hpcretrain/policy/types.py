@@ -152,6 +152,26 @@ class WatchRules(_Table):
     alpha: Alpha = Field(description="Chance of rolling back an equal release, over all looks.")
 
 
+class JobRules(_Table):
+    """What is done about training jobs that do not end well."""
+
+    most_failures: Annotated[int, Field(ge=1)] = Field(
+        description="Attempts of one job that may fail, each for whatever cause, before it is given up."
+    )
+    most_interruptions: Annotated[int, Field(ge=0)] = Field(
+        description="How often one job may be preempted, requeued, or lose its node before it is given up."
+    )
+    memory_factor: Annotated[float, Field(gt=1, le=10)] = Field(
+        description="Factor on the memory that is asked for after an attempt ran out of it."
+    )
+    time_factor: Annotated[float, Field(gt=1, le=10)] = Field(
+        description="Factor on the time limit after an attempt reached it without any progress."
+    )
+    queue_deadline_h: Positive | None = Field(
+        default=None, description="Hours in the queue after which a job is withdrawn. Left out: it may wait for ever."
+    )
+
+
 class Policy(_Table):
     """The versioned rules by which hpcretrain decides."""
 
@@ -162,3 +182,4 @@ class Policy(_Table):
     training: Training
     gate: Gate
     watch: WatchRules
+    jobs: JobRules

@@ -1,0 +1,188 @@
+"""The door to Slurm: its plain commands, as any user may call them. Calls are counted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from hpcretrain.adapters.slurm_output import (
+    SACCT_FIELDS,
+    History,
+    Key,
+    QueueLine,
+    read_accounting,
+    read_queue,
+    read_records,
+    squeue_format,
+)
+from hpcretrain.config.cluster import Commands
+from hpcretrain.errors import InputError, SlurmError
+
+# Everything else in the controller's environment stays here: sbatch hands its own on to the job, and `SBATCH_*` or
+# `SLURM_*` of a job in which the controller itself runs would change what is asked for.
+_PASSED_ON = ("HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SLURM_CONF")
+
+_UNREACHABLE = (
+    "unable to contact slurm controller",
+    "socket timed out",
+    "zero bytes were transmitted",
+    "unexpected message received",
+    "connection refused",
+    "connect failure",
+    "communication connection failure",
+    "standby mode",
+    "temporarily unable",
+    "temporarily unavailable",
+    "transport endpoint",
+    "problem talking to the database",
+    "protocol authentication error",
+    "munge encode failed",
+    "try again",
+)
+_FULL = ("submitjob", "submit_job", "job submit limit", "too many", "maxjobcount", "job/step already completing")
+"""Words of refusals that pass when other jobs end."""
+
+
+class Slurm:
+    """Calls Slurm's commands.
+
+    Args:
+        commands: Where they are.
+
+    Raises:
+        InputError: `sbatch` is not there.
+    """
+
+    def __init__(self, commands: Commands) -> None:
+        self._timeout_s = commands.timeout_s
+        self._environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        self._environment["LC_ALL"] = "C"
+        if commands.conf:
+            self._environment["SLURM_CONF"] = str(commands.conf)
+        self._folder = commands.folder
+        self.calls: Counter[str] = Counter()
+        """How often each command was called."""
+        self.command("sbatch")
+
+    def command(self, name: str) -> str:
+        """The path of a command.
+
+        Raises:
+            InputError: It is not there.
+        """
+        found = shutil.which(name, path=str(self._folder) if self._folder else self._environment.get("PATH"))
+        if found is None:
+            where = f"in {self._folder}" if self._folder else "on PATH"
+            raise InputError(f"there is no {name} {where}; set commands.folder of the cluster profile")
+        return found
+
+    def ask(self, name: str, *arguments: str, given: str | None = None) -> str:
+        """What a command prints.
+
+        Raises:
+            SlurmError: It failed.
+        """
+        self.calls[name] += 1
+        try:
+            done = subprocess.run(
+                [self.command(name), *arguments],
+                input=given,
+                stdin=subprocess.DEVNULL if given is None else None,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                env=self._environment,
+                timeout=self._timeout_s,
+                umask=0o077,
+            )
+        except subprocess.TimeoutExpired:
+            raise SlurmError(f"{name} did not answer within {self._timeout_s:g} s", passing=True) from None
+        if done.returncode:
+            raise failure(name, done.stderr or done.stdout)
+        return done.stdout
+
+    def submit(self, options: Sequence[str], script: str) -> int:
+        """Submit a batch script; the identifier of the job, or of the array.
+
+        Raises:
+            SlurmError: It was refused, or nobody knows whether it was taken (`passing`).
+        """
+        told = self.ask("sbatch", "--parsable", *options, given=script).strip().splitlines()
+        number = told[-1].partition(";")[0] if told else ""
+        if not number.isdigit():
+            raise SlurmError(f"sbatch printed {told!r} where a job's number was due", passing=True)
+        return int(number)
+
+    def queue(self) -> list[QueueLine]:
+        """All jobs of this user that slurmctld knows, those that ended lately too: one call, however many they are.
+
+        Raises:
+            SlurmError: It does not answer.
+        """
+        return read_queue(
+            self.ask("squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", f"-O{squeue_format()}")
+        )
+
+    def accounting(self, names: Collection[str], since: datetime) -> list[History]:
+        """What accounting knows of the jobs with these names, all their lives.
+
+        Raises:
+            SlurmError: It does not answer, or there is none.
+        """
+        # Local time without a zone is all that sacct reads.
+        begin = since.astimezone().strftime("%Y-%m-%dT%H:%M:%S")
+        return read_accounting(
+            self.ask(
+                "sacct",
+                "--noheader",
+                "--parsable2",
+                "--duplicates",
+                f"--user={os.getuid()}",
+                f"--starttime={begin}",
+                f"--name={','.join(sorted(names))}",
+                f"--format={','.join(SACCT_FIELDS)}",
+            )
+        )
+
+    def show(self, kind: str, name: str | None = None) -> list[Mapping[str, str]]:
+        """Partitions, reservations, nodes, jobs: what `scontrol show` tells, a mapping of keys to values for each."""
+        named = [name] if name else []
+        return read_records(self.ask("scontrol", "--oneliner", "show", kind, *named))
+
+    def cancel(self, keys: Collection[Key]) -> None:
+        """Cancel jobs; one that has ended is left as it is."""
+        if not keys:
+            return
+        try:
+            self.ask("scancel", *sorted(map(str, keys)))
+        except SlurmError as error:
+            if error.passing:
+                raise
+
+    def start_now(self, keys: Collection[Key]) -> None:
+        """Let requeued jobs start at once, not only when Slurm's pause after a requeue is over."""
+        for key in sorted(keys, key=str):
+            try:
+                self.ask("scontrol", "update", f"JobId={key}", "StartTime=now")
+            except SlurmError:
+                # It has started meanwhile, or it will a little later: nothing hangs on this.
+                continue
+
+
+def failure(name: str, told: str) -> SlurmError:
+    """What a command's error says, and whether it may pass."""
+    lines = [line.removeprefix(f"{name}: ").removeprefix("error: ").strip() for line in told.strip().splitlines()]
+    words = "; ".join(line for line in lines if line) or "it failed without a word"
+    low = words.lower()
+    passing = any(sign in low for sign in (*_UNREACHABLE, *_FULL))
+    return SlurmError(f"{name}: {words}", passing=passing)
+
+
+def where(path: Path) -> str:
+    """A path as sbatch takes it for files of output: its own placeholders are kept from meaning anything."""
+    return str(path).replace("%", "%%")

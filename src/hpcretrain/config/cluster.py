@@ -1,0 +1,157 @@
+"""The types of a cluster profile: how training reaches Slurm at one site. Its reference is generated from them.
+
+What a site forbids or does not have is left out; nothing is asked of Slurm that the profile does not name.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from hpcretrain.config.load import parse, read_toml
+from hpcretrain.errors import InputError
+from hpcretrain.records import PriorityClass
+
+Word = Annotated[str, Field(min_length=1, pattern=r"^[^\s\"'`$;&|<>\\]+$")]
+"""What stands in a command or a script: no white space, and nothing that a shell would read."""
+
+Line = Annotated[str, Field(min_length=1, pattern=r"^[^\n\r\0]+$")]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Commands(_Table):
+    """How Slurm's commands are found and asked."""
+
+    folder: Path | None = Field(default=None, description="Where sbatch, squeue, ... lie. Default: on PATH.")
+    conf: Path | None = Field(default=None, description="SLURM_CONF. Default: where the commands look by themselves.")
+    timeout_s: float = Field(default=60, gt=0, le=3600, description="Seconds after which a command has failed.")
+
+
+class Spool(_Table):
+    """The folder through which controller and nodes exchange files."""
+
+    path: Path = Field(description="On a file system that the nodes share; each home gets a folder in it.")
+
+    @field_validator("path")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        if not path.is_absolute() or any(character in str(path) for character in "\n\r\0%\"'`$\\"):
+            raise ValueError("must be an absolute path without quotes, %, $ or line ends")
+        return path
+
+
+class Inference(_Table):
+    """What serves predictions. Nothing that is trained may come there."""
+
+    partitions: tuple[Word, ...] = Field(default=(), description="Partitions whose nodes serve.")
+    nodes: Word | None = Field(default=None, description='Nodes that serve, as Slurm\'s list: "infer[1-4],gpu7".')
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if not self.partitions and not self.nodes:
+            raise ValueError("name the nodes or the partitions that serve; without them nothing can be proven")
+        return self
+
+
+class Environment(_Table):
+    """How Python with hpcretrain is found on a node."""
+
+    python: Word = Field(description="The interpreter, as a node calls it (inside the container, if there is one).")
+    modules: tuple[Word, ...] = Field(default=(), description="Modules to load.")
+    conda: Word | None = Field(default=None, description="Conda environment to activate: a name or a path.")
+    container: Word | None = Field(default=None, description="Apptainer image in which to run.")
+    container_options: tuple[Word, ...] = Field(default=(), description='For Apptainer, such as "--bind=/scratch".')
+    setup: tuple[Line, ...] = Field(default=(), description="Lines of bash to run first. Never put a secret here.")
+
+
+class Preemption(_Table):
+    """What happens to a job that has to make room."""
+
+    grace_s: int = Field(ge=0, description="GraceTime of the QOS whose jobs may be preempted.")
+    signal: Literal["USR1", "USR2"] | None = Field(
+        default=None, description="Signal before the time limit and at preemption. Left out: none is asked for."
+    )
+    lead_s: int = Field(default=60, ge=10, le=65535, description="How long before its time limit a job is told.")
+    requeue: bool = Field(default=True, description="May Slurm requeue a job? If not, the controller submits anew.")
+    requeue_on_node: bool = Field(default=True, description="May a job call scontrol on its node to requeue itself?")
+
+
+class Status(_Table):
+    """How Slurm is asked how jobs stand."""
+
+    every_s: float = Field(default=60, ge=1, description="Seconds between two queries when nothing is awaited.")
+    accounting: bool = Field(default=True, description="Is there accounting (sacct)?")
+
+
+class Limits(_Table):
+    """What the site's limits leave to retraining."""
+
+    array_size: int = Field(default=1000, ge=1, description="Most tasks of an array (MaxArraySize is one more).")
+    most_memory_mb: int | None = Field(default=None, ge=1, description="Memory up to which a retry may be raised.")
+    most_time_min: int | None = Field(default=None, ge=1, description="Time limit up to which a retry may be raised.")
+
+
+class ClassOfJobs(_Table):
+    """What Slurm is asked for by jobs of one priority class."""
+
+    partition: Word = Field(description="Partition.")
+    qos: Word | None = Field(default=None, description="QOS.")
+    account: Word | None = Field(default=None, description="Account.")
+    reservation: Word | None = Field(default=None, description="Reservation.")
+    gres: Word | None = Field(default=None, description='Generic resources, such as "gpu:1".')
+    memory_mb: int | None = Field(default=None, ge=1, description="Memory of a job.")
+    time_limit_min: int = Field(ge=1, description="Time limit of a job.")
+    options: tuple[Word, ...] = Field(default=(), description='Further options of sbatch: "--constraint=skylake".')
+
+
+class Classes(_Table):
+    """The three priority classes."""
+
+    urgent: ClassOfJobs
+    standard: ClassOfJobs
+    background: ClassOfJobs
+
+    def of(self, priority_class: PriorityClass) -> ClassOfJobs:
+        """What jobs of a class ask for."""
+        found: ClassOfJobs = getattr(self, priority_class.value)
+        return found
+
+
+class ClusterProfile(_Table):
+    """One site."""
+
+    name: Word = Field(description="Name of the site.")
+    commands: Commands = Commands()
+    spool: Spool
+    inference: Inference
+    environment: Environment
+    preemption: Preemption
+    status: Status = Status()
+    limits: Limits = Limits()
+    classes: Classes
+
+
+def load_cluster(path: Path) -> ClusterProfile:
+    """The cluster profile in a file.
+
+    Raises:
+        InputError: It is missing, or holds what it may not; every problem at once.
+    """
+    profile = parse(ClusterProfile, read_toml(path), str(path))
+    signal = profile.preemption
+    short = [
+        name
+        for name in ("urgent", "standard", "background")
+        if signal.signal and getattr(profile.classes, name).time_limit_min * 60 <= 2 * signal.lead_s
+    ]
+    if short:
+        raise InputError(
+            f"{path}: preemption.lead_s: {signal.lead_s} s is half of the time limit of {', '.join(short)}, or more; "
+            "a job would stop before it has worked"
+        )
+    return profile

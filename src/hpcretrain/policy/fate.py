@@ -1,0 +1,141 @@
+"""What became of an attempt, from what the queue, accounting and the job itself say.
+
+No witness is believed alone where another can say more: the queue forgets, accounting lags, and a job that is killed
+writes nothing. What no witness tells stays unknown, and unknown is never success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hpcretrain.witnesses import ALIVE, ENDED, Accounted, Fate, Marker, Witnesses
+
+STATES: Mapping[str, Fate] = {
+    # In the queue.
+    "PENDING": Fate.WAITING,
+    "REQUEUED": Fate.WAITING,
+    "REQUEUE_FED": Fate.WAITING,
+    "CONFIGURING": Fate.WAITING,
+    "RESV_DEL_HOLD": Fate.HELD,
+    "REQUEUE_HOLD": Fate.HELD,
+    "SPECIAL_EXIT": Fate.HELD,
+    # At work, or its nodes are not free of it yet.
+    "RUNNING": Fate.RUNNING,
+    "COMPLETING": Fate.RUNNING,
+    "STAGE_OUT": Fate.RUNNING,
+    "SIGNALING": Fate.RUNNING,
+    "RESIZING": Fate.RUNNING,
+    "SUSPENDED": Fate.RUNNING,
+    "STOPPED": Fate.RUNNING,
+    "EXPEDITING": Fate.RUNNING,
+    "POWER_UP_NODE": Fate.WAITING,
+    # Ended.
+    "COMPLETED": Fate.FINISHED,
+    "PREEMPTED": Fate.PREEMPTED,
+    "TIMEOUT": Fate.TIMED_OUT,
+    "DEADLINE": Fate.TIMED_OUT,
+    "OUT_OF_MEMORY": Fate.OUT_OF_MEMORY,
+    "NODE_FAIL": Fate.NODE_FAILED,
+    "BOOT_FAIL": Fate.NODE_FAILED,
+    "LAUNCH_FAILED": Fate.NODE_FAILED,
+    "RECONFIG_FAIL": Fate.NODE_FAILED,
+    "CANCELLED": Fate.CANCELLED,
+    "REVOKED": Fate.CANCELLED,
+    "FAILED": Fate.FAILED,
+}
+"""Every state of a job that Slurm has (squeue's "JOB STATE CODES", up to 25.05); any other is unknown."""
+
+PATIENCE_S = 120.0
+"""How long an attempt may be seen nowhere before it is lost: accounting lags, and a submission may be on its way."""
+
+_BY_MARKER = {"interrupted": Fate.INTERRUPTED, "out_of_memory": Fate.OUT_OF_MEMORY, "outside": Fate.FAILED}
+# Reasons with which a pending job stays until a person acts.
+_HOLDS = ("JobHeldUser", "JobHeldAdmin", "JobHoldMaxRequeue", "launch_failed_requeued_held", "DependencyNeverSatisfied")
+
+
+def state_of(text: str) -> Fate:
+    """The fate that a state names; commands add who cancelled ("CANCELLED by 1000") or cut it short ("CANCELLED+")."""
+    words = text.split()
+    return STATES.get(words[0].rstrip("+"), Fate.UNKNOWN) if words else Fate.UNKNOWN
+
+
+def fate(seen: Witnesses) -> tuple[Fate, str]:
+    """What became of an attempt, and which witness says so, as a sentence."""
+    if seen.marker.result:
+        return Fate.FINISHED, "its result is in the spool"
+    if seen.queued is not None:
+        return _by_queue(seen)
+    if not seen.queue_answered:
+        return Fate.UNKNOWN, "Slurm does not answer"
+    return _by_what_is_left(seen)
+
+
+def after(before: Fate, now: Fate) -> Fate:
+    """The fate to be kept when one follows another: what ended stays ended, and not knowing changes nothing.
+
+    A life that ended goes on where Slurm requeues the job: a job in the queue is alive, whatever was said before. A
+    result cannot be taken back.
+    """
+    if before is Fate.FINISHED or now is Fate.UNKNOWN:
+        return before
+    if before in ENDED and now not in ALIVE and now is not Fate.FINISHED and before is not Fate.LOST:
+        return before
+    return now
+
+
+def _by_queue(seen: Witnesses) -> tuple[Fate, str]:
+    queued = seen.queued
+    assert queued is not None
+    told = state_of(queued.state)
+    words = f"squeue says {queued.state}" + (f" ({queued.reason})" if queued.reason not in ("", "None") else "")
+    if told is Fate.WAITING and queued.reason.strip("()") in _HOLDS:
+        return Fate.HELD, words
+    if told in ENDED:
+        return _ended(told, words, seen)
+    return told, words
+
+
+def _by_what_is_left(seen: Witnesses) -> tuple[Fate, str]:
+    if seen.lives:
+        last = seen.lives[-1]
+        told = state_of(last.state)
+        words = f"sacct says {last.state}"
+        if told in ENDED:
+            return _ended(told, words, seen)
+        # The queue is the newer witness: accounting has not heard of the end yet.
+        waited = f"{words}, squeue does not know it, since {seen.silent_s:.0f} s"
+        return (Fate.LOST if seen.silent_s >= PATIENCE_S else Fate.UNKNOWN), waited
+    if seen.marker.ended in _BY_MARKER and not (seen.has_accounting and seen.silent_s < PATIENCE_S):
+        return _BY_MARKER[seen.marker.ended], f"it left the queue, and wrote that it ended: {_own(seen.marker)}"
+    if seen.silent_s < PATIENCE_S:
+        return Fate.UNKNOWN, f"seen nowhere since {seen.silent_s:.0f} s"
+    if seen.has_accounting and not seen.accounting_answered:
+        return Fate.UNKNOWN, f"squeue does not know it since {seen.silent_s:.0f} s, and sacct does not answer"
+    return Fate.LOST, f"no witness has told of it for {seen.silent_s:.0f} s"
+
+
+def _ended(told: Fate, words: str, seen: Witnesses) -> tuple[Fate, str]:
+    """The fate behind an end that Slurm names; without a result it was no success, whatever its exit code."""
+    if told not in (Fate.FINISHED, Fate.FAILED, Fate.CANCELLED):
+        return told, words
+    if memory := _memory(seen):
+        return Fate.OUT_OF_MEMORY, f"{words}, and {memory}"
+    if told is Fate.CANCELLED:
+        return told, words
+    if own := _BY_MARKER.get(seen.marker.ended or ""):
+        return own, f"{words}, and it wrote that it ended: {_own(seen.marker)}"
+    return Fate.FAILED, f"{words}, and it left no result"
+
+
+def _memory(seen: Witnesses) -> str | None:
+    """Who says that memory ran out; only with cgroups does Slurm give it a state of its own."""
+    last: Accounted | None = seen.lives[-1] if seen.lives else None
+    if last is not None and any(state_of(step) is Fate.OUT_OF_MEMORY for step in last.steps):
+        return "one of its steps was OUT_OF_MEMORY"
+    if last is not None and last.over_memory:
+        return "accounting saw it use more memory than it had asked for"
+    return "its log tells that it exceeded its memory" if seen.marker.log_tells_memory else None
+
+
+def _own(marker: Marker) -> str:
+    return f"{marker.ended} by {marker.signal}" if marker.signal else str(marker.ended)
