@@ -6,6 +6,7 @@ Each carries the exit code that the command line ends with: 2 for bad input, 3 f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 
 class HpcretrainError(Exception):
@@ -44,10 +45,14 @@ class ModelFileError(HpcretrainError):
 
 
 class SlurmError(HpcretrainError):
-    """A command of Slurm failed. `passing` tells whether the same call may well work later."""
+    """A command of Slurm failed.
 
-    def __init__(self, message: str, *, passing: bool) -> None:
-        self.passing = passing
+    `trouble` is "refused" (it will be refused again), "full" (refused, until other jobs end) or "unreachable" (nobody
+    knows whether it was done).
+    """
+
+    def __init__(self, message: str, trouble: Literal["refused", "full", "unreachable"]) -> None:
+        self.trouble = trouble
         super().__init__(message)
 
 

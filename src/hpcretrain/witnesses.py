@@ -28,6 +28,8 @@ class Fate(enum.Enum):
     """A person or the site ended it."""
     FAILED = "failed"
     """It ended by an error of its own before it had a result."""
+    UNTAKEN = "not taken"
+    """It was meant to be submitted, and Slurm has never known it."""
     LOST = "lost"
     """Slurm answers and knows nothing of it any more, and it left no result."""
 
@@ -81,7 +83,7 @@ class Witnesses:
     """What each witness says now; None where it says nothing of the attempt.
 
     `queue_answered` and `accounting_answered` tell an empty answer from none; a site without accounting never answers.
-    `silent_s` is how long ago, in seconds, any witness last told of the attempt, or it was submitted.
+    `taken` is whether Slurm is known to have accepted it. `silent_s` is how long ago, in seconds, any witness last told of the attempt, or it was submitted.
     """
 
     queued: Queued | None = None
@@ -89,5 +91,6 @@ class Witnesses:
     lives: tuple[Accounted, ...] = ()
     accounting_answered: bool = False
     has_accounting: bool = True
+    taken: bool = True
     marker: Marker = Marker()
     silent_s: float = 0.0

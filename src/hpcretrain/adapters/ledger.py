@@ -95,6 +95,12 @@ class SqliteLedger:
         content = {**facts, "serves": serves, "at": datetime.now(UTC).isoformat()}
         self._write("operations", [(event, canonical(content))], once=False)
 
+    def note_each(self, event: str, facts: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write down the same event for each decision that it serves, all or none."""
+        at = datetime.now(UTC).isoformat()
+        rows = [(event, canonical({**each, "serves": serves, "at": at})) for serves, each in facts.items()]
+        self._write("operations", rows, once=False)
+
     def records(self) -> Iterator[Record]:
         """All records, in order.
 

@@ -101,7 +101,7 @@ class Slurm:
                 umask=0o077,
             )
         except subprocess.TimeoutExpired:
-            raise SlurmError(f"{name} did not answer within {self._timeout_s:g} s", passing=True) from None
+            raise SlurmError(f"{name} did not answer within {self._timeout_s:g} s", "unreachable") from None
         if done.returncode:
             raise failure(name, done.stderr or done.stdout)
         return done.stdout
@@ -110,12 +110,12 @@ class Slurm:
         """Submit a batch script; the identifier of the job, or of the array.
 
         Raises:
-            SlurmError: It was refused, or nobody knows whether it was taken (`passing`).
+            SlurmError: It was refused, or nobody knows whether it was taken.
         """
         told = self.ask("sbatch", "--parsable", *options, given=script).strip().splitlines()
         number = told[-1].partition(";")[0] if told else ""
         if not number.isdigit():
-            raise SlurmError(f"sbatch printed {told!r} where a job's number was due", passing=True)
+            raise SlurmError(f"sbatch printed {told!r} where a job's number was due", "unreachable")
         return int(number)
 
     def queue(self) -> list[QueueLine]:
@@ -161,7 +161,7 @@ class Slurm:
         try:
             self.ask("scancel", *sorted(map(str, keys)))
         except SlurmError as error:
-            if error.passing:
+            if error.trouble == "unreachable":
                 raise
 
     def start_now(self, keys: Collection[Key]) -> None:
@@ -179,8 +179,9 @@ def failure(name: str, told: str) -> SlurmError:
     lines = [line.removeprefix(f"{name}: ").removeprefix("error: ").strip() for line in told.strip().splitlines()]
     words = "; ".join(line for line in lines if line) or "it failed without a word"
     low = words.lower()
-    passing = any(sign in low for sign in (*_UNREACHABLE, *_FULL))
-    return SlurmError(f"{name}: {words}", passing=passing)
+    if any(sign in low for sign in _UNREACHABLE):
+        return SlurmError(f"{name}: {words}", "unreachable")
+    return SlurmError(f"{name}: {words}", "full" if any(sign in low for sign in _FULL) else "refused")
 
 
 def where(path: Path) -> str:

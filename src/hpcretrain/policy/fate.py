@@ -46,11 +46,16 @@ STATES: Mapping[str, Fate] = {
 """Every state of a job that Slurm has (squeue's "JOB STATE CODES", up to 25.05); any other is unknown."""
 
 PATIENCE_S = 120.0
-"""How long an attempt may be seen nowhere before it is lost: accounting lags, and a submission may be on its way."""
+"""How long an attempt may be seen nowhere before it is lost: accounting lags."""
+
+TAKEN_WITHIN_S = 10.0
+"""How long after its end a submission that nobody confirmed may still turn up in the queue."""
 
 _BY_MARKER = {"interrupted": Fate.INTERRUPTED, "out_of_memory": Fate.OUT_OF_MEMORY, "outside": Fate.FAILED}
 # Reasons with which a pending job stays until a person acts.
-_HOLDS = ("JobHeldUser", "JobHeldAdmin", "JobHoldMaxRequeue", "launch_failed_requeued_held", "DependencyNeverSatisfied")
+_HELD = ("JobHeldUser", "JobHeldAdmin", "DependencyNeverSatisfied")
+# Slurm gave up starting it, and only an administrator may release it.
+_GIVEN_UP = ("JobHoldMaxRequeue", "launch failed requeued held", "launch_failed_requeued_held")
 
 
 def state_of(text: str) -> Fate:
@@ -88,7 +93,9 @@ def _by_queue(seen: Witnesses) -> tuple[Fate, str]:
     assert queued is not None
     told = state_of(queued.state)
     words = f"squeue says {queued.state}" + (f" ({queued.reason})" if queued.reason not in ("", "None") else "")
-    if told is Fate.WAITING and queued.reason.strip("()") in _HOLDS:
+    if told in (Fate.WAITING, Fate.HELD) and queued.reason.strip("()") in _GIVEN_UP:
+        return Fate.NODE_FAILED, words
+    if told is Fate.WAITING and queued.reason.strip("()") in _HELD:
         return Fate.HELD, words
     if told in ENDED:
         return _ended(told, words, seen)
@@ -105,6 +112,9 @@ def _by_what_is_left(seen: Witnesses) -> tuple[Fate, str]:
         # The queue is the newer witness: accounting has not heard of the end yet.
         waited = f"{words}, squeue does not know it, since {seen.silent_s:.0f} s"
         return (Fate.LOST if seen.silent_s >= PATIENCE_S else Fate.UNKNOWN), waited
+    if not seen.taken and not seen.marker.begun:
+        late = seen.silent_s >= TAKEN_WITHIN_S
+        return (Fate.UNTAKEN if late else Fate.UNKNOWN), f"Slurm has not known it for {seen.silent_s:.0f} s"
     if seen.marker.ended in _BY_MARKER and not (seen.has_accounting and seen.silent_s < PATIENCE_S):
         return _BY_MARKER[seen.marker.ended], f"it left the queue, and wrote that it ended: {_own(seen.marker)}"
     if seen.silent_s < PATIENCE_S:

@@ -10,7 +10,7 @@ from hpcretrain.policy.types import JobRules
 from hpcretrain.records import Finding, Outcome
 from hpcretrain.witnesses import Fate
 
-INTERRUPTIONS = frozenset({Fate.INTERRUPTED, Fate.PREEMPTED, Fate.NODE_FAILED})
+INTERRUPTIONS = frozenset({Fate.INTERRUPTED, Fate.PREEMPTED, Fate.NODE_FAILED, Fate.UNTAKEN})
 FAILURES = frozenset({Fate.FAILED, Fate.OUT_OF_MEMORY, Fate.TIMED_OUT, Fate.LOST})
 
 
@@ -20,6 +20,14 @@ class Ask:
 
     memory_mb: int | None
     time_limit_min: int
+
+
+@dataclass(frozen=True)
+class Most:
+    """The most that a retry may ask for; None bounds nothing but Slurm's own limits."""
+
+    memory_mb: int | None = None
+    time_limit_min: int | None = None
 
 
 @dataclass(frozen=True)
@@ -40,13 +48,13 @@ class Retry:
     finding: Finding
 
 
-def retry(past: Sequence[Past], rules: JobRules, most: Ask, *, by_us: bool = False) -> Retry:
+def retry(past: Sequence[Past], rules: JobRules, most: Most, *, by_us: bool = False) -> Retry:
     """Decide about a job whose last attempt has ended without a result.
 
     Args:
         past: Its attempts, oldest first; at least one.
         rules: The limits.
-        most: The most that a retry may ask for; a `memory_mb` of None bounds nothing.
+        most: The most that a retry may ask for.
         by_us: The last one was cancelled by the controller itself, which wants it to go on.
 
     Raises:
@@ -88,19 +96,25 @@ def _after_cancellation(last: Past, by_us: bool) -> Retry:
 
 
 def _after_interruption(past: Sequence[Past], rules: JobRules) -> Retry:
-    count = sum(each.restarts + (each.fate not in FAILURES or each.progress) for each in past)
+    # One that Slurm never took was not interrupted: an outage or a full queue may last.
+    count = sum(
+        each.restarts + (each.fate is not Fate.UNTAKEN and (each.fate not in FAILURES or each.progress))
+        for each in past
+    )
     if refusal := interrupted_too_often(count, rules):
         return Retry(None, refusal)
     reason = f"{past[-1].fate.value}; it goes on at its checkpoint"
     return _yes(past[-1].ask, "retries:interruptions", reason, count, rules.most_interruptions)
 
 
-def _after_failure(past: Sequence[Past], rules: JobRules, most: Ask) -> Retry:
+def _after_failure(past: Sequence[Past], rules: JobRules, most: Most) -> Retry:
     last = past[-1]
     count = sum(each.fate in FAILURES and not (each.fate is Fate.TIMED_OUT and each.progress) for each in past)
     check = f"retries:{last.fate.value}"
     if count >= rules.most_failures:
-        reason = f"{count} attempts failed, the last was {last.fate.value}; look at its log, mend the cause, run it again"
+        reason = (
+            f"{count} attempts failed, the last was {last.fate.value}; look at its log, mend the cause, run it again"
+        )
         return Retry(None, _no(check, reason, count, rules.most_failures))
     if last.fate is Fate.OUT_OF_MEMORY:
         return _with_more_memory(last.ask, rules, most, check)
@@ -109,7 +123,7 @@ def _after_failure(past: Sequence[Past], rules: JobRules, most: Ask) -> Retry:
     return _yes(last.ask, check, f"{last.fate.value}; it is tried again", count, rules.most_failures)
 
 
-def _with_more_memory(ask: Ask, rules: JobRules, most: Ask, check: str) -> Retry:
+def _with_more_memory(ask: Ask, rules: JobRules, most: Most, check: str) -> Retry:
     if ask.memory_mb is None:
         reason = "the site's default memory was not enough; set memory_mb of its class in the cluster profile"
         return Retry(None, _no(check, reason, None, None))
@@ -122,8 +136,9 @@ def _with_more_memory(ask: Ask, rules: JobRules, most: Ask, check: str) -> Retry
     return _yes(replace(ask, memory_mb=granted), check, reason, granted, most.memory_mb)
 
 
-def _with_more_time(ask: Ask, rules: JobRules, most: Ask, check: str) -> Retry:
-    granted = min(math.ceil(ask.time_limit_min * rules.time_factor), most.time_limit_min)
+def _with_more_time(ask: Ask, rules: JobRules, most: Most, check: str) -> Retry:
+    wanted = math.ceil(ask.time_limit_min * rules.time_factor)
+    granted = wanted if most.time_limit_min is None else min(wanted, most.time_limit_min)
     if granted <= ask.time_limit_min:
         reason = (
             f"no checkpoint was reached in {ask.time_limit_min} min; raise limits.most_time_min of the cluster profile"

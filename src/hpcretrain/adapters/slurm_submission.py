@@ -1,0 +1,147 @@
+"""Submits attempts: noted and fenced first, in arrays where they are alike, by a name that only they have."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from hpcretrain.adapters import slurm_script
+from hpcretrain.adapters.slurm import Slurm
+from hpcretrain.adapters.slurm_attempts import Attempt, intention, name_of
+from hpcretrain.adapters.slurm_reach import Reach
+from hpcretrain.adapters.slurm_spool import SlurmSpool
+from hpcretrain.config.cluster import ClusterProfile
+from hpcretrain.errors import SlurmError
+from hpcretrain.policy.retry import Ask
+from hpcretrain.ports import Ledger
+from hpcretrain.records import Finding, Outcome, PriorityClass
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job to be done: its record, its class, and the cores that it needs. Its folder in the spool says the rest."""
+
+    job: str
+    priority_class: PriorityClass
+    cpus: int
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was submitted together. `slurm_job` is None where nobody knows whether Slurm took it; `error` says why."""
+
+    attempts: Sequence[Attempt]
+    slurm_job: int | None
+    error: SlurmError | None = None
+
+
+class Submitter:
+    """Submits what is asked for.
+
+    Args:
+        slurm: The door.
+        profile: The site.
+        spool: The folder that the nodes share.
+        ledger: Gets a note before and after each submission.
+        reach: Proves beforehand that inference is out of reach.
+        clock: Seconds, ever increasing.
+    """
+
+    def __init__(
+        self,
+        slurm: Slurm,
+        profile: ClusterProfile,
+        spool: SlurmSpool,
+        ledger: Ledger,
+        reach: Reach,
+        clock: Callable[[], float],
+    ) -> None:
+        self._slurm = slurm
+        self._profile = profile
+        self._spool = spool
+        self._ledger = ledger
+        self._reach = reach
+        self._clock = clock
+
+    def submit(self, asked: Sequence[tuple[Task, Ask, int]]) -> list[Submission]:
+        """Submit an attempt at each task with what it asks for and its number.
+
+        Raises:
+            SlurmError: Slurm does not answer what it must be asked beforehand, or inference is within reach of a class;
+                nothing was submitted.
+        """
+        for priority_class in {task.priority_class for task, _, _ in asked}:
+            self._require_distance(priority_class)
+
+        def alike(each: tuple[Task, Ask, int]) -> tuple[Any, ...]:
+            task, ask, _ = each
+            return task.priority_class.value, task.cpus, ask.memory_mb or 0, ask.time_limit_min
+
+        done = []
+        for _, group in itertools.groupby(sorted(asked, key=alike), alike):
+            members = list(group)
+            for start in range(0, len(members), self._profile.limits.array_size):
+                done.append(self._submit_together(members[start : start + self._profile.limits.array_size]))
+        return done
+
+    def note_taken(self, attempts: Sequence[Attempt], slurm_job: int, *, adopted: bool = False) -> None:
+        """Write down by which number Slurm calls attempts that were submitted together."""
+        facts = {"slurm_job": slurm_job, "adopted": adopted}
+        self._ledger.note_each("job_submitted", {each.job: {**facts, "attempt": each.number} for each in attempts})
+        for each in attempts:
+            each.submission, each.heard_at = slurm_job, self._clock()
+
+    def _require_distance(self, priority_class: PriorityClass) -> Finding:
+        found = self._reach.before(priority_class)
+        if found.outcome is not Outcome.PASS:
+            raise SlurmError(f"class {priority_class.value}: {found.check}: {found.reason}", "refused")
+        return found
+
+    def _submit_together(self, members: Sequence[tuple[Task, Ask, int]]) -> Submission:
+        task, ask, _ = members[0]
+        attempts = self._intend(members)
+        name = attempts[0].name
+        batch = self._spool.write_batch(name, [(each.job, each.number) for each in attempts])
+        wanted = slurm_script.options(
+            self._profile,
+            task.priority_class,
+            name=name,
+            ask=ask,
+            cpus=task.cpus,
+            tasks=len(attempts),
+            root=self._spool.root,
+        )
+        try:
+            slurm_job = self._slurm.submit(wanted, slurm_script.script(self._profile, batch))
+        except SlurmError as error:
+            return Submission(attempts, None, error)
+        self.note_taken(attempts, slurm_job)
+        return Submission(attempts, slurm_job)
+
+    def _intend(self, members: Sequence[tuple[Task, Ask, int]]) -> list[Attempt]:
+        name = name_of(self._spool.home, [(task.job, number) for task, _, number in members])
+        now = datetime.now(UTC)
+        attempts = [
+            Attempt(
+                job=task.job,
+                number=number,
+                name=name,
+                place=place if len(members) > 1 else None,
+                priority_class=task.priority_class,
+                cpus=task.cpus,
+                ask=ask,
+                intended_at=now,
+                waiting_since=now,
+                segments=self._spool.segments(task.job),
+                heard_at=self._clock(),
+            )
+            for place, (task, ask, number) in enumerate(members)
+        ]
+        reach = self._require_distance(attempts[0].priority_class).reason
+        self._ledger.note_each("job_intended", {each.job: {**intention(each), "reach": reach} for each in attempts})
+        for each in attempts:
+            self._spool.raise_fence(each.job, each.number)
+        return attempts
