@@ -83,7 +83,8 @@ class Witnesses:
     """What each witness says now; None where it says nothing of the attempt.
 
     `queue_answered` and `accounting_answered` tell an empty answer from none; a site without accounting never answers.
-    `taken` is whether Slurm is known to have accepted it. `silent_s` is how long ago, in seconds, any witness last told of the attempt, or it was submitted.
+    `taken` is whether Slurm is known to have accepted it. `silent_s` is how long ago, in seconds, any witness last told
+    of the attempt, or it was submitted.
     """
 
     queued: Queued | None = None

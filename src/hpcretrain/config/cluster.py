@@ -17,7 +17,7 @@ from hpcretrain.records import PriorityClass
 Word = Annotated[str, Field(min_length=1, pattern=r"^[^\s\"'`$;&|<>\\]+$")]
 """What stands in a command or a script: no white space, and nothing that a shell would read."""
 
-Line = Annotated[str, Field(min_length=1, pattern=r"^[^\n\r\0]+$")]
+Line = Annotated[str, Field(min_length=1, pattern=r"^[^\n\r\x00]+$")]
 
 
 class _Table(BaseModel):

@@ -1,4 +1,4 @@
-"""Whether training can come near inference: the nodes that it may use, and those that it used, against those that serve."""
+"""Whether training can come near inference: the nodes that it may use, and those that it used, must not serve."""
 
 from __future__ import annotations
 

@@ -1,0 +1,67 @@
+"""A cluster profile: what may be left out, and what is refused, all at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hpcretrain.config.cluster import load_cluster
+from hpcretrain.errors import InputError
+
+PROFILE = """
+name = "site"
+[spool]
+path = "/scratch/spool"
+[inference]
+nodes = "serve[1-4]"
+[environment]
+python = "/opt/env/bin/python"
+[preemption]
+grace_s = 60
+signal = "USR2"
+[classes.urgent]
+partition = "gpu"
+time_limit_min = 60
+[classes.standard]
+partition = "gpu"
+time_limit_min = 60
+[classes.background]
+partition = "gpu"
+time_limit_min = 60
+"""
+
+
+def load(folder: Path, text: str) -> None:
+    (folder / "site.toml").write_text(text, encoding="utf-8")
+    load_cluster(folder / "site.toml")
+
+
+def test_what_a_site_forbids_can_be_left_out(tmp_path: Path) -> None:
+    load(tmp_path, PROFILE)
+    load(tmp_path, PROFILE.replace('signal = "USR2"\n', ""))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('nodes = "serve[1-4]"', "", "name the nodes or the partitions that serve"),
+        ('path = "/scratch/spool"', 'path = "spool"', "spool.path: must be an absolute path"),
+        ('partition = "gpu"', 'partition = "gpu; rm -rf"', "classes.urgent.partition"),
+        ('signal = "USR2"', 'signal = "KILL"', "preemption.signal"),
+        ("grace_s = 60", 'grace_s = 60\ncolor = "red"', "preemption.color: unknown key; known here are: grace_s"),
+        ("time_limit_min = 60", "time_limit_min = 2", "half of the time limit of urgent"),
+        ("[classes.background]", "[classes.weekend]", "classes.background: is missing"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_its_key(tmp_path: Path, old: str, new: str, told: str) -> None:
+    assert old in PROFILE
+    with pytest.raises(InputError, match=told.replace("(", r"\(")):
+        load(tmp_path, PROFILE.replace(old, new, 1))
+
+
+def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+    broken = PROFILE.replace("grace_s = 60", "grace_s = -1").replace('path = "/scratch/spool"', 'path = "x"')
+    with pytest.raises(InputError) as refused:
+        load(tmp_path, broken)
+    assert len(refused.value.problems) == 2
