@@ -63,6 +63,7 @@ class SlurmJobs:
         self.attempts: dict[str, list[Attempt]] = recall(ledger, clock())
         # Attempts that ended in an earlier life of the controller do not count against the job: a person ran it again.
         self._forgiven = {job: sum(not each.open for each in attempts) for job, attempts in self.attempts.items()}
+        self._distrusted = {note["serves"]: int(note["attempt"]) for note in ledger.notes("job_unproven")}
         self._looked_at = -float("inf")
         self._news_at = clock()
         self._failures = 0
@@ -86,7 +87,7 @@ class SlurmJobs:
         return self.attempts[job][-1]
 
     def proof(self, job: str) -> Finding:
-        """Whether all attempts at a job kept off the nodes that serve.
+        """Whether all attempts at a job, since the last that was distrusted, kept off the nodes that serve.
 
         Raises:
             SlurmError: Slurm does not say which nodes serve.
@@ -95,12 +96,22 @@ class SlurmJobs:
             {
                 f"attempt {each.number}.{life}": each.ran_on.get(life, "")
                 for each in self.attempts[job]
+                if each.number > self._distrusted.get(job, 0)
                 for life in sorted({*each.ran_on, *_lives(each)})
             }
         )
 
+    def distrust(self, job: str, found: Finding) -> None:
+        """Let the result of a job not count, for want of proof."""
+        number = self.newest(job).number
+        self._ledger.note("job_unproven", job, attempt=number, outcome=found.outcome.value, reason=found.reason)
+        self._distrusted[job] = number
+
     def _under_way(self, job: str) -> bool:
-        return job in self.attempts and self.newest(job).open
+        if job not in self.attempts:
+            return False
+        last = self.newest(job)
+        return last.open or (last.fate is Fate.FINISHED and last.number > self._distrusted.get(job, 0))
 
     def _ask(self, task: Task) -> Ask:
         """What the last attempt asked for, since that was learned; else what the class gives."""

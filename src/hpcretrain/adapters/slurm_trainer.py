@@ -1,0 +1,133 @@
+"""Training jobs on Slurm, waited for. What is submitted and what became of it is `slurm_jobs`'s business."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from hpcretrain.adapters.slurm_jobs import SlurmJobs
+from hpcretrain.adapters.slurm_spool import SlurmSpool
+from hpcretrain.adapters.slurm_submission import Task
+from hpcretrain.adapters.spool import Spool
+from hpcretrain.errors import HpcretrainError, TrainingError
+from hpcretrain.ports import Ledger, Rows, Trained
+from hpcretrain.records import Job, Outcome
+from hpcretrain.witnesses import Fate
+
+_POLL_S = 0.05
+_TELL_EVERY_S = 10.0
+_LOG_TAIL_CHARS = 2000
+
+
+class SlurmTrainer:
+    """Trains jobs on Slurm, several at once where they are ordered together.
+
+    Args:
+        spool: Where jobs, rows and models lie, on a file system that the nodes share.
+        shared: The controller's view of the same folder.
+        jobs: Submits and tracks.
+        ledger: Gets the proof that inference was left alone.
+        threads: Cores of each job.
+        tell: Called now and then, while jobs are waited for, with how they stand.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        shared: SlurmSpool,
+        jobs: SlurmJobs,
+        ledger: Ledger,
+        threads: int,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._spool = spool
+        self._shared = shared
+        self._jobs = jobs
+        self._ledger = ledger
+        self._threads = threads
+        self._tell = tell
+        self._told_at = time.monotonic()
+
+    def passes(self) -> int:
+        """How often one training reads each row."""
+        return self._spool.passes()
+
+    def train(
+        self, orders: Sequence[tuple[Job, Rows]], done: Callable[[int], None] = lambda _: None
+    ) -> list[Trained | TrainingError]:
+        """Train on Slurm, wait, and give what came of each job; at once for those that were finished before.
+
+        A controller that ends, in whatever way, leaves its jobs to Slurm; the same call in the next takes them over.
+
+        Args:
+            orders: Jobs with their rows.
+            done: Called with the number of jobs that have ended.
+
+        Returns:
+            For each order the model; or the error that its recipe raised, which is final for the job.
+
+        Raises:
+            HpcretrainError: A job was given up, or there is no proof that it kept off the nodes that serve.
+            ModelFileError: A job is finished, but its model is missing or was altered.
+        """
+        proven = {note["serves"] for note in self._ledger.notes("job_proven")}
+        pending = {job.id: job for job, rows in orders if job.id not in proven}
+        for job, rows in orders:
+            if job.id in pending:
+                self._spool.prepare(job, rows)
+        self._jobs.submit([Task(job.id, job.priority_class, self._threads) for job in pending.values()])
+        while pending:
+            finished = [job for job in pending if self._jobs.newest(job).fate is Fate.FINISHED]
+            for job in finished:
+                self._prove(job)
+                del pending[job]
+            if finished:
+                done(len(orders) - len(pending))
+            elif self._jobs.look(pending):
+                self._go_on(pending)
+            else:
+                self._say(pending)
+                time.sleep(_POLL_S)
+        collected = [self._spool.collect(job, self._log(job.id)) for job, _ in orders]
+        self._spool.drop_snapshots(job for job, _ in orders)
+        return collected
+
+    def average(self, model_digests: Sequence[str]) -> str:
+        """Make a model that predicts the mean of what these predict; see `Spool.average`."""
+        return self._spool.average(model_digests)
+
+    def _go_on(self, pending: dict[str, Job]) -> None:
+        given_up = self._jobs.follow_up(pending)
+        if given_up:
+            raise HpcretrainError(
+                "\n".join(
+                    f"{job}: {finding.check}: {finding.reason}\n{self._log(job)}".rstrip()
+                    for job, finding in given_up.items()
+                )
+            )
+
+    def _prove(self, job: str) -> None:
+        found = self._jobs.proof(job)
+        if found.outcome is not Outcome.PASS:
+            self._jobs.distrust(job, found)
+            raise HpcretrainError(
+                f"{job}: {found.check}: {found.reason}. Without this proof its model is not used; the same command, once "
+                "the cause is mended, has it done again"
+            )
+        self._ledger.note("job_proven", job, reason=found.reason)
+
+    def _log(self, job: str) -> str:
+        return self._shared.log_tail(self._jobs.newest(job))[-_LOG_TAIL_CHARS:] if job in self._jobs.attempts else ""
+
+    def _say(self, pending: dict[str, Job]) -> None:
+        if time.monotonic() - self._told_at < _TELL_EVERY_S:
+            return
+        self._told_at = time.monotonic()
+        if self._jobs.trouble:
+            self._tell(f"{self._jobs.trouble}; asking again, jobs that run go on")
+            return
+        newest = [self._jobs.newest(job) for job in pending]
+        counts = Counter(each.fate.value for each in newest)
+        waiting = next((f": {each.why}" for each in newest if each.fate in (Fate.WAITING, Fate.HELD)), "")
+        self._tell("Slurm: " + ", ".join(f"{count} {what}" for what, count in sorted(counts.items())) + waiting)
