@@ -1,0 +1,9 @@
+"""A real Slurm cluster on one Debian machine: munge, MariaDB, slurmdbd, slurmctld and a slurmd per node, on loopback."""
+
+from __future__ import annotations
+
+from minicluster.cluster import Cluster
+from minicluster.errors import Failed, Refused
+from minicluster.settings import Settings
+
+__all__ = ["Cluster", "Failed", "Refused", "Settings"]

@@ -1,0 +1,417 @@
+"""A cluster as a whole: up, down, and all that a drill does to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from minicluster import accounts, configuration, daemons, environment, profile, refusals, user
+from minicluster.cgroups import remove as remove_cgroups
+from minicluster.daemons import Daemon
+from minicluster.errors import Failed, Refused
+from minicluster.places import STATES, Places
+from minicluster.ports import reserved
+from minicluster.processes import kill, left_over, wait_for
+from minicluster.programs import program
+from minicluster.settings import Settings
+
+# Settings that a running cluster cannot take over: they are in its ports, its accounts or its daemons.
+FIXED = ("name", "inference_nodes", "training_nodes", "accounting", "cgroups")
+SECONDS_TO_REGISTER = 30
+SECONDS_TO_CANCEL = 30
+
+
+class Cluster:
+    """A real Slurm on this machine; its whole state lies in one folder.
+
+    Raises:
+        Refused: The folder's path cannot be used.
+    """
+
+    def __init__(self, state: Path | None = None, settings: Settings | None = None) -> None:
+        """Name a cluster; nothing happens before `up`.
+
+        Args:
+            state: Its folder; by default one for its name below /var/lib/hpcretrain-minicluster.
+            settings: Of a cluster that is not up yet. One that is up keeps its own.
+        """
+        wanted = settings or Settings()
+        self.state = state or STATES / wanted.name
+        self.places = Places(self.state)
+        self.ports: dict[str, int] = {}
+        self.settings = wanted
+        if self.places.record.exists():
+            self._load()
+
+    def _load(self) -> None:
+        record = json.loads(self.places.record.read_text())
+        values = record["settings"]
+        self.settings = Settings(**{**values, "extra": tuple(values["extra"])})
+        self.ports = record["ports"]
+
+    def _save(self) -> None:
+        record = {"settings": dataclasses.asdict(self.settings), "ports": self.ports}
+        fresh = self.places.record.with_suffix(".new")
+        fresh.write_text(json.dumps(record, indent=1))
+        fresh.replace(self.places.record)
+
+    @property
+    def conf(self) -> Path:
+        """The path of slurm.conf."""
+        return self.places.conf
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What Slurm's commands need in their environment."""
+        return {"SLURM_CONF": str(self.conf)}
+
+    @property
+    def user(self) -> str:
+        """The name of the ordinary user."""
+        return self.settings.user
+
+    @property
+    def python(self) -> Path:
+        """An interpreter that the ordinary user can run, which imports hpcretrain and all its packages."""
+        return self.places.python / "bin" / "python"
+
+    @property
+    def profile(self) -> Path:
+        """The path of the cluster profile."""
+        return self.places.profile
+
+    @property
+    def spool(self) -> Path:
+        """The spool on the shared file system: the ordinary user's, closed to others."""
+        return self.places.spool
+
+    @property
+    def daemons(self) -> dict[str, Daemon]:
+        """By name, in the order in which they start."""
+        return daemons.daemons(self.places, self.ports, self.settings.daemons)
+
+    def status(self) -> dict[str, int | None]:
+        """The pid of each daemon by name; None where it does not run."""
+        running = {name: daemon.process for name, daemon in self.daemons.items()}
+        return {name: process.pid if process else None for name, process in running.items()}
+
+    def up(self) -> None:
+        """Bring up all that is not up, and wait until every node serves. A cluster that is up stays as it is.
+
+        Raises:
+            Refused: Something about this machine or folder is in the way; nothing was changed.
+            Failed: A program failed; a cluster that was not there before is not there afterwards.
+        """
+        refusals.check(self.settings, self.places)
+        user.find(self.user, self.places)
+        with self._locked(make=True):
+            if self.places.record.exists():
+                self._load()
+                self._start_all()
+                return
+            try:
+                with reserved(name for name in self.settings.daemons if name not in ("munged", "mariadbd")) as ports:
+                    self.ports = ports
+                    self._save()
+                    self._start_all()
+            except BaseException:
+                self._remove()
+                raise
+
+    def _start_all(self) -> None:
+        self.places.make()
+        self._write()
+        daemons.make_munge_key(self.places)
+        who = user.make(self.user, self.places)
+        with ThreadPoolExecutor(1) as aside:
+            made = aside.submit(environment.make, self.places.python, who)
+            self._start_daemons()
+            made.result()
+        user.write_login(who, self.places, {**self.environ, "PATH": f"{self.python.parent}:{os.defpath}"})
+
+    def _start_daemons(self) -> None:
+        every = self.daemons
+        if self.settings.accounting:
+            daemons.make_database(self.places)
+        for name in self.settings.daemons:
+            if name == "slurmctld" and self.settings.accounting:
+                self._account()
+            every[name].start()
+        self._wait_for_nodes(self.settings.nodes)
+
+    def _account(self) -> None:
+        told = self.places.run / "accounts"
+        lines = accounts.lines(self.settings)
+        if told.exists() and told.read_text().splitlines() == lines:
+            return
+        output = self.sacctmgr(*lines, *accounts.check_lines(self.settings))
+        if not accounts.complete(output, self.settings):
+            raise Failed(f"sacctmgr did not set up the accounts:\n{output}")
+        told.write_text("\n".join(lines))
+
+    def _write(self) -> None:
+        texts = {
+            self.places.conf: configuration.slurm_conf(self.settings, self.places, self.ports),
+            self.places.cgroup_conf: configuration.cgroup_conf(),
+            self.places.profile: profile.text(self.settings, self.places),
+        }
+        if self.settings.accounting:
+            texts[self.places.dbd_conf] = configuration.slurmdbd_conf(self.settings, self.places, self.ports)
+        for path, text in texts.items():
+            fresh = path.with_suffix(".new")
+            fresh.write_text(text)
+            # slurmdbd insists on it.
+            fresh.chmod(0o600 if path == self.places.dbd_conf else 0o644)
+            fresh.replace(path)
+
+    def _wait_for_nodes(self, nodes: list[str]) -> None:
+        def ready() -> bool:
+            command = [program("sinfo"), "-h", "-N", "-n", ",".join(nodes), "-o", "%N %t"]
+            done = subprocess.run(command, env=self._root(), capture_output=True, text=True, timeout=30)
+            up = {line.split()[0] for line in done.stdout.splitlines() if line.split()[1].isalpha()}
+            down = {line.split()[0] for line in done.stdout.splitlines() if line.split()[1] in ("down", "unk", "drain")}
+            return up - down == set(nodes)
+
+        if not wait_for(ready, SECONDS_TO_REGISTER):
+            state = self.ask("sinfo", "-N", "-n", ",".join(nodes), "-o", "%N %t %E")
+            raise Failed(f"not every node serves after {SECONDS_TO_REGISTER} s:\n{state}")
+
+    def down(self) -> None:
+        """End every process of the cluster and remove its user and files, whatever state it is in.
+
+        Raises:
+            Failed: A process does not end, or the user cannot be removed.
+        """
+        if not self.state.exists():
+            return
+        with self._locked():
+            if not self.places.record.exists():
+                if any(self.state.iterdir()):
+                    raise Refused(f"state folder {self.state}: holds something else")
+            else:
+                self._load()
+            self._remove()
+
+    def _remove(self) -> None:
+        try:
+            who = user.find(self.user, self.places)
+        except Refused:
+            who = None
+        for daemon in self.daemons.values():
+            if process := daemon.process:
+                process.send(signal.SIGKILL)
+        # Twice: what was just being born escapes the first look.
+        for _ in range(2):
+            while found := left_over(self.state, self.conf, who.pw_uid if who else None):
+                kill(found)
+        if self.settings.cgroups and who:
+            remove_cgroups(self.settings.nodes, who.pw_uid)
+        user.remove(self.user, self.places)
+        shutil.rmtree(self.state)
+        if self.state.parent == STATES:
+            with suppress(OSError):
+                STATES.rmdir()
+
+    def start(self, name: str) -> None:
+        """Start one daemon unless it runs, and wait until it serves; a node, until the controller knows it.
+
+        Raises:
+            Refused: There is no daemon of this name.
+            Failed: It does not serve; with the last lines of its log.
+        """
+        daemon = self._daemon(name)
+        with self._locked():
+            daemon.start()
+            if name == "slurmctld":
+                self._wait_for_controller()
+            if name in self.settings.nodes and self.daemons["slurmctld"].process:
+                self._wait_for_nodes([name])
+
+    def stop(self, name: str) -> None:
+        """End one daemon in its own way (SIGTERM).
+
+        Raises:
+            Refused: There is no daemon of this name.
+        """
+        self._end(name, signal.SIGTERM)
+
+    def kill(self, name: str) -> None:
+        """End one daemon at once (SIGKILL); what a node was running runs on.
+
+        Raises:
+            Refused: There is no daemon of this name.
+        """
+        self._end(name, signal.SIGKILL)
+
+    def restart(self, name: str) -> None:
+        """Stop and start one daemon, which finds its state again.
+
+        Raises:
+            Refused: There is no daemon of this name.
+            Failed: It does not serve; with the last lines of its log.
+        """
+        self.stop(name)
+        self.start(name)
+
+    def _end(self, name: str, number: signal.Signals) -> None:
+        daemon = self._daemon(name)
+        with self._locked():
+            if process := daemon.process:
+                process.stop(number)
+
+    def _daemon(self, name: str) -> Daemon:
+        if not self.places.record.exists():
+            raise Refused(f"no cluster at {self.state}: bring it up first")
+        if name not in self.daemons:
+            raise Refused(f"no daemon {name!r}; there are {', '.join(self.daemons)}")
+        return self.daemons[name]
+
+    def reconfigure(self, **changes: Any) -> None:
+        """Change settings of a cluster that is up, with restarts where Slurm wants them. Jobs go on.
+
+        Args:
+            changes: Fields of `Settings` and their new values.
+
+        Raises:
+            Refused: A value makes no sense, or the setting is for the life of a cluster.
+            Failed: Slurm does not take it.
+        """
+        if fixed := [name for name in changes if name in FIXED]:
+            raise Refused(f"{', '.join(fixed)}: a running cluster cannot change this; bring up another")
+        with self._locked():
+            before, self.settings = self.settings, dataclasses.replace(self.settings, **changes)
+            self._save()
+            self._write()
+            again = ["slurmctld"]
+            if before.cred_expire_s != self.settings.cred_expire_s and self.settings.accounting:
+                again.insert(0, "slurmdbd")
+            for name in again:
+                if process := self.daemons[name].process:
+                    process.stop()
+            if self.settings.accounting:
+                self.daemons["slurmdbd"].start()
+                self._account()
+            self.daemons["slurmctld"].start()
+            self._wait_for_controller()
+            self.ask("scontrol", "reconfigure")
+            self._wait_for_nodes(self.settings.nodes)
+
+    def _wait_for_controller(self) -> None:
+        def answers() -> bool:
+            command = [program("scontrol"), "ping"]
+            return subprocess.run(command, env=self._root(), capture_output=True, timeout=30).returncode == 0
+
+        if not wait_for(answers, SECONDS_TO_REGISTER):
+            raise Failed(f"slurmctld does not answer. {self.daemons['slurmctld'].last_lines()}")
+
+    def sacctmgr(self, *lines: str) -> str:
+        """Give lines to one session of sacctmgr as root.
+
+        Returns:
+            All that it printed: tables without header, fields separated by `|`. A refused line does not stop it.
+        """
+        command = [program("sacctmgr"), "-i", "-n", "-P"]
+        done = subprocess.run(
+            command, input="".join(f"{line}\n" for line in lines), env=self._root(),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120,
+        )  # fmt: skip
+        return done.stdout
+
+    def ask(self, command: str, *arguments: str) -> str:
+        """Run one of Slurm's commands as root.
+
+        Returns:
+            What it printed.
+
+        Raises:
+            Failed: Its exit code was not 0.
+        """
+        done = subprocess.run(
+            [program(command), *arguments], env=self._root(),
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        if done.returncode:
+            raise Failed(f"{command} {' '.join(arguments)}: {done.stderr.strip() or f'exit code {done.returncode}'}")
+        return done.stdout
+
+    def cancel_all(self) -> None:
+        """Cancel every job and wait until none is left.
+
+        Raises:
+            Failed: One does not end.
+        """
+        self.ask("scancel", "--quiet", "--full", "--user", self.user)
+
+        def none() -> bool:
+            return not self.ask("squeue", "-h", "-o", "%A")
+
+        if not wait_for(none, SECONDS_TO_CANCEL):
+            raise Failed(f"jobs do not end within {SECONDS_TO_CANCEL} s:\n{self.ask('squeue')}")
+
+    def _root(self) -> dict[str, str]:
+        # What the caller has set for its own submissions must not count here.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SBATCH", "SALLOC"))}
+        return {**kept, **self.environ}
+
+    def as_user(self, env: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Arguments for `subprocess` that make a program the ordinary user's, in a clean environment.
+
+        Args:
+            env: Added to the environment.
+        """
+        who = pwd.getpwnam(self.user)
+        variables = {
+            "PATH": f"{self.python.parent}:{os.defpath}",
+            "HOME": who.pw_dir,
+            "USER": who.pw_name,
+            "LOGNAME": who.pw_name,
+            "LANG": "C.UTF-8",
+            **self.environ,
+            **(env or {}),
+        }
+        return {"user": who.pw_uid, "group": who.pw_gid, "extra_groups": [], "cwd": who.pw_dir, "env": variables}
+
+    def run(self, args: list[str], **kw: Any) -> subprocess.CompletedProcess[Any]:
+        """Run a program as the ordinary user, in its home unless `cwd` is given.
+
+        Args:
+            args: The program and its arguments.
+            kw: As for `subprocess.run`; `env` is added to a clean environment.
+        """
+        return subprocess.run(args, **{**self.as_user(kw.pop("env", None)), **kw})
+
+    @contextmanager
+    def _locked(self, *, make: bool = False) -> Iterator[None]:
+        """One at a time changes a cluster. The lock is on the folder itself, so it leaves no file."""
+        while True:
+            if make:
+                self._make_state()
+            try:
+                descriptor = os.open(self.state, os.O_RDONLY | os.O_DIRECTORY)
+            except FileNotFoundError:
+                raise Refused(f"no cluster at {self.state}: bring it up first") from None
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                # It may have been removed, and even made again, while this waited.
+                with suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(descriptor), os.stat(self.state)):
+                        yield
+                        return
+            finally:
+                os.close(descriptor)
+
+    def _make_state(self) -> None:
+        # Another cluster's end may remove the folder above just now.
+        with suppress(FileNotFoundError, FileExistsError):
+            self.state.mkdir(mode=0o755, parents=True)

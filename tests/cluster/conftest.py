@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from minicluster import Cluster, Refused, Settings
+from minicluster.places import STATES
+from minicluster.refusals import check_machine
+
+Make = Callable[..., Cluster]
+PREFIX = "test-"
+
+
+def remove_abandoned() -> None:
+    """End clusters of test runs that were killed: each is called after the process that made it."""
+    for state in STATES.glob(f"{PREFIX}*"):
+        if not Path("/proc", state.name.removeprefix(PREFIX).partition("-")[0]).exists():
+            Cluster(state, Settings(name=state.name)).down()
+
+
+@pytest.fixture(scope="session")
+def able() -> None:
+    """Skips, with the reason, where no cluster can come up."""
+    try:
+        check_machine()
+    except Refused as reason:
+        pytest.skip(str(reason))
+    remove_abandoned()
+
+
+@pytest.fixture(scope="session")
+def cluster_names() -> Iterator[str]:
+    """A new name each time, which no other process uses."""
+    return (f"{PREFIX}{os.getpid()}-{number}" for number in range(1000))
+
+
+@pytest.fixture(scope="session")
+def variant(able: None, cluster_names: Iterator[str]) -> Iterator[Make]:
+    """Gives the cluster of the given settings, up; the same one to all tests of this process that ask for the same."""
+    made: dict[Settings, Cluster] = {}
+
+    def make(**settings: Any) -> Cluster:
+        key = Settings(**settings)
+        if key not in made:
+            made[key] = Cluster(settings=Settings(name=next(cluster_names), **settings))
+            made[key].up()
+        return made[key]
+
+    yield make
+    for cluster in made.values():
+        cluster.down()
+
+
+@pytest.fixture(scope="session")
+def cluster(variant: Make) -> Cluster:
+    """A cluster as it comes, up, one for all tests of this process; whole and without jobs when a test begins."""
+    return variant()
+
+
+@pytest.fixture
+def fresh(able: None, cluster_names: Iterator[str]) -> Iterator[Make]:
+    """Gives a cluster that is this test's alone, not up yet; nothing of it is left after the test."""
+    with ExitStack() as stack:
+
+        def make(**settings: Any) -> Cluster:
+            cluster = Cluster(settings=Settings(name=next(cluster_names), **settings))
+            stack.callback(cluster.down)
+            return cluster
+
+        yield make
+
+
+@pytest.fixture(autouse=True)
+def mended(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Brings back the daemons that a test took down, and cancels its jobs."""
+    yield
+    if "cluster" in request.fixturenames:
+        cluster: Cluster = request.getfixturevalue("cluster")
+        cluster.up()
+        cluster.cancel_all()

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from minicluster import Cluster, Failed, Refused, Settings
+from minicluster.__main__ import main
+from minicluster.places import STATES
+from minicluster.ports import reserved
+from minicluster.processes import Process, spawn
+from minicluster.refusals import another_slurm, no_cgroups
+
+Make = Callable[..., Cluster]
+
+
+def eventually(true: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.05)
+
+
+def submit(cluster: Cluster, script: str, *options: str) -> str:
+    """The id of a job that runs a shell command as the ordinary user."""
+    command = ["sbatch", "--parsable", "--output=%j.out", *options, "--wrap", script]
+    done = cluster.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return str(done.stdout.strip())
+
+
+def state(cluster: Cluster, job: str) -> str:
+    return cluster.ask("squeue", "-h", "--states=all", "-j", job, "-o", "%T").strip()
+
+
+def field(cluster: Cluster, job: str, name: str) -> str:
+    found = re.search(rf"\b{name}=(\S+)", cluster.ask("scontrol", "show", "job", job))
+    assert found
+    return found[1]
+
+
+def output(cluster: Cluster, job: str) -> str:
+    return (cluster.places.home / f"{job}.out").read_text()
+
+
+def processes_of(cluster: Cluster, user: int) -> list[str]:
+    """What mentions the cluster or runs as its user."""
+    listed = subprocess.run(["ps", "-eo", "uid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    return [
+        line
+        for line in listed.splitlines()
+        if (int(line.split()[0]) == user or str(cluster.state) in line) and not line.split()[1].startswith("Z")
+    ]
+
+
+def listeners(cluster: Cluster) -> dict[str, set[str]]:
+    """Addresses by port, of everything that listens on a port of this cluster."""
+    lines = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=True).stdout.splitlines()
+    found: dict[str, set[str]] = {}
+    for line in lines:
+        address, _, port = line.split()[3].rpartition(":")
+        if int(port) in cluster.ports.values():
+            found.setdefault(port, set()).add(address)
+    return found
+
+
+def test_down_leaves_no_process_no_file_no_user_and_no_socket(fresh: Make) -> None:
+    before = Path("/etc/passwd").read_text(), Path("/etc/group").read_text()
+    cluster = fresh()
+    cluster.up()
+    # One that ignores SIGTERM, and one whose slurmd does not live to end it.
+    job = submit(cluster, "trap '' TERM; exec -a stubborn sleep 600", "--nodelist=train1")
+    orphan = submit(cluster, "sleep 600", "--nodelist=train2")
+    eventually(lambda: state(cluster, job) == state(cluster, orphan) == "RUNNING")
+    cluster.kill("train2")
+    user = pwd.getpwnam(cluster.user).pw_uid
+    assert processes_of(cluster, user)
+    assert listeners(cluster)
+    cluster.down()
+    assert processes_of(cluster, user) == []
+    assert listeners(cluster) == {}
+    assert not cluster.state.exists()
+    assert (Path("/etc/passwd").read_text(), Path("/etc/group").read_text()) == before
+    assert Path(f"/proc/{os.getpid()}").exists()
+
+
+def test_down_works_after_every_daemon_was_killed_and_twice(fresh: Make) -> None:
+    cluster = fresh(training_nodes=1, inference_nodes=1)
+    cluster.up()
+    for name in cluster.daemons:
+        cluster.kill(name)
+    assert set(cluster.status().values()) == {None}
+    cluster.down()
+    cluster.down()
+    assert not cluster.state.exists()
+
+
+def test_two_clusters_that_come_up_at_the_same_moment_run_side_by_side(fresh: Make) -> None:
+    pair = [fresh(training_nodes=1, inference_nodes=1) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(Cluster.up, pair))
+    assert not set(pair[0].ports.values()) & set(pair[1].ports.values())
+    jobs = [submit(cluster, "echo $SLURM_CLUSTER_NAME") for cluster in pair]
+    for cluster, job in zip(pair, jobs, strict=True):
+        eventually(lambda cluster=cluster, job=job: state(cluster, job) == "COMPLETED")  # type: ignore[misc]
+        assert output(cluster, job).strip() == cluster.settings.name
+    pair[0].down()
+    assert set(pair[1].status().values()) != {None}
+    assert None not in pair[1].status().values()
+
+
+def test_only_loopback_listens(cluster: Cluster) -> None:
+    job = submit(cluster, "srun sleep 30")
+    eventually(lambda: state(cluster, job) == "RUNNING")
+    found = listeners(cluster)
+    assert set(map(int, found)) == set(cluster.ports.values())
+    assert set.union(*found.values()) == {"127.0.0.1"}
+
+
+def test_a_job_of_the_ordinary_user_runs_hpcretrain_on_a_training_node(cluster: Cluster) -> None:
+    program = "import hpcretrain, lightgbm, pandas, os; print(hpcretrain.__file__, os.getuid())"
+    job = submit(cluster, f"echo $SLURM_JOB_NODELIST; {cluster.python} -c '{program}'")
+    eventually(lambda: state(cluster, job) == "COMPLETED", 60)
+    node, told = output(cluster, job).splitlines()
+    assert node.startswith("train")
+    module, uid = told.split()
+    assert int(uid) == pwd.getpwnam(cluster.user).pw_uid != 0
+    ours = Path(__file__).parents[2] / "src" / "hpcretrain" / "__init__.py"
+    assert Path(module).read_bytes() == ours.read_bytes()
+
+
+def test_urgent_work_preempts_background_work_which_is_requeued(cluster: Cluster) -> None:
+    everything = f"--cpus-per-task={cluster.settings.cpus}"
+    array = f"--array=1-{cluster.settings.training_nodes}"
+    submit(cluster, "sleep 600", "--qos=background", everything, array)
+    eventually(
+        lambda: cluster.ask("squeue", "-h", "-t", "R", "-o", "%A").count("\n") == cluster.settings.training_nodes
+    )
+    begun = time.monotonic()
+    urgent = submit(cluster, "sleep 60", "--partition=urgent", "--qos=urgent", everything)
+    eventually(lambda: state(cluster, urgent) == "RUNNING", 40)
+    assert time.monotonic() - begun < 40
+    restarts = re.findall(r"Restarts=(\d)", cluster.ask("scontrol", "show", "job"))
+    assert sorted(restarts) == ["0"] * (len(restarts) - 1) + ["1"]
+
+
+@pytest.mark.parametrize("qos", ["urgent", "standard", "background", "serving"])
+def test_retraining_cannot_reach_the_nodes_of_inference(cluster: Cluster, qos: str) -> None:
+    inference = cluster.settings.inference[0]
+    for options in ([f"--qos={qos}", "--partition=inference"], [f"--qos={qos}", "--partition=train", "-w", inference]):
+        done = cluster.run(["sbatch", *options, "--wrap", "true"], capture_output=True, text=True)
+        assert done.returncode != 0, options
+
+
+@pytest.mark.parametrize("end", ["kill", "restart"])
+@pytest.mark.parametrize("daemon", ["munged", "mariadbd", "slurmdbd", "slurmctld", "train1", "infer1"])
+def test_a_daemon_that_comes_back_finds_its_state(cluster: Cluster, daemon: str, end: str) -> None:
+    job = submit(cluster, "sleep 600", "--nodelist=train1")
+    eventually(lambda: state(cluster, job) == "RUNNING")
+    # slurmctld writes what it knows every five seconds; killed before, it forgets a job that already runs.
+    began = time.time()
+    eventually(lambda: (cluster.places.controller / "job_state").stat().st_mtime > began)
+    before = cluster.status()[daemon]
+    if end == "kill":
+        cluster.kill(daemon)
+        assert cluster.status()[daemon] is None
+        cluster.start(daemon)
+    else:
+        cluster.restart(daemon)
+    assert cluster.status()[daemon] not in (None, before)
+    assert state(cluster, job) == "RUNNING"
+    assert f"{cluster.user}|standard" in cluster.sacctmgr(f"show assoc user={cluster.user} format=user,defaultqos")
+    other = submit(cluster, "true")
+    eventually(lambda: state(cluster, other) == "COMPLETED")
+
+
+def test_up_brings_back_what_is_down_and_leaves_the_rest_alone(cluster: Cluster) -> None:
+    before = cluster.status()
+    cluster.kill("slurmctld")
+    cluster.kill("train2")
+    cluster.up()
+    after = cluster.status()
+    assert {name for name in after if after[name] != before[name]} == {"slurmctld", "train2"}
+    assert None not in after.values()
+
+
+def test_an_up_that_fails_names_the_daemon_quotes_its_log_and_takes_everything_back(fresh: Make) -> None:
+    cluster = fresh(extra=("SlurmctldPort=notaport",))
+    with pytest.raises(Failed, match=r"(?s)slurm.*notaport"):
+        cluster.up()
+    assert not cluster.state.exists()
+    with pytest.raises(KeyError):
+        pwd.getpwnam(cluster.user)
+
+
+def test_settings_reach_slurm_and_can_be_changed_on_a_running_cluster(variant: Make) -> None:
+    cluster = variant(training_nodes=1, inference_nodes=1, cpus=1)
+    job = submit(cluster, "sleep 600")
+    eventually(lambda: state(cluster, job) == "RUNNING")
+    cluster.reconfigure(grace_s=0, user_signal=False, preempt_mode="cancel", cred_expire_s=120, scheduler="default")
+    shown = cluster.ask("scontrol", "show", "config")
+    assert "cred_expire=120" in shown
+    assert re.search(r"PreemptMode\s+= CANCEL", shown)
+    assert "preempt_send_user_signal" not in shown
+    assert "bf_interval" not in shown
+    assert "background|00:00:00" in cluster.sacctmgr("show qos format=name,gracetime")
+    assert 'grace = "0s"' in cluster.profile.read_text()
+    assert state(cluster, job) == "RUNNING"
+    cluster.ask("scancel", job)
+    with pytest.raises(Refused, match="accounting"):
+        cluster.reconfigure(accounting=False)
+
+
+def test_without_accounting_partitions_preempt_and_inference_is_closed(variant: Make) -> None:
+    cluster = variant(training_nodes=1, inference_nodes=1, accounting=False, grace_s=0)
+    assert "slurmdbd" not in cluster.daemons
+    background = submit(cluster, "sleep 600", "--cpus-per-task=4")
+    eventually(lambda: state(cluster, background) == "RUNNING")
+    urgent = submit(cluster, "sleep 600", "--partition=urgent", "--cpus-per-task=4")
+    eventually(lambda: state(cluster, urgent) == "RUNNING", 40)
+    assert field(cluster, background, "Restarts") == "1"
+    done = cluster.run(["sbatch", "--partition=inference", "--wrap", "true"], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert cluster.run(["sacct"], capture_output=True).returncode != 0
+    cluster.cancel_all()
+
+
+@pytest.mark.skipif(no_cgroups() is not None, reason=str(no_cgroups()))
+def test_with_cgroups_a_job_really_runs_out_of_memory(fresh: Make) -> None:
+    cluster = fresh(training_nodes=1, inference_nodes=1, cgroups=True)
+    cluster.up()
+    job = submit(cluster, f"{cluster.python} -c 'bytearray(400 << 20)'", "--mem=100")
+    eventually(lambda: state(cluster, job) == "OUT_OF_MEMORY")
+    running = submit(cluster, "sleep 600")
+    eventually(lambda: state(cluster, running) == "RUNNING")
+    user = pwd.getpwnam(cluster.user).pw_uid
+    assert list(Path("/sys/fs/cgroup").glob(f"*/slurm_train1/uid_{user}"))
+    cluster.down()
+    assert list(Path("/sys/fs/cgroup").glob(f"*/slurm_train1/uid_{user}")) == []
