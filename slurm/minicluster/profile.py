@@ -9,7 +9,7 @@ from minicluster.places import Places
 from minicluster.programs import program
 from minicluster.settings import Settings, hostlist
 
-TIME_LIMITS = {"urgent": "30min", "standard": "1h", "background": "4h"}
+TIME_LIMITS_MIN = {"urgent": 30, "standard": 60, "background": 240}
 
 
 def text(settings: Settings, places: Places) -> str:
@@ -33,11 +33,14 @@ def text(settings: Settings, places: Places) -> str:
         f'python = "{places.python}/bin/python"',
         "",
         "[preemption]",
-        f'grace = "{settings.grace_s}s"',
+        f"grace_s = {settings.grace_s}",
         'signal = "USR2"',
-        'lead = "60s"',
+        "lead_s = 60",
         f"requeue = {str(settings.requeue and settings.preempt_mode == 'requeue').lower()}",
         "requeue_on_node = true",
+        "",
+        "[status]",
+        f"accounting = {str(settings.accounting).lower()}",
     ]
     for name in CLASSES:
         sections += [
@@ -46,6 +49,6 @@ def text(settings: Settings, places: Places) -> str:
             f'partition = "{"urgent" if name == "urgent" else "train"}"',
             *([f'qos = "{name}"', 'account = "retrain"'] if settings.accounting else []),
             "memory_mb = 500",
-            f'time_limit = "{TIME_LIMITS[name]}"',
+            f"time_limit_min = {TIME_LIMITS_MIN[name]}",
         ]
     return "\n".join(sections) + "\n"
