@@ -43,6 +43,10 @@ class ModelFileError(HpcretrainError):
     """A model's files are missing, differ from their digest, or cannot be loaded."""
 
 
+class SpoolError(HpcretrainError):
+    """A file that the controller and the nodes share cannot be read or used."""
+
+
 class TrainingError(HpcretrainError):
     """A training job ended without a model.
 
