@@ -139,7 +139,8 @@ def open_desk(
     """The desk of a backtest, over its locked home; `shown` is where people find configuration and table."""
     from hpcretrain.adapters.mlflow import MlflowRegistry
     from hpcretrain.adapters.predictor import ModelPredictor
-    from hpcretrain.adapters.submitit import LocalTrainer, TrainerSettings
+    from hpcretrain.adapters.spool import Spool, TrainerSettings
+    from hpcretrain.adapters.submitit import LocalTrainer
     from hpcretrain.adapters.whylogs import WhylogsProfiles
 
     model = terms.config.model
@@ -172,7 +173,7 @@ def open_desk(
                     profiles=WhylogsProfiles(
                         table, place.profiles, ledger, model.name, terms.policy.data_gate.range_slack
                     ),
-                    trainer=LocalTrainer(table, place.spool, place.models, ledger, settings),
+                    trainer=LocalTrainer(Spool(place.spool, place.models, table, ledger, settings), ledger),
                     predictor=predictor,
                     registry=MlflowRegistry(place.mlflow, model.name, place.models, ledger, clock=clock, origin=origin),
                     book=Book(ledger),
