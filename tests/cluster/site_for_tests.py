@@ -48,7 +48,9 @@ class Training:
         except subprocess.TimeoutExpired:
             self.process.kill()
             out, told = self.process.communicate()
-            raise AssertionError(f"no end within {within_s} s:\n{told}\n{self.cluster.ask('squeue', '-t', 'all')}") from None
+            raise AssertionError(
+                f"no end within {within_s} s:\n{told}\n{self.cluster.ask('squeue', '-t', 'all')}"
+            ) from None
         assert self.process.returncode == 0, told
         answer: dict[str, Any] = json.loads(out)
         return answer

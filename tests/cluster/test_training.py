@@ -1,4 +1,4 @@
-"""Training on a real cluster by an ordinary user: submission, preemption, failures, and what is told of them."""
+"""Training on a real cluster by an ordinary user: submission, preemption, requeues, and the proof of where it ran."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from minicluster import Cluster
 from site_for_tests import Site, until
 
-SLOW = {"segments": 40, "sleep_s": 0.1}
+SLOW = {"segments": 60, "sleep_s": 0.1}
 
 
 @pytest.fixture(scope="session")
@@ -27,18 +27,37 @@ def test_jobs_that_compete_are_one_array_and_each_ends_with_its_model(site: Site
     assert len(told["digests"]) == 3
     assert told["calls"]["sbatch"] == 1
     assert len(set(training.numbers())) == 1
-    assert [note["reason"] for note in training.notes("job_proven")]
 
 
-def test_an_urgent_job_takes_the_place_of_a_background_job_which_goes_on_to_the_same_model(
-    site: Site, undisturbed: str
-) -> None:
+def test_each_job_is_proven_to_have_kept_off_inference_by_the_nodes_that_slurm_names(site: Site) -> None:
+    training = site.training(params={"segments": 4})
+    training.start().end()
+    [intended], [proven] = training.notes("job_intended"), training.notes("job_proven")
+    assert intended["reach"] == "none of the 4 nodes of partition train is among the 2 that serve"
+    [node] = [life["slurm_nodelist"] for life in training.told("begun")]
+    assert proven["reason"] == f"it ran on {node}; none of them serves"
+
+
+@pytest.mark.parametrize("how", ["user signal", "no user signal", "no grace", "cancel"])
+def test_a_preempted_job_goes_on_to_the_same_model(site: Site, undisturbed: str, how: str) -> None:
+    before = site.cluster.settings
+    site.cluster.reconfigure(
+        user_signal=how != "no user signal",
+        grace_s=0 if how == "no grace" else before.grace_s,
+        preempt_mode="cancel" if how == "cancel" else "requeue",
+    )
     training = site.training(params=SLOW).start()
-    until(lambda: training.told("begun"))
-    # Others hold the rest of the nodes, so that room must be made.
-    list(site.fill("urgent", 8))
-    told = training.end()
+    try:
+        for lives in (1, 2):
+            until(lambda lives=lives: len(training.told("begun")) == lives, because=f"{how}: life {lives}")  # type: ignore[misc]
+            # The urgent jobs want whole nodes, all of them.
+            blockers = list(site.fill("urgent", 3))
+            until(lambda lives=lives: len(training.told("ended")) >= lives or how == "no grace")  # type: ignore[misc]
+            assert blockers
+        told = training.end()
+    finally:
+        site.cluster.reconfigure(
+            user_signal=before.user_signal, grace_s=before.grace_s, preempt_mode=before.preempt_mode
+        )
     assert told["digests"] == [undisturbed]
-    assert len(training.lives()) >= 2, "it was never interrupted"
-    [interrupted, *_] = training.told("ended")
-    assert interrupted["kind"] == "interrupted"
+    print(training.fates(), [end["signal"] for end in training.told("ended")], training.accounted())
