@@ -33,13 +33,15 @@ import os, signal, time
 import numpy as np
 
 class SlowMean:
-    def __init__(self, segments=4, sleep_s=0.0, busy_s=0.0, fail=""):
+    def __init__(self, segments=4, sleep_s=0.0, busy_s=0.0, fail="", megabytes=0):
         if segments < 1:
             raise ValueError("segments must be at least 1")
         self.passes, self.sleep_s, self.busy_s, self.fail = segments, sleep_s, busy_s, fail
+        self.megabytes = megabytes
 
     def train(self, data, *, seed, threads, resume):
         total, done = self.load(resume) if resume else (0.0, 0)
+        held = np.ones(self.megabytes * 131072)
         for part in range(done, self.passes):
             time.sleep(self.sleep_s)
             end = time.process_time() + self.busy_s

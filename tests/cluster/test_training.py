@@ -3,22 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from minicluster import Cluster
 from site_for_tests import Site, until
 
 SLOW = {"segments": 60, "sleep_s": 0.1}
-
-
-@pytest.fixture(scope="session")
-def site(cluster: Cluster) -> Site:
-    return Site(cluster)
-
-
-@pytest.fixture(scope="session")
-def undisturbed(site: Site) -> str:
-    """The digest of the model that an uninterrupted job makes."""
-    [digest] = site.training(params=SLOW).start().end()["digests"]
-    return str(digest)
 
 
 def test_jobs_that_compete_are_one_array_and_each_ends_with_its_model(site: Site) -> None:
