@@ -13,6 +13,7 @@ Exit codes: 0 where the job has its result (be it that the recipe raised), 75 wh
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -133,11 +134,21 @@ def _go_back(mine: LifeFolder, batch: Batch, environ: dict[str, str]) -> None:
         job = f"{environ['SLURM_ARRAY_JOB_ID']}_{environ['SLURM_ARRAY_TASK_ID']}"
     if not (batch.requeue and batch.scontrol and job):
         requeued, answer = False, "left to the controller"
+    elif (state := _state(batch.scontrol, job)) != "RUNNING":
+        # Somebody cancelled it, who must not be overruled; or Slurm has requeued it already.
+        requeued, answer = False, f"Slurm says that it is {state}"
     else:
         requeued, answer = _scontrol([batch.scontrol, "requeue", job])
     print(f"life {mine.life}: {'requeued' if requeued else f'not requeued: {answer}'}", flush=True)
     if ended := mine.told("ended"):
         mine.tell("ended", {**ended, "requeued": requeued, "requeue_answer": answer or None})
+
+
+def _state(scontrol: str, job: str) -> str:
+    """The state of a job as Slurm names it; what was said instead where it names none."""
+    _, answer = _scontrol([scontrol, "show", "job", job, "-o"])
+    found = re.search(r"\bJobState=(\S+)", answer)
+    return found[1] if found else answer
 
 
 def _scontrol(command: Sequence[str]) -> tuple[bool, str]:
