@@ -28,6 +28,7 @@ from minicluster.settings import Settings
 
 # Settings that a running cluster cannot take over: they are in its ports, its accounts or its daemons.
 FIXED = ("name", "inference_nodes", "training_nodes", "accounting", "cgroups")
+DOWN = ("unk", "down", "drain", "drng", "fail", "failg")
 SECONDS_TO_REGISTER = 30
 SECONDS_TO_CANCEL = 30
 
@@ -107,7 +108,9 @@ class Cluster:
         return {name: process.pid if process else None for name, process in running.items()}
 
     def up(self) -> None:
-        """Bring up all that is not up, and wait until every node serves. A cluster that is up stays as it is.
+        """Bring up all that is not up, and wait until every node serves; a node that is down or drained is resumed.
+
+        A cluster that is up stays as it is, except that nodes see what has changed in hpcretrain's source since.
 
         Raises:
             Refused: Something about this machine or folder is in the way; nothing was changed.
@@ -148,17 +151,18 @@ class Cluster:
             if name == "slurmctld" and self.settings.accounting:
                 self._account()
             every[name].start()
+        self._resume()
         self._wait_for_nodes(self.settings.nodes)
 
     def _account(self) -> None:
-        told = self.places.run / "accounts"
-        lines = accounts.lines(self.settings)
-        if told.exists() and told.read_text().splitlines() == lines:
+        """Make QOS, accounts and users, once; an attempt that was cut short is made again."""
+        done = self.places.run / "accounts"
+        if done.exists():
             return
-        output = self.sacctmgr(*lines, *accounts.check_lines(self.settings))
+        output = self.sacctmgr(*accounts.first_lines(self.settings), *accounts.check_lines(self.settings))
         if not accounts.complete(output, self.settings):
             raise Failed(f"sacctmgr did not set up the accounts:\n{output}")
-        told.write_text("\n".join(lines))
+        done.touch()
 
     def _write(self) -> None:
         texts = {
@@ -177,15 +181,23 @@ class Cluster:
 
     def _wait_for_nodes(self, nodes: list[str]) -> None:
         def ready() -> bool:
-            command = [program("sinfo"), "-h", "-N", "-n", ",".join(nodes), "-o", "%N %t"]
-            done = subprocess.run(command, env=self._root(), capture_output=True, text=True, timeout=30)
-            up = {line.split()[0] for line in done.stdout.splitlines() if line.split()[1].isalpha()}
-            down = {line.split()[0] for line in done.stdout.splitlines() if line.split()[1] in ("down", "unk", "drain")}
-            return up - down == set(nodes)
+            # A star marks a node that does not answer.
+            states = self._node_states(nodes)
+            return len(states) == len(nodes) and not any(state in DOWN or state[-1] == "*" for state in states.values())
 
         if not wait_for(ready, SECONDS_TO_REGISTER):
             state = self.ask("sinfo", "-N", "-n", ",".join(nodes), "-o", "%N %t %E")
             raise Failed(f"not every node serves after {SECONDS_TO_REGISTER} s:\n{state}")
+
+    def _node_states(self, nodes: list[str]) -> dict[str, str]:
+        command = [program("sinfo"), "-h", "-N", "-n", ",".join(nodes), "-o", "%N %t"]
+        done = subprocess.run(command, env=self._root(), capture_output=True, text=True, timeout=30)
+        return {line.split()[0]: line.split()[1] for line in done.stdout.splitlines()}
+
+    def _resume(self) -> None:
+        for node, state in self._node_states(self.settings.nodes).items():
+            if state.rstrip("*") in DOWN:
+                self.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
 
     def down(self) -> None:
         """End every process of the cluster and remove its user and files, whatever state it is in.
@@ -301,7 +313,7 @@ class Cluster:
                     process.stop()
             if self.settings.accounting:
                 self.daemons["slurmdbd"].start()
-                self._account()
+                self.sacctmgr(*accounts.later_lines(self.settings))
             self.daemons["slurmctld"].start()
             self._wait_for_controller()
             self.ask("scontrol", "reconfigure")

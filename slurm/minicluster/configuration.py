@@ -85,6 +85,7 @@ def _timers(settings: Settings) -> tuple[str, ...]:
 
 
 def _jobs(settings: Settings) -> tuple[str, ...]:
+    tracking: tuple[str, ...]
     if settings.cgroups:
         tracking = (
             "ProctrackType=proctrack/cgroup",
@@ -194,7 +195,6 @@ def slurmdbd_conf(settings: Settings, places: Places, ports: Mapping[str, int]) 
             f"LogFile={places.log}/slurmdbd.log",
             "DebugLevel=info",
             "LogTimeFormat=iso8601_ms",
-            "CommitDelay=1",
             "MessageTimeout=10",
             "StorageType=accounting_storage/mysql",
             "StorageHost=localhost",

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import subprocess
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from minicluster import Cluster, Settings
+from minicluster.places import STATES, Places
+from minicluster.profile import text
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+ROOT = Path(__file__).parents[2]
+
+
+def test_up_down_and_drills_by_command(fresh: Callable[..., Cluster], command: Command, tmp_path: Path) -> None:
+    cluster = fresh()
+    name = f"--name={cluster.settings.name}"
+    copy = tmp_path / "profiles" / "here.toml"
+    up = command("up", name, "--training-nodes=1", "--inference-nodes=1", "--grace=3", f"--write-profile={copy}")
+    assert up.returncode == 0, up.stderr
+    assert "2 nodes, up in" in up.stdout
+    assert f"su - {cluster.user} -c 'sbatch --wrap hostname'" in up.stdout
+    assert tomllib.loads(copy.read_text())["preemption"]["grace"] == "3s"
+
+    again = command("up", name)
+    assert again.returncode == 0
+    other = command("up", name, "--grace=4")
+    assert (other.returncode, other.stderr) == (
+        2, f"minicluster: cluster {cluster.settings.name} is there with grace_s = 3; take it down first\n",
+    )  # fmt: skip
+
+    assert command("status", name).returncode == 0
+    assert command("kill", "train1", name).returncode == 0
+    status = command("status", name)
+    assert status.returncode == 1
+    assert "train1     DOWN" in status.stdout
+    assert command("start", "train1", name).returncode == 0
+    assert command("status", name).returncode == 0
+    assert command("kill", "train2", name).returncode == 2
+
+    login = subprocess.run(["su", "-", cluster.user, "-c", "srun hpcretrain --version"], capture_output=True, text=True)
+    assert login.stdout.startswith("hpcretrain"), login.stderr
+    exports = command("env", name).stdout
+    nodes = subprocess.run(["bash", "-c", f"{exports} sinfo -h -o %D"], capture_output=True, text=True).stdout
+    assert "1" in nodes
+    ran = command("run", name, "id", "-un")
+    assert (ran.returncode, ran.stdout.strip()) == (0, cluster.user)
+
+    down = command("down", name)
+    assert down.returncode == 0, down.stderr
+    assert not cluster.state.exists()
+    assert command("status", name).returncode == 1
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "kill", "restart"])
+def test_a_drill_on_a_cluster_that_is_not_there_says_so(able: None, command: Command, verb: str) -> None:
+    done = command(verb, "slurmctld", "--name=nowhere")
+    assert done.returncode == 2
+    assert "no cluster at" in done.stderr
+    assert not (STATES / "nowhere").exists()
+
+
+def test_the_profile_in_the_repository_is_what_make_cluster_writes() -> None:
+    written = ROOT / "profiles" / "clusters" / "minicluster.toml"
+    settings = Settings()
+    assert written.read_text() == text(settings, Places(STATES / settings.name))
