@@ -28,7 +28,8 @@ from minicluster.settings import Settings
 
 # Settings that a running cluster cannot take over: they are in its ports, its accounts or its daemons.
 FIXED = ("name", "inference_nodes", "training_nodes", "accounting", "cgroups")
-DOWN = ("unk", "down", "drain", "drng", "fail", "failg")
+# As sinfo shows nodes that take no jobs until they are resumed.
+OUT = ("down", "drain", "drng", "fail", "failg")
 SECONDS_TO_REGISTER = 30
 SECONDS_TO_CANCEL = 30
 
@@ -151,8 +152,7 @@ class Cluster:
             if name == "slurmctld" and self.settings.accounting:
                 self._account()
             every[name].start()
-        self._resume()
-        self._wait_for_nodes(self.settings.nodes)
+        self._wait_for_nodes(self.settings.nodes, resume=True)
 
     def _account(self) -> None:
         """Make QOS, accounts and users, once; an attempt that was cut short is made again."""
@@ -179,11 +179,19 @@ class Cluster:
             fresh.chmod(0o600 if path == self.places.dbd_conf else 0o644)
             fresh.replace(path)
 
-    def _wait_for_nodes(self, nodes: list[str]) -> None:
+    def _wait_for_nodes(self, nodes: list[str], *, resume: bool = False) -> None:
+        """Wait until nodes answer; what an operator has drained stays so unless it is to be resumed."""
+
         def ready() -> bool:
-            # A star marks a node that does not answer.
             states = self._node_states(nodes)
-            return len(states) == len(nodes) and not any(state in DOWN or state[-1] == "*" for state in states.values())
+            if resume and (out := [node for node, state in states.items() if state in OUT]):
+                # Slurm refuses for a node that came back by itself meanwhile.
+                command = [program("scontrol"), "update", f"NodeName={','.join(out)}", "State=RESUME"]
+                subprocess.run(command, env=self._root(), capture_output=True, timeout=30)
+                return False
+            # A star marks a node that does not answer.
+            silent = [state for state in states.values() if state in ("unk", "down") or state.endswith("*")]
+            return len(states) == len(nodes) and not silent
 
         if not wait_for(ready, SECONDS_TO_REGISTER):
             state = self.ask("sinfo", "-N", "-n", ",".join(nodes), "-o", "%N %t %E")
@@ -193,11 +201,6 @@ class Cluster:
         command = [program("sinfo"), "-h", "-N", "-n", ",".join(nodes), "-o", "%N %t"]
         done = subprocess.run(command, env=self._root(), capture_output=True, text=True, timeout=30)
         return {line.split()[0]: line.split()[1] for line in done.stdout.splitlines()}
-
-    def _resume(self) -> None:
-        for node, state in self._node_states(self.settings.nodes).items():
-            if state.rstrip("*") in DOWN:
-                self.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
 
     def down(self) -> None:
         """End every process of the cluster and remove its user and files, whatever state it is in.

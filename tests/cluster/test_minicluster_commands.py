@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import tomllib
 from collections.abc import Callable
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from minicluster import Cluster, Settings
+from minicluster.__main__ import parser
 from minicluster.places import STATES, Places
 from minicluster.profile import text
 
@@ -44,8 +47,8 @@ def test_up_down_and_drills_by_command(fresh: Callable[..., Cluster], command: C
     login = subprocess.run(["su", "-", cluster.user, "-c", "srun hpcretrain --version"], capture_output=True, text=True)
     assert login.stdout.startswith("hpcretrain"), login.stderr
     exports = command("env", name).stdout
-    nodes = subprocess.run(["bash", "-c", f"{exports} sinfo -h -o %D"], capture_output=True, text=True).stdout
-    assert "1" in nodes
+    nodes = subprocess.run(["bash", "-c", f"{exports} sinfo -h -N -o %N"], capture_output=True, text=True).stdout
+    assert set(nodes.split()) == {"infer1", "train1"}
     ran = command("run", name, "id", "-un")
     assert (ran.returncode, ran.stdout.strip()) == (0, cluster.user)
 
@@ -53,6 +56,19 @@ def test_up_down_and_drills_by_command(fresh: Callable[..., Cluster], command: C
     assert down.returncode == 0, down.stderr
     assert not cluster.state.exists()
     assert command("status", name).returncode == 1
+
+
+def test_commands_in_the_documents_are_taken() -> None:
+    text = (ROOT / "slurm" / "README.md").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    options = re.findall(r'make cluster ARGS="(.*?)"', text)
+    assert len(options) > 3
+    for line in options:
+        parser().parse_args(["up", *shlex.split(line)])
+    targets = {
+        target for line in makefile.splitlines() if line.startswith("cluster") for target in line.split(":")[0].split()
+    }
+    assert {f"cluster{verb}" for verb in re.findall(r"make cluster([-\w]*)", text)} <= targets
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "kill", "restart"])

@@ -41,9 +41,7 @@ def said(cluster: Cluster, python: Path, program: str) -> str:
     return str(done.stdout.strip())
 
 
-def test_what_the_user_cannot_read_is_brought_without_touching_it(
-    cluster: Cluster, closed: Parts, folder: Path
-) -> None:
+def test_what_the_user_cannot_read_is_brought_and_not_touched(cluster: Cluster, closed: Parts, folder: Path) -> None:
     before = {path: path.stat().st_mode for path in closed.packages.parent.rglob("*")}
     python = make(folder, pwd.getpwnam(cluster.user), closed)
     assert said(cluster, python, "import brought; print(brought.ANSWER)") == "42"
