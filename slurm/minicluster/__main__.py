@@ -53,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Failed, subprocess.TimeoutExpired) as error:
         print(f"minicluster: {error}", file=sys.stderr)
         return 3
+    except KeyboardInterrupt:
+        return 130
 
 
 def parser() -> argparse.ArgumentParser:

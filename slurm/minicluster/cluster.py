@@ -183,7 +183,7 @@ class Cluster:
         """Wait until nodes answer; what an operator has drained stays so unless it is to be resumed."""
 
         def ready() -> bool:
-            states = self._node_states(nodes)
+            states = self._node_states(nodes) if nodes else {}
             if resume and (out := [node for node, state in states.items() if state in OUT]):
                 # Slurm refuses for a node that came back by itself meanwhile.
                 command = [program("scontrol"), "update", f"NodeName={','.join(out)}", "State=RESUME"]
@@ -239,7 +239,7 @@ class Cluster:
                 STATES.rmdir()
 
     def start(self, name: str) -> None:
-        """Start one daemon unless it runs, and wait until it serves; a node, until the controller knows it.
+        """Start one daemon unless it runs, and wait until it serves; slurmctld and slurmd, until they know each other.
 
         Raises:
             Refused: There is no daemon of this name.
@@ -250,6 +250,8 @@ class Cluster:
             daemon.start()
             if name == "slurmctld":
                 self._wait_for_controller()
+                # It knows the state of a node only when that has answered.
+                self._wait_for_nodes([node for node in self.settings.nodes if self.daemons[node].process])
             if name in self.settings.nodes and self.daemons["slurmctld"].process:
                 self._wait_for_nodes([name])
 

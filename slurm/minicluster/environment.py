@@ -1,4 +1,4 @@
-"""A Python that the ordinary user can run, with hpcretrain and its packages, even if the clone lies below /root.
+"""A Python that the ordinary user can run, with hpcretrain and its packages, even if root's home holds the clone.
 
 It is a thin virtual environment in the state folder. What it is made of, namely the interpreter, the packages and the
 source, stays where it is if the user can read it there. What the user cannot read is linked (on another file system:

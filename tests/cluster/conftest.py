@@ -83,8 +83,8 @@ def fresh(able: None, cluster_names: Iterator[str]) -> Iterator[Make]:
 def command() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs `python3 -m minicluster` by any Python, as root or as the ordinary user of a cluster."""
 
-    def run(*arguments: str, user: Cluster | None = None) -> subprocess.CompletedProcess[str]:
-        ran = {"capture_output": True, "text": True, "timeout": 120}
+    def run(*arguments: str, user: Cluster | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        ran = {"capture_output": True, "text": True, "timeout": timeout}
         if user is None:
             environment = {**os.environ, "PYTHONPATH": str(PACKAGES)}
             return subprocess.run([sys.executable, "-m", "minicluster", *arguments], env=environment, **ran)

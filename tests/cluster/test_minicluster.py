@@ -14,6 +14,7 @@ from minicluster import Cluster, Failed, Refused
 from minicluster.refusals import no_cgroups
 
 Make = Callable[..., Cluster]
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def eventually(true: Callable[[], bool], seconds: float = 20) -> None:
@@ -46,23 +47,30 @@ def output(cluster: Cluster, job: str) -> str:
 
 
 def processes_of(cluster: Cluster, user: int) -> list[str]:
-    """What mentions the cluster or runs as its user."""
-    listed = subprocess.run(["ps", "-eo", "uid=,stat=,args="], capture_output=True, text=True, check=True).stdout
-    return [
-        line
-        for line in listed.splitlines()
-        if (int(line.split()[0]) == user or str(cluster.state) in line) and not line.split()[1].startswith("Z")
-    ]
+    """The commands of what mentions the cluster, is one of its daemons, or runs as its user."""
+    daemons = {str(pid) for pid in cluster.status().values()}
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            ours = folder.stat().st_uid == user or f"{cluster.state}/" in command or folder.name in daemons
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        # A zombie has no command.
+        if ours and command:
+            found.append(command)
+    return found
 
 
-def listeners(cluster: Cluster) -> dict[str, set[str]]:
-    """Addresses by port, of everything that listens on a port of this cluster."""
-    lines = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=True).stdout.splitlines()
-    found: dict[str, set[str]] = {}
-    for line in lines:
-        address, _, port = line.split()[3].rpartition(":")
-        if int(port) in cluster.ports.values():
-            found.setdefault(port, set()).add(address)
+def listeners(cluster: Cluster) -> dict[int, set[str]]:
+    """Addresses by port, in the kernel's notation, of everything that listens on a port of this cluster."""
+    found: dict[int, set[str]] = {}
+    for table in ("tcp", "tcp6"):
+        for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+            _, local, _, state, *_ = line.split()
+            address, _, port = local.partition(":")
+            if state == "0A" and int(port, 16) in cluster.ports.values():
+                found.setdefault(int(port, 16), set()).add(address)
     return found
 
 
@@ -79,7 +87,8 @@ def test_down_leaves_no_process_no_file_no_user_and_no_socket(fresh: Make) -> No
     eventually(lambda: state(cluster, job) == state(cluster, orphan) == "RUNNING")
     cluster.kill("train2")
     user = pwd.getpwnam(cluster.user).pw_uid
-    assert processes_of(cluster, user)
+    assert sum("sleep" in line for line in processes_of(cluster, user)) >= 2
+    assert len(processes_of(cluster, -1)) >= 9
     assert listeners(cluster)
     assert {"passwd", "group", "shadow"} <= known()
     cluster.down()
@@ -100,6 +109,20 @@ def test_down_works_after_every_daemon_was_killed_and_twice(fresh: Make) -> None
     assert not cluster.state.exists()
 
 
+@pytest.mark.parametrize("seconds", [0.3, 1.2, 3, 5])
+def test_down_works_after_an_up_that_was_killed_on_its_way(fresh: Make, command: Command, seconds: float) -> None:
+    cluster = fresh()
+    name = f"--name={cluster.settings.name}"
+    with pytest.raises(subprocess.TimeoutExpired):
+        command("up", name, timeout=seconds)
+    done = command("down", name)
+    assert done.returncode == 0, done.stderr
+    assert processes_of(cluster, -1) == []
+    assert not cluster.state.exists()
+    with pytest.raises(KeyError):
+        pwd.getpwnam(cluster.user)
+
+
 def test_two_clusters_that_come_up_at_the_same_moment_run_side_by_side(fresh: Make) -> None:
     pair = [fresh(training_nodes=1, inference_nodes=1) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
@@ -118,8 +141,8 @@ def test_only_loopback_listens(cluster: Cluster) -> None:
     job = submit(cluster, "srun sleep 30")
     eventually(lambda: state(cluster, job) == "RUNNING")
     found = listeners(cluster)
-    assert set(map(int, found)) == set(cluster.ports.values())
-    assert set.union(*found.values()) == {"127.0.0.1"}
+    assert set(found) == set(cluster.ports.values())
+    assert set.union(*found.values()) == {"0100007F"}
 
 
 def test_a_job_of_the_ordinary_user_runs_hpcretrain_on_a_training_node(cluster: Cluster) -> None:
@@ -242,6 +265,6 @@ def test_with_cgroups_a_job_really_runs_out_of_memory(fresh: Make) -> None:
     running = submit(cluster, "sleep 600")
     eventually(lambda: state(cluster, running) == "RUNNING")
     user = pwd.getpwnam(cluster.user).pw_uid
-    assert list(Path("/sys/fs/cgroup").glob(f"*/slurm_train1/uid_{user}"))
+    eventually(lambda: bool(list(Path("/sys/fs/cgroup").glob(f"*/slurm_train1/uid_{user}"))))
     cluster.down()
     assert list(Path("/sys/fs/cgroup").glob(f"*/slurm_train1/uid_{user}")) == []

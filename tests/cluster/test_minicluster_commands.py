@@ -65,9 +65,8 @@ def test_commands_in_the_documents_are_taken() -> None:
     assert len(options) > 3
     for line in options:
         parser().parse_args(["up", *shlex.split(line)])
-    targets = {
-        target for line in makefile.splitlines() if line.startswith("cluster") for target in line.split(":")[0].split()
-    }
+    rules = [line.partition(":")[0] for line in makefile.splitlines() if line.startswith("cluster")]
+    targets = {target for rule in rules for target in rule.split()}
     assert {f"cluster{verb}" for verb in re.findall(r"make cluster([-\w]*)", text)} <= targets
 
 
