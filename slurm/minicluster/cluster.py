@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import os
-import pwd
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from minicluster import accounts, configuration, daemons, environment, profile, 
 from minicluster.cgroups import remove as remove_cgroups
 from minicluster.daemons import Daemon
 from minicluster.errors import Failed, Refused
+from minicluster.lock import locked
 from minicluster.places import STATES, Places
 from minicluster.ports import reserved
 from minicluster.processes import kill, left_over, wait_for
@@ -119,7 +118,7 @@ class Cluster:
         """
         refusals.check(self.settings, self.places)
         user.find(self.user, self.places)
-        with self._locked(make=True):
+        with locked(self.state, make=True):
             if self.places.record.exists():
                 self._load()
                 self._start_all()
@@ -165,19 +164,8 @@ class Cluster:
         done.touch()
 
     def _write(self) -> None:
-        texts = {
-            self.places.conf: configuration.slurm_conf(self.settings, self.places, self.ports),
-            self.places.cgroup_conf: configuration.cgroup_conf(),
-            self.places.profile: profile.text(self.settings, self.places),
-        }
-        if self.settings.accounting:
-            texts[self.places.dbd_conf] = configuration.slurmdbd_conf(self.settings, self.places, self.ports)
-        for path, text in texts.items():
-            fresh = path.with_suffix(".new")
-            fresh.write_text(text)
-            # slurmdbd insists on it.
-            fresh.chmod(0o600 if path == self.places.dbd_conf else 0o644)
-            fresh.replace(path)
+        configuration.write(self.settings, self.places, self.ports)
+        self.places.profile.write_text(profile.text(self.settings, self.places))
 
     def _wait_for_nodes(self, nodes: list[str], *, resume: bool = False) -> None:
         """Wait until nodes answer; what an operator has drained stays so unless it is to be resumed."""
@@ -210,7 +198,7 @@ class Cluster:
         """
         if not self.state.exists():
             return
-        with self._locked():
+        with locked(self.state):
             if not self.places.record.exists():
                 if any(self.state.iterdir()):
                     raise Refused(f"state folder {self.state}: holds something else")
@@ -246,7 +234,7 @@ class Cluster:
             Failed: It does not serve; with the last lines of its log.
         """
         daemon = self._daemon(name)
-        with self._locked():
+        with locked(self.state):
             daemon.start()
             if name == "slurmctld":
                 self._wait_for_controller()
@@ -283,7 +271,7 @@ class Cluster:
 
     def _end(self, name: str, number: signal.Signals) -> None:
         daemon = self._daemon(name)
-        with self._locked():
+        with locked(self.state):
             if process := daemon.process:
                 process.stop(number)
 
@@ -306,7 +294,7 @@ class Cluster:
         """
         if fixed := [name for name in changes if name in FIXED]:
             raise Refused(f"{', '.join(fixed)}: a running cluster cannot change this; bring up another")
-        with self._locked():
+        with locked(self.state):
             before, self.settings = self.settings, dataclasses.replace(self.settings, **changes)
             self._save()
             self._write()
@@ -338,9 +326,8 @@ class Cluster:
         Returns:
             All that it printed: tables without header, fields separated by `|`. A refused line does not stop it.
         """
-        command = [program("sacctmgr"), "-i", "-n", "-P"]
         done = subprocess.run(
-            command, input="".join(f"{line}\n" for line in lines), env=self._root(),
+            [program("sacctmgr"), "-i", "-n", "-P"], input="".join(f"{line}\n" for line in lines), env=self._root(),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120,
         )  # fmt: skip
         return done.stdout
@@ -386,8 +373,12 @@ class Cluster:
 
         Args:
             env: Added to the environment.
+
+        Raises:
+            Refused: There is no such user: the cluster was never up.
         """
-        who = pwd.getpwnam(self.user)
+        if (who := user.find(self.user, self.places)) is None:
+            raise Refused(f"no cluster at {self.state}: bring it up first")
         variables = {
             "PATH": f"{self.python.parent}:{os.defpath}",
             "HOME": who.pw_dir,
@@ -407,28 +398,3 @@ class Cluster:
             kw: As for `subprocess.run`; `env` is added to a clean environment.
         """
         return subprocess.run(args, **{**self.as_user(kw.pop("env", None)), **kw})
-
-    @contextmanager
-    def _locked(self, *, make: bool = False) -> Iterator[None]:
-        """One at a time changes a cluster. The lock is on the folder itself, so it leaves no file."""
-        while True:
-            if make:
-                self._make_state()
-            try:
-                descriptor = os.open(self.state, os.O_RDONLY | os.O_DIRECTORY)
-            except FileNotFoundError:
-                raise Refused(f"no cluster at {self.state}: bring it up first") from None
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                # It may have been removed, and even made again, while this waited.
-                with suppress(FileNotFoundError):
-                    if os.path.samestat(os.fstat(descriptor), os.stat(self.state)):
-                        yield
-                        return
-            finally:
-                os.close(descriptor)
-
-    def _make_state(self) -> None:
-        # Another cluster's end may remove the folder above just now.
-        with suppress(FileNotFoundError, FileExistsError):
-            self.state.mkdir(mode=0o755, parents=True)

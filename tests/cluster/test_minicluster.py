@@ -175,8 +175,10 @@ def test_urgent_work_preempts_background_work_which_is_requeued(cluster: Cluster
 @pytest.mark.parametrize("qos", ["urgent", "standard", "background", "serving"])
 def test_retraining_cannot_reach_the_nodes_of_inference(cluster: Cluster, qos: str) -> None:
     inference = cluster.settings.inference[0]
-    for options in ([f"--qos={qos}", "--partition=inference"], [f"--qos={qos}", "--partition=train", "-w", inference]):
-        done = cluster.run(["sbatch", *options, "--wrap", "true"], capture_output=True, text=True)
+    for options in (["--partition=inference"], ["--partition=train", "--nodelist", inference]):
+        # Short, so that no limit of time is what refuses it.
+        command = ["sbatch", f"--qos={qos}", "--time=1", *options, "--wrap", "true"]
+        done = cluster.run(command, capture_output=True, text=True)
         assert done.returncode != 0, options
 
 

@@ -49,8 +49,10 @@ def test_up_down_and_drills_by_command(fresh: Callable[..., Cluster], command: C
     exports = command("env", name).stdout
     nodes = subprocess.run(["bash", "-c", f"{exports} sinfo -h -N -o %N"], capture_output=True, text=True).stdout
     assert set(nodes.split()) == {"infer1", "train1"}
-    ran = command("run", name, "id", "-un")
-    assert (ran.returncode, ran.stdout.strip()) == (0, cluster.user)
+    for words in (["id", "-un"], ["--", "id", "-un"]):
+        ran = command("run", name, *words)
+        assert (ran.returncode, ran.stdout.strip()) == (0, cluster.user)
+    assert command("run", name, "no-such-program").returncode == 2
 
     down = command("down", name)
     assert down.returncode == 0, down.stderr
@@ -70,9 +72,10 @@ def test_commands_in_the_documents_are_taken() -> None:
     assert {f"cluster{verb}" for verb in re.findall(r"make cluster([-\w]*)", text)} <= targets
 
 
-@pytest.mark.parametrize("verb", ["start", "stop", "kill", "restart"])
-def test_a_drill_on_a_cluster_that_is_not_there_says_so(able: None, command: Command, verb: str) -> None:
-    done = command(verb, "slurmctld", "--name=nowhere")
+@pytest.mark.parametrize("verb", ["start slurmctld", "stop train1", "kill munged", "restart train1", "env", "run id"])
+def test_a_verb_on_a_cluster_that_is_not_there_says_so(able: None, command: Command, verb: str) -> None:
+    first, *rest = verb.split()
+    done = command(first, "--name=nowhere", *rest)
     assert done.returncode == 2
     assert "no cluster at" in done.stderr
     assert not (STATES / "nowhere").exists()
