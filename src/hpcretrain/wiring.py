@@ -173,7 +173,9 @@ def open_desk(
                     profiles=WhylogsProfiles(
                         table, place.profiles, ledger, model.name, terms.policy.data_gate.range_slack
                     ),
-                    trainer=LocalTrainer(Spool(place.spool, place.models, table, ledger, settings), ledger),
+                    trainer=LocalTrainer(
+                        Spool(place.spool, place.models, table, ledger, settings, listens=False), ledger
+                    ),
                     predictor=predictor,
                     registry=MlflowRegistry(place.mlflow, model.name, place.models, ledger, clock=clock, origin=origin),
                     book=Book(ledger),

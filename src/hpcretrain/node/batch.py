@@ -64,7 +64,7 @@ class Batch:
         content = read_json(path)
         try:
             if content is None:
-                raise KeyError("no such file")
+                raise ValueError("there is no such file")
             tasks = tuple(Task(str(task["folder"]), int(task["attempt"])) for task in content["tasks"])
             return cls(tasks, bool(content["requeue"]), content["scontrol"])
         except (KeyError, TypeError, ValueError) as error:

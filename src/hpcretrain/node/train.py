@@ -177,7 +177,6 @@ class _Work:
             categorical=spec.categorical,
             task=spec.task,
         )
-        _say(self._mine.life, f"{len(frame)} rows, {len(features)} features")
         return self._save(recipe, self._trained(recipe, data, spec, manifest, state), manifest, finished=True)
 
     def _input(self) -> tuple[Spec, pd.DataFrame]:
@@ -198,6 +197,7 @@ class _Work:
         resume = state.folder if state else None
         model = None
         self._heed()
+        _say(self._mine.life, f"trains on {len(data.target)} rows of {data.features.shape[1]} features")
         self._saved_at = time.monotonic()
         for model in self._timed(recipe.train(data, seed=spec.seed, threads=spec.threads, resume=resume)):
             self._folder.require_newest(self._mine.life)
