@@ -55,6 +55,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "chain": {"recipe": "chain:Chain", "rows": 200, "segments": 8, "sleep_s": 0.001},
     "lightgbm": {"recipe": "lightgbm", "rows": 1000, "rounds": 250, "num_leaves": 7},
 }
+SYNC_S = 0.002
 WARNINGS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -63,6 +64,11 @@ def make(home: Path, recipe: str) -> JobFolder:
     home.mkdir(parents=True)
     (home / "chain.py").write_text(CHAIN)
     return job_folder(home, **RECIPES[recipe])
+
+
+def slow_disk(dice: random.Random) -> None:
+    """Let bringing files to the disk take time, so that much can happen before each is in its place."""
+    os.fsync = lambda _: time.sleep(dice.uniform(0, SYNC_S))  # type: ignore[assignment, misc]
 
 
 def live(folder: JobFolder, life: Life) -> int:
@@ -75,6 +81,7 @@ def live(folder: JobFolder, life: Life) -> int:
         log = os.open(folder.path / f"{life}.log", os.O_WRONLY | os.O_CREAT)
         os.dup2(log, 1)
         os.dup2(log, 2)
+        slow_disk(random.Random(str(life)))
         with noticed() as interruption:
             run(folder.path, *life, interruption=interruption)
         code = 0
@@ -99,7 +106,7 @@ class Game:
         acts: list[str] = []
         disturbed = self.dice.randint(1, 4)
         while self.folder.result() is None and len(acts) < disturbed:
-            act = self.dice.choice(["kill", "warn", "warn and kill", "stop"])
+            act = self.dice.choice(["kill", "warn", "warn and kill", "stop", "stop at the end"])
             acts.append(act)
             self.disturb(self.next_life(), act)
             self.look()
@@ -136,10 +143,13 @@ class Game:
         return live(self.folder, self.life)
 
     def disturb(self, child: int, act: str) -> None:
-        self.pause()
+        if act == "stop at the end":
+            self.await_model()
+        else:
+            time.sleep(self.dice.uniform(0, self.typical_s))
         if self.stopped and self.dice.random() < 0.3:
             self.wake()
-        if act == "stop":
+        if act.startswith("stop"):
             os.kill(child, signal.SIGSTOP)
             self.stopped.append(child)
             return
@@ -151,11 +161,16 @@ class Game:
             os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
 
-    def pause(self) -> None:
-        time.sleep(self.dice.uniform(0, self.typical_s))
+    def await_model(self) -> None:
+        """Wait until the newest life is about to publish, or has just done so."""
+        assert self.life
+        begun = time.monotonic()
+        while not self.folder.life(self.life).model.exists() and time.monotonic() < begun + 5 * self.typical_s:
+            time.sleep(SYNC_S / 10)
+        time.sleep(self.dice.uniform(0, 3 * SYNC_S))
 
     def wake(self) -> None:
-        """Let a life that was stopped go on until it ends, or perhaps only for a while."""
+        """Let a life that was stopped go on until it ends."""
         child = self.stopped.pop(self.dice.randrange(len(self.stopped)))
         os.kill(child, signal.SIGCONT)
         os.waitpid(child, 0)

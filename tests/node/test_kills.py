@@ -55,7 +55,7 @@ def test_lives_killed_warned_stopped_and_overtaken_at_random_moments_make_the_sa
     require_one_model(calm, played)
     acts = Counter(act for game in played for act in game["acts"])
     assert min(acts.values()) > 10
-    assert len(acts) == 4
+    assert len(acts) == 5
     assert max(game["lives"] for game in played) >= 4
 
 
