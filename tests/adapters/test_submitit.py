@@ -230,3 +230,11 @@ def test_a_finished_jobs_folder_keeps_what_its_lives_told_and_nothing_heavy(tmp_
     wait_for(lambda: life.told("ended"))
     assert {path.name for path in life.path.iterdir()} == {"begun.json", "model.json", "result.json", "ended.json"}
     assert {path.name for path in (tmp_path / "spool").iterdir()} == {"jobs", "snapshots"}
+
+
+def test_memory_that_is_refused_is_tried_again_and_the_last_reason_is_told(tmp_path: Path) -> None:
+    table = FrameTable(frame())
+    made = trainer(home(tmp_path), table, RECIPE, fail="memory")
+    with pytest.raises(HpcretrainError, match=r"3 times.*the last one said: MemoryError"):
+        train(made, job(recipe=RECIPE), table.rows())
+    assert events(tmp_path)["job_finished"] == 0

@@ -25,7 +25,8 @@ SCONTROL = f"""#!/bin/sh
 echo "$@" >>"$0.calls"
 case "$1" in
     show) sleep "$(cat "$0.delay" 2>/dev/null || echo 0)"; echo "{SHOWN}" ;;
-    requeue) if [ -e "$0.refuses" ]; then echo "$2: Job is pending execution" >&2; exit 1; fi ;;
+    requeue) [ -e "$0.signal" ] && kill -s "$(cat "$0.signal")" "$PPID" "$$"
+             if [ -e "$0.refuses" ]; then echo "$2: Job is pending execution" >&2; exit 1; fi ;;
 esac
 """
 
@@ -151,6 +152,25 @@ def test_a_task_that_may_not_or_cannot_requeue_itself_leaves_that_to_the_control
     assert answer in site.told(Life(3))["requeue_answer"]
     assert site.told(Life(3))["requeued"] is False
     assert ("requeue 15_1" in site.calls) == (case == "refused")
+
+
+def test_the_signal_that_a_requeueing_brings_ends_neither_the_life_nor_the_question(tmp_path: Path) -> None:
+    site = Site(tmp_path, sleep_s=0.3)
+    site.scontrol.with_suffix(".signal").write_text("TERM")
+    code, said = site.interrupt()
+    assert code == 75
+    assert "life 3.0: requeued" in said
+    assert site.told(Life(3))["requeued"] is True
+
+
+def test_whether_it_was_requeued_is_unknown_where_scontrol_is_killed_over_it(tmp_path: Path) -> None:
+    site = Site(tmp_path, sleep_s=0.3)
+    site.scontrol.write_text(SCONTROL.replace('"$PPID" "$$"', '"$$"'))
+    site.scontrol.with_suffix(".signal").write_text("KILL")
+    code, said = site.interrupt()
+    assert code == 75
+    assert "perhaps requeued: scontrol ended by signal 9" in said
+    assert site.told(Life(3))["requeued"] is None
 
 
 def test_slurms_words_on_the_job_delay_no_training(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from jobs_for_tests import SLOW_MEAN, job_folder, wait_for
+from jobs_for_tests import SLOW_MEAN, job_folder
 
 from hpcretrain.node.life import End, Life
 from hpcretrain.node.signals import SIGNALS, Interruption, noticed
@@ -79,11 +79,16 @@ import subprocess, sys
 class Workers:
     passes = 2
 
+    def __init__(self, error=None):
+        self.error = error
+
     def train(self, data, *, seed, threads, resume):
         done = self.load(resume) if resume else 0
         for part in range(done, 2):
             print("working", flush=True)
-            subprocess.run([sys.executable, "-c", "import time; time.sleep(0.7)"], check=True)
+            done = subprocess.run([sys.executable, "-c", "import time; time.sleep(0.7)"], check=not self.error)
+            if done.returncode:
+                raise BrokenPipeError(f"a worker ended with {done.returncode}")
             yield part + 1
 
     def save(self, model, folder):
@@ -97,11 +102,12 @@ class Workers:
 '''
 
 
+@pytest.mark.parametrize(("error", "reason"), [(None, "SIGUSR2"), ("pipe", "a worker ended with -12")])
 def test_a_recipe_that_fails_because_the_signal_reached_its_processes_is_interrupted_and_not_at_fault(
-    tmp_path: Path,
+    tmp_path: Path, error: str | None, reason: str
 ) -> None:
     (tmp_path / "workers.py").write_text(WORKERS)
-    folder = job_folder(tmp_path, recipe="workers:Workers")
+    folder = job_folder(tmp_path, recipe="workers:Workers", error=error)
     code = f"from hpcretrain.node.local import run_alone; run_alone({str(folder.path)!r}, 1)"
     process = subprocess.Popen(
         [sys.executable, "-c", code],
@@ -119,7 +125,6 @@ def test_a_recipe_that_fails_because_the_signal_reached_its_processes_is_interru
     ended = folder.life(Life(1)).told("ended")
     assert ended is not None
     assert ended["kind"] == "interrupted"
-    assert "SIGUSR2" in ended["reason"]
+    assert reason in ended["reason"]
     assert folder.result() is None
     assert run(folder.path, 2) is End.FINISHED
-    wait_for(lambda: folder.result())

@@ -13,6 +13,7 @@ Exit codes: 0 where the job has its result (be it that the recipe raised), 75 wh
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from hpcretrain.errors import SpoolError
 from hpcretrain.node.durable import read_json, write, write_json
 from hpcretrain.node.jobfolder import JobFolder
 from hpcretrain.node.life import End, Life, LifeFolder
-from hpcretrain.node.signals import Interruption, noticed
+from hpcretrain.node.signals import SIGNALS, Interruption, noticed
 from hpcretrain.node.train import run
 
 DONE, FAILED, INTERRUPTED = 0, 1, 75
@@ -131,23 +132,31 @@ def _go_back(mine: LifeFolder, batch: Batch, environ: dict[str, str]) -> None:
     job = environ.get("SLURM_JOB_ID")
     if "SLURM_ARRAY_JOB_ID" in environ:
         job = f"{environ['SLURM_ARRAY_JOB_ID']}_{environ['SLURM_ARRAY_TASK_ID']}"
-    if not (batch.requeue and batch.scontrol and job):
-        requeued, answer = False, "left to the controller"
-    else:
+    requeued: bool | None = False
+    answer = "left to the controller"
+    if batch.requeue and batch.scontrol and job:
+        for number in SIGNALS:
+            # The requeueing itself sends TERM, to scontrol too, which would die of it before it has the answer.
+            signal.signal(number, signal.SIG_IGN)
         requeued, answer = _scontrol([batch.scontrol, "requeue", job])
-    print(f"life {mine.life}: {'requeued' if requeued else f'not requeued: {answer}'}", flush=True)
+    words = {True: "requeued", False: f"not requeued: {answer}", None: f"perhaps requeued: {answer}"}
+    print(f"life {mine.life}: {words[requeued]}", flush=True)
     if ended := mine.told("ended"):
         mine.tell("ended", {**ended, "requeued": requeued, "requeue_answer": answer or None})
 
 
-def _scontrol(command: Sequence[str]) -> tuple[bool, str]:
-    """Whether `scontrol` did it, and what it said."""
+def _scontrol(command: Sequence[str]) -> tuple[bool | None, str]:
+    """Whether `scontrol` did it, None where that is not known, and what it said."""
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SCONTROL_PATIENCE_S
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         return False, str(error)
+    except subprocess.TimeoutExpired as error:
+        return None, str(error)
+    if done.returncode < 0:
+        return None, f"scontrol ended by signal {-done.returncode}"
     said = done.returncode == 0
     return said, done.stdout if said else (done.stderr or done.stdout).strip()[:_LONGEST_ANSWER]
 

@@ -116,7 +116,8 @@ class _Work:
             return End.OUT_OF_MEMORY, _told(error)
         except (Outside, OSError, ImportError) as error:
             traceback.print_exc()
-            return End.OUTSIDE, _told(error.__cause__ or error)
+            # Slurm signals all processes of a job: what fails after that may have lost one that it had started.
+            return End.INTERRUPTED if self._interruption.signal else End.OUTSIDE, _told(error.__cause__ or error)
         raised = result.get("error")
         return (End.ERRED, f"{raised['type']}: {raised['message']}") if raised else (End.FINISHED, None)
 
@@ -130,8 +131,7 @@ class _Work:
         except Exception as error:
             traceback.print_exc()
             if self._interruption.signal:
-                # The signal goes to all processes of a job: the recipe may have lost one that it had started.
-                raise Interrupted(_told(error)) from error
+                raise Outside(_told(error)) from error
             return {"error": {"type": type(error).__name__, "message": str(error)[:_LONGEST_MESSAGE]}}
 
     def _publish(self, result: Mapping[str, Any]) -> None:
