@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from site_for_tests import Site
 
 from minicluster import Cluster, Refused, Settings
 from minicluster.places import STATES
 from minicluster.refusals import check_machine
-from site_for_tests import Site
 
 Make = Callable[..., Cluster]
 PREFIX = "test-"

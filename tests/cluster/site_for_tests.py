@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from jobs_for_tests import SLOW_MEAN
-from minicluster import Cluster
 
 from hpcretrain.adapters.ledger import SqliteLedger
+from minicluster import Cluster
 
 _numbers = itertools.count(1)
 

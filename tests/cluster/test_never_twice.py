@@ -122,9 +122,9 @@ def test_a_job_that_slurmctld_forgets_in_a_crash_is_done_nevertheless(site: Site
 
 
 def test_a_submission_while_slurmctld_is_down_waits_for_it(site: Site, undisturbed: str) -> None:
-    body = 'echo "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)" >&2\nexit 1\n'
     once = site.folder / "down-once"
-    body = f'if mkdir {once} 2>/dev/null; then {body.strip().replace(chr(10), "; ")}; fi\nexec {{real}} "$@"\n'
+    words = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
+    body = f'if mkdir {once} 2>/dev/null; then echo "{words}" >&2; exit 1; fi\nexec {{real}} "$@"\n'
     training = site.training(params=SLOW, profile_changes={"commands": wrapped(site, "down", body)}).start()
     assert training.end()["digests"] == [undisturbed]
     assert training.fates() == ["not taken", "finished"]

@@ -1,4 +1,4 @@
-"""When Slurm is asked: soon where there is news, seldom where there is none, and ever more patiently when it is down."""
+"""When Slurm is asked: soon where there is news, seldom where there is none, ever more patiently when it is down."""
 
 from __future__ import annotations
 
