@@ -131,7 +131,8 @@ class Game:
             self.problems.append(str(error))
         others = {told["model_digest"] for life in self.folder.lives() if (told := life.told("result"))}
         self.require(others == {accepted["model_digest"]}, "an orphan made another model")  # type: ignore[index]
-        return {"result": accepted, "acts": acts, "problems": self.problems, "lives": len(self.folder.lives())}
+        resumed = sum("goes on" in log.read_text() for log in self.folder.path.glob("*.log"))
+        return {"result": accepted, "acts": acts, "problems": self.problems, "resumed": resumed}
 
     def next_life(self) -> int:
         """Begin the next life, by a new submission or by a restart of the old one."""
