@@ -30,6 +30,8 @@ class SlurmTrainer:
         ledger: Gets the proof that inference was left alone.
         threads: Cores of each job.
         tell: Called now and then, while jobs are waited for, with how they stand.
+        clock: Seconds, ever increasing.
+        sleep: Waits so many of them.
     """
 
     def __init__(
@@ -40,6 +42,8 @@ class SlurmTrainer:
         ledger: Ledger,
         threads: int,
         tell: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._spool = spool
         self._shared = shared
@@ -47,7 +51,9 @@ class SlurmTrainer:
         self._ledger = ledger
         self._threads = threads
         self._tell = tell
-        self._told_at = time.monotonic()
+        self._clock = clock
+        self._sleep = sleep
+        self._told_at = clock()
 
     def passes(self) -> int:
         """How often one training reads each row."""
@@ -71,7 +77,7 @@ class SlurmTrainer:
             HpcretrainError: A job was given up, or there is no proof that it kept off the nodes that serve.
             ModelFileError: A job is finished, but its model is missing or was altered.
         """
-        self._told_at = time.monotonic()
+        self._told_at = self._clock()
         proven = {note["serves"] for note in self._ledger.notes("job_proven")}
         pending = {job.id: job for job, rows in orders if job.id not in proven}
         for job, rows in orders:
@@ -89,7 +95,7 @@ class SlurmTrainer:
                 self._go_on(pending)
             else:
                 self._say(pending)
-                time.sleep(_POLL_S)
+                self._sleep(_POLL_S)
         collected = [self._spool.collect(job, self._log(job.id)) for job, _ in orders]
         self._spool.drop_snapshots(job for job, _ in orders)
         return collected
@@ -122,9 +128,9 @@ class SlurmTrainer:
         return self._shared.log_tail(self._jobs.newest(job))[-_LOG_TAIL_CHARS:] if job in self._jobs.attempts else ""
 
     def _say(self, pending: dict[str, Job]) -> None:
-        if time.monotonic() - self._told_at < _TELL_EVERY_S:
+        if self._clock() - self._told_at < _TELL_EVERY_S:
             return
-        self._told_at = time.monotonic()
+        self._told_at = self._clock()
         if self._jobs.trouble:
             self._tell(f"{self._jobs.trouble}; asking again, jobs that run go on")
             return

@@ -1,0 +1,402 @@
+"""A Slurm that exists in a file: it outlives a controller that crashes, and fails in any way that a test asks for.
+
+Time passes when the controller sleeps. What runs does what a life on a node does, with the node's own code.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpcretrain.adapters.slurm import Slurm, failure
+from hpcretrain.adapters.slurm_output import SACCT_FIELDS, SQUEUE_FIELDS
+from hpcretrain.node.batch import Batch
+from hpcretrain.node.durable import write
+from hpcretrain.node.jobfolder import JobFolder, Superseded
+from hpcretrain.node.life import Life
+from hpcretrain.node.model import Manifest, digest, seal
+
+SEGMENTS = 4
+ALIVE = ("PENDING", "RUNNING")
+DOWN = "Unable to contact slurm controller (connect failure)"
+FULL = "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+
+
+@dataclass
+class Working:
+    """A life at work: it has its result, and says so, when its time has come."""
+
+    folder: Path
+    life: Life
+    segments: int
+    since: float
+    ends_at: float
+
+    def done(self, now: float, segment_s: float) -> int:
+        """How many segments are done."""
+        return min(SEGMENTS, self.segments + int((now - self.since) / segment_s + 1e-6))
+
+    def save(self, segments: int, *, finished: bool = False) -> str:
+        """Write what a recipe would; the digest of the model."""
+        mine = JobFolder(self.folder).life(self.life)
+        with mine.saving(segments, float(segments), float(segments), finished=finished) as part:
+            (part / "model").write_text(f"{segments}")
+            return seal(part, Manifest("pretend:Recipe", {}, "binary", ("x",), ()))
+
+    def publish(self) -> str:
+        """Come to the end; the kind of the end."""
+        folder = JobFolder(self.folder)
+        sealed = self.save(SEGMENTS, finished=True)
+        try:
+            folder.require_newest(self.life)
+        except Superseded:
+            return self.end("superseded", SEGMENTS)
+        facts = {"segments": SEGMENTS, "cpu_s": float(SEGMENTS), **self.life._asdict()}
+        folder.life(self.life).tell("result", {"model_digest": sealed, **facts})
+        return self.end("finished", SEGMENTS)
+
+    def interrupt(self, now: float, segment_s: float, signal: int) -> None:
+        """Save what is done, and end."""
+        self.save(self.done(now, segment_s))
+        self.end("interrupted", self.done(now, segment_s), signal)
+
+    def end(self, kind: str, segments: int, signal: int | None = None) -> str:
+        """Write how it ended."""
+        folder = JobFolder(self.folder)
+        told = {"kind": kind, "reason": None, "signal": signal, "segments": segments, "cpu_s": 1.0, "requeued": None}
+        folder.life(self.life).tell("ended", told)
+        folder.ring(self.life, "ended")
+        return kind
+
+
+@dataclass
+class Lived:
+    """What accounting keeps of one life."""
+
+    node: str
+    since: float
+    state: str = "RUNNING"
+    until: float | None = None
+
+
+@dataclass
+class Task:
+    """A job, or a task of an array."""
+
+    submission: int
+    place: int | None
+    name: str
+    folder: Path
+    attempt: int
+    log: Path
+    requeue: bool
+    memory_mb: int
+    eligible_at: float
+    state: str = "PENDING"
+    reason: str = "Priority"
+    restarts: int = 0
+    node: str = ""
+    ended_at: float | None = None
+    forgotten: bool = False
+    lived: list[Lived] = field(default_factory=list)
+    at_work: Working | None = None
+
+    @property
+    def key(self) -> str:
+        return str(self.submission) if self.place is None else f"{self.submission}_{self.place}"
+
+    @property
+    def alive(self) -> bool:
+        return self.state in ALIVE and not self.forgotten
+
+
+@dataclass
+class World:
+    """All that is outside of the controller, and lasts.
+
+    `faults` has for each command what its next calls come to: "lost" (done, but the answer is an error), "down" (not
+    done), "late" (an error now, done after `late_s`), "full", "fine". `needs_mb` is the memory below which a life is
+    killed. `plan` are acts at given times: (seconds, name of a method, arguments).
+    """
+
+    path: Path
+    now: float = 0.0
+    number: int = 100
+    tasks: list[Task] = field(default_factory=list)
+    orphans: list[Working] = field(default_factory=list)
+    late: list[tuple[float, tuple[str, ...], str]] = field(default_factory=list)
+    faults: dict[str, list[str]] = field(default_factory=dict)
+    down: set[str] = field(default_factory=set)
+    plan: list[tuple[float, str, tuple[Any, ...]]] = field(default_factory=list)
+    calls: Counter[str] = field(default_factory=Counter)
+    nodes: tuple[str, ...] = ("train1", "train2", "train3", "train4")
+    serving: str = "infer[1-2]"
+    segment_s: float = 2.0
+    late_s: float = 60.0
+    lag_s: float = 2.0
+    requeue_pause_s: float = 120.0
+    kept_s: float = 300.0
+    needs_mb: int = 0
+    most_tasks: int = 1_000_000
+    signals: bool = True
+    shows: bool = True
+
+    @classmethod
+    def load(cls, path: Path) -> World:
+        """The world as it was left."""
+        world: World = pickle.loads(path.read_bytes())
+        return world
+
+    def save(self) -> None:
+        """Let it last."""
+        part = self.path.with_suffix(".part")
+        part.write_bytes(pickle.dumps(self))
+        part.replace(self.path)
+
+    def clock(self) -> float:
+        """Seconds."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass, half a second at least."""
+        self.now += max(seconds, 0.5)
+        for due in [each for each in self.plan if each[0] <= self.now]:
+            self.plan.remove(due)
+            getattr(self, due[1])(*due[2])
+        for moment in [each for each in self.late if each[0] <= self.now]:
+            self.late.remove(moment)
+            self.take(moment[1], moment[2])
+        for orphan in [each for each in self.orphans if each.ends_at <= self.now]:
+            self.orphans.remove(orphan)
+            orphan.publish()
+        for task in self.tasks:
+            if task.state == "RUNNING" and task.at_work and task.at_work.ends_at <= self.now:
+                self._end(task, "COMPLETED" if task.at_work.publish() == "finished" else "FAILED")
+        self._start()
+        self.save()
+
+    def take(self, options: tuple[str, ...], script: str) -> int:
+        """Take a submission; its number."""
+        given = dict(option[2:].split("=", 1) for option in options if option.startswith("--") and "=" in option)
+        path = re.search(r"hpcretrain\.node\.batch (\S+)", script)
+        assert path
+        batch = Batch.read(Path(path[1]))
+        self.number += 1
+        places: list[int | None] = list(range(len(batch.tasks))) if "array" in given else [None]
+        for place, meant in zip(places, batch.tasks, strict=True):
+            log = given["output"].replace("%a", str(place))
+            folder = (Path(path[1]).parent / meant.folder).resolve()
+            memory = int(given.get("mem", "0M")[:-1])
+            self.tasks.append(
+                Task(
+                    self.number, place, given["job-name"], folder, meant.attempt, Path(log), "--requeue" in options,
+                    memory, self.now + 0.5,
+                )
+            )  # fmt: skip
+        return self.number
+
+    def _start(self) -> None:
+        taken = {task.node for task in self.tasks if task.state == "RUNNING"}
+        free = [node for node in self.nodes if node not in taken]
+        for task in self.tasks:
+            if free and task.state == "PENDING" and task.eligible_at <= self.now and "Held" not in task.reason:
+                self._begin(task, free.pop(0))
+
+    def _begin(self, task: Task, node: str) -> None:
+        task.state, task.reason, task.node = "RUNNING", "None", node
+        task.lived.append(Lived(node, self.now))
+        with task.log.open("a") as log:
+            log.write(f"life {task.attempt}.{task.restarts}: begins on {node}\n")
+        folder, life = JobFolder(task.folder), Life(task.attempt, task.restarts)
+        if folder.result() is not None:
+            self._end(task, "COMPLETED")
+            return
+        try:
+            mine = folder.begin(life, {"host": node, "pid": 1, "at": "", "slurm_nodelist": node})
+        except Superseded:
+            self._end(task, "FAILED")
+            return
+        if self.shows:
+            told = f"JobId={task.submission} Restarts={task.restarts} JobState=RUNNING NodeList={node}\n"
+            write(mine.path / "slurm.txt", told)
+        if task.memory_mb < self.needs_mb:
+            with task.log.open("a") as log:
+                log.write("slurmstepd: error: Job exceeded memory limit, being killed\n")
+            self._end(task, "FAILED")
+            return
+        newest = folder.newest
+        if newest and newest > life:
+            Working(task.folder, life, 0, self.now, self.now).end("superseded", 0)
+            self._end(task, "FAILED")
+            return
+        state = folder.inherit(mine)
+        begun = state.segments if state else 0
+        task.at_work = Working(task.folder, life, begun, self.now, self.now + (SEGMENTS - begun) * self.segment_s)
+
+    def _end(self, task: Task, state: str) -> None:
+        task.state, task.ended_at, task.at_work = state, self.now, None
+        if task.lived and task.lived[-1].until is None:
+            task.lived[-1].state, task.lived[-1].until = state, self.now
+
+    def _again(self, task: Task, state: str) -> None:
+        """Into the queue again."""
+        self._end(task, state)
+        task.state, task.reason, task.node, task.ended_at = "PENDING", "BeginTime", "", None
+        task.restarts += 1
+        task.eligible_at = self.now + self.requeue_pause_s
+
+    def some(self, place: int, states: tuple[str, ...] = ALIVE) -> Task | None:
+        """One of the tasks in these states."""
+        found = [task for task in self.tasks if task.state in states and not task.forgotten]
+        return found[place % len(found)] if found else None
+
+    def preempt(self, place: int) -> None:
+        """Slurm takes the node of a job."""
+        if task := self.some(place, ("RUNNING",)):
+            if self.signals and task.at_work:
+                task.at_work.interrupt(self.now, self.segment_s, 12)
+            if task.requeue:
+                self._again(task, "PREEMPTED")
+            else:
+                self._end(task, "PREEMPTED")
+
+    def lose(self, place: int) -> None:
+        """The node of a job is lost to Slurm, while the job's processes go on."""
+        if task := self.some(place, ("RUNNING",)):
+            if task.at_work:
+                self.orphans.append(task.at_work)
+            if task.requeue:
+                self._again(task, "NODE_FAIL")
+            else:
+                self._end(task, "NODE_FAIL")
+
+    def kill(self, place: int) -> None:
+        """A job dies by its own."""
+        if task := self.some(place, ("RUNNING",)):
+            self._end(task, "FAILED")
+
+    def hold(self, place: int) -> None:
+        """An operator holds a job back."""
+        if task := self.some(place, ("PENDING",)):
+            task.reason = "JobHeldUser"
+
+    def release(self) -> None:
+        """An operator lets all go."""
+        for task in self.tasks:
+            if task.state == "PENDING" and "Held" in task.reason:
+                task.reason = "Priority"
+
+    def cancel(self, place: int) -> None:
+        """An operator cancels a job."""
+        if task := self.some(place):
+            self.cancel_task(task)
+
+    def cancel_task(self, task: Task) -> None:
+        """Cancel a job: it may save what it has."""
+        if task.at_work:
+            task.at_work.interrupt(self.now, self.segment_s, 15)
+        self._end(task, "CANCELLED by 1000")
+
+    def forget(self, place: int) -> None:
+        """A slurmctld that crashed does not know a job any more; the job goes on."""
+        if task := self.some(place):
+            task.forgotten = True
+            if task.at_work:
+                self.orphans.append(task.at_work)
+            self._end(task, "FORGOTTEN")
+
+    def fall(self, daemon: str) -> None:
+        """A daemon is down."""
+        self.down.add(daemon)
+
+    def rise(self, daemon: str) -> None:
+        """A daemon is up again."""
+        self.down.discard(daemon)
+
+
+class PretendSlurm(Slurm):
+    """The door to a `World`."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.calls = Counter()
+
+    def ask(self, name: str, *arguments: str, given: str | None = None) -> str:
+        world = self.world
+        self.calls[name] += 1
+        world.calls[name] += 1
+        faults = world.faults.get(name, [])
+        fault = faults.pop(0) if faults else "fine"
+        try:
+            if fault == "down" or ("slurmdbd" if name == "sacct" else "slurmctld") in world.down:
+                raise failure(name, f"{name}: error: {DOWN}")
+            if fault == "late":
+                world.late.append((world.now + world.late_s, arguments, given or ""))
+                raise failure(name, f"{name}: error: Socket timed out on send/recv operation")
+            answer: str = getattr(self, f"_{name}")(*arguments, given=given, fault=fault)
+            if fault == "lost":
+                raise failure(name, f"{name}: error: Socket timed out on send/recv operation")
+            return answer
+        finally:
+            world.save()
+
+    def _sbatch(self, *options: str, given: str | None, fault: str) -> str:
+        places = next((option.partition("-")[2] for option in options if option.startswith("--array=")), "")
+        wanted = int(places.rpartition("-")[2]) + 1 if places else 1
+        if fault == "full" or wanted + sum(task.alive for task in self.world.tasks) > self.world.most_tasks:
+            raise failure("sbatch", f"sbatch: error: {FULL}")
+        return f"{self.world.take(options, given or '')}\n"
+
+    def _squeue(self, *_: str, **__: Any) -> str:
+        lines = []
+        for task in self.world.tasks:
+            if task.forgotten or (task.ended_at is not None and self.world.now - task.ended_at > self.world.kept_s):
+                continue
+            place = "N/A" if task.place is None else str(task.place)
+            told = {"JobID": str(task.submission), "ArrayJobID": str(task.submission), "ArrayTaskID": place,
+                    "Name": task.name, "State": task.state.split()[0], "RestartCnt": str(task.restarts),
+                    "NodeList": task.node, "Reason": task.reason}  # fmt: skip
+            lines.append("".join(f"{told[each]}|" for each in SQUEUE_FIELDS))
+        return "\n".join(lines) + "\n"
+
+    def _sacct(self, *arguments: str, **_: Any) -> str:
+        names = next((each.partition("=")[2].split(",") for each in arguments if each.startswith("--name=")), None)
+        known = self.world.now - self.world.lag_s
+        lines = []
+        for task in self.world.tasks:
+            for life in task.lived:
+                if (names is None or task.name in names) and life.since <= known:
+                    ended = life.until is not None and life.until <= known
+                    state = {"FORGOTTEN": "RUNNING"}.get(life.state, life.state) if ended else "RUNNING"
+                    lines.append([task.key, task.key, task.name, state, "0:0", life.node, "", "500M", "1"])
+                    lines.append([task.key, f"{task.key}.0", "python", state.split()[0], "0:0", life.node, "1K", "", "1"])
+        assert all(len(line) == len(SACCT_FIELDS) for line in lines)
+        return "\n".join("|".join(line) for line in lines)
+
+    def _scontrol(self, verb: str, *arguments: str, **_: Any) -> str:
+        if verb == "update":
+            told = dict(each.split("=", 1) for each in arguments)
+            wanted = told["JobId"].split(",")
+            for task in self.world.tasks:
+                if task.key in wanted and task.state == "PENDING":
+                    task.eligible_at, task.reason = self.world.now + 0.5, "Priority"
+            return ""
+        return (
+            f"PartitionName=train AllowQos=ALL Nodes={','.join(self.world.nodes)} State=UP\n"
+            f"PartitionName=inference AllowQos=serving Nodes={self.world.serving} State=UP\n"
+        )
+
+    def _scancel(self, *keys: str, **_: Any) -> str:
+        for task in self.world.tasks:
+            if task.key in keys and task.alive:
+                self.world.cancel_task(task)
+        return ""
+
+
+def model_digest(folder: Path) -> str:
+    """The digest that every model of a pretended life has."""
+    return digest(folder)
