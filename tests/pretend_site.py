@@ -79,7 +79,9 @@ class Controller:
     def train(self, jobs: Sequence[Job]) -> list[str]:
         """Digests of the models, or the errors."""
         rows: Any = None
-        return [getattr(each, "model_digest", str(each)) for each in self.trainer.train([(each, rows) for each in jobs])]
+        return [
+            getattr(each, "model_digest", str(each)) for each in self.trainer.train([(each, rows) for each in jobs])
+        ]
 
     def close(self) -> None:
         """What the end of the process does."""
@@ -107,8 +109,16 @@ def problems(base: Path, world: World, jobs: Sequence[Job]) -> list[str]:
             found.append(f"{each.id}: the newest fence {newest} has no result")
         elif finished and finished[0]["attempt"] != newest[0]:
             found.append(f"{each.id}: attempt {finished[0]['attempt']} was told of, and {newest[0]} counts")
-        counted = Counter(note["attempt"] for note in notes["job_ended"] if note["serves"] == each.id)
-        found += [f"{each.id}: attempt {number} ended {count} times" for number, count in counted.items() if count > 1]
+        ends: dict[int, list[str]] = {}
+        for note in notes["job_ended"]:
+            if note["serves"] == each.id:
+                ends.setdefault(note["attempt"], []).append(note["fate"])
+        # One that was thought to have ended otherwise can turn out to have its result.
+        found += [f"{each.id}: {number} {told}" for number, told in ends.items() if told[1:] not in ([], ["finished"])]
+        distrusted = [note["attempt"] for note in ledger.notes("job_unproven", each.id)]
+        finals = [number for number, told in ends.items() if told[-1] == "finished" and number not in distrusted]
+        if finals != [newest.attempt] if newest else True:
+            found.append(f"{each.id}: attempts {finals} are told to have finished, and the newest fence is {newest}")
         numbers = [note["attempt"] for note in notes["job_intended"] if note["serves"] == each.id]
         if numbers != list(range(1, 1 + len(numbers))):
             found.append(f"{each.id}: attempts {numbers}")

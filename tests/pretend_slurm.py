@@ -23,7 +23,9 @@ from hpcretrain.node.model import Manifest, digest, seal
 SEGMENTS = 4
 ALIVE = ("PENDING", "RUNNING")
 DOWN = "Unable to contact slurm controller (connect failure)"
-FULL = "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+FULL = (
+    "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+)
 
 
 @dataclass
@@ -373,7 +375,9 @@ class PretendSlurm(Slurm):
                     ended = life.until is not None and life.until <= known
                     state = {"FORGOTTEN": "RUNNING"}.get(life.state, life.state) if ended else "RUNNING"
                     lines.append([task.key, task.key, task.name, state, "0:0", life.node, "", "500M", "1"])
-                    lines.append([task.key, f"{task.key}.0", "python", state.split()[0], "0:0", life.node, "1K", "", "1"])
+                    lines.append(
+                        [task.key, f"{task.key}.0", "python", state.split()[0], "0:0", life.node, "1K", "", "1"]
+                    )
         assert all(len(line) == len(SACCT_FIELDS) for line in lines)
         return "\n".join("|".join(line) for line in lines)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from pretend_site import Controller, job, no_disk, problems
+from pretend_site import Controller, job, problems
 from pretend_slurm import World
 
 from hpcretrain.errors import HpcretrainError

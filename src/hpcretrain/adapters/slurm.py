@@ -6,9 +6,10 @@ import os
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from hpcretrain.adapters.slurm_output import (
     SACCT_FIELDS,
@@ -22,6 +23,8 @@ from hpcretrain.adapters.slurm_output import (
 )
 from hpcretrain.config.cluster import Commands
 from hpcretrain.errors import InputError, SlurmError
+
+T = TypeVar("T")
 
 # Everything else in the controller's environment stays here: sbatch hands its own on to the job, and `SBATCH_*` or
 # `SLURM_*` of a job in which the controller itself runs would change what is asked for.
@@ -46,6 +49,9 @@ _UNREACHABLE = (
 )
 _FULL = ("submitjob", "submit_job", "job submit limit", "too many", "maxjobcount", "job/step already completing")
 """Words of refusals that pass when other jobs end."""
+
+_MOST_NAMES = 100
+"""More names than this would be too long an argument."""
 
 
 class Slurm:
@@ -124,9 +130,8 @@ class Slurm:
         Raises:
             SlurmError: It does not answer.
         """
-        return read_queue(
-            self.ask("squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", f"-O{squeue_format()}")
-        )
+        options = ["--noheader", "--array", "--states=all", f"--user={os.getuid()}", f"-O{squeue_format()}"]
+        return _understood(read_queue, self.ask("squeue", *options))
 
     def accounting(self, names: Collection[str], since: datetime) -> list[History]:
         """What accounting knows of the jobs with these names, all their lives.
@@ -136,18 +141,10 @@ class Slurm:
         """
         # Local time without a zone is all that sacct reads.
         begin = since.astimezone().strftime("%Y-%m-%dT%H:%M:%S")
-        return read_accounting(
-            self.ask(
-                "sacct",
-                "--noheader",
-                "--parsable2",
-                "--duplicates",
-                f"--user={os.getuid()}",
-                f"--starttime={begin}",
-                f"--name={','.join(sorted(names))}",
-                f"--format={','.join(SACCT_FIELDS)}",
-            )
-        )
+        options = ["--noheader", "--parsable2", "--duplicates", f"--user={os.getuid()}", f"--starttime={begin}"]
+        if len(names) <= _MOST_NAMES:
+            options.append(f"--name={','.join(sorted(names))}")
+        return _understood(read_accounting, self.ask("sacct", *options, f"--format={','.join(SACCT_FIELDS)}"))
 
     def show(self, kind: str, name: str | None = None) -> list[Mapping[str, str]]:
         """Partitions, reservations, nodes, jobs: what `scontrol show` tells, a mapping of keys to values for each."""
@@ -166,12 +163,21 @@ class Slurm:
 
     def start_now(self, keys: Collection[Key]) -> None:
         """Let requeued jobs start at once, not only when Slurm's pause after a requeue is over."""
-        for key in sorted(keys, key=str):
-            try:
-                self.ask("scontrol", "update", f"JobId={key}", "StartTime=now")
-            except SlurmError:
-                # It has started meanwhile, or it will a little later: nothing hangs on this.
-                continue
+        if not keys:
+            return
+        try:
+            self.ask("scontrol", "update", f"JobId={','.join(sorted(map(str, keys)))}", "StartTime=now")
+        except SlurmError as error:
+            # Refused where one has started meanwhile: nothing hangs on this.
+            if error.trouble == "unreachable":
+                raise
+
+
+def _understood(read: Callable[[str], T], text: str) -> T:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise SlurmError(str(error), "unreachable") from None
 
 
 def failure(name: str, told: str) -> SlurmError:

@@ -13,7 +13,7 @@ from hpcretrain.policy.reach import reachable, untouched
 from hpcretrain.records import Finding, PriorityClass
 
 FRESH_S = 60.0
-"""How long Slurm's answer is relied on before a submission; what a job touched is looked at again after it."""
+"""How long Slurm's answer is relied on."""
 
 
 class Reach:
@@ -50,8 +50,16 @@ class Reach:
             reached[place] = self._reservations.get(wanted.reservation, frozenset())
         return reachable(reached, self.serving())
 
+    def forget(self) -> None:
+        """Ask Slurm anew, next time."""
+        self._seen_at = -float("inf")
+
     def after(self, ran_on: Mapping[str, str]) -> Finding:
-        """Whether lives kept off the nodes that serve; `ran_on` has the host list of each, "" where it is not known."""
+        """Whether lives kept off the nodes that serve; `ran_on` has the host list of each, "" where it is not known.
+
+        Raises:
+            SlurmError: Slurm does not say which nodes serve.
+        """
         self._look()
         return untouched({life: expand(hosts) if hosts else None for life, hosts in ran_on.items()}, self.serving())
 

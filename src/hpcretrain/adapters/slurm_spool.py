@@ -77,6 +77,10 @@ class SlurmSpool:
             path.unlink(missing_ok=True)
         return jobs
 
+    def has_result(self, job: str) -> bool:
+        """Whether a job has a result that counts."""
+        return self._folder(job).result() is not None
+
     def segments(self, job: str) -> int:
         """How far the farthest state is that any life of a job has saved."""
         lives = self._folder(job).lives()

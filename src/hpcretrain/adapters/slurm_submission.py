@@ -66,9 +66,10 @@ class Submitter:
         self._ledger = ledger
         self._reach = reach
         self._clock = clock
+        self._room = profile.limits.array_size
 
     def submit(self, asked: Sequence[tuple[Task, Ask, int]]) -> list[Submission]:
-        """Submit an attempt at each task with what it asks for and its number.
+        """Submit an attempt at each task with what it asks for and its number, as far as Slurm takes them now.
 
         Raises:
             SlurmError: Slurm does not answer what it must be asked beforehand, or inference is within reach of a class;
@@ -81,15 +82,35 @@ class Submitter:
             task, ask, _ = each
             return task.priority_class.value, task.cpus, ask.memory_mb or 0, ask.time_limit_min
 
-        done = []
+        done: list[Submission] = []
         for _, group in itertools.groupby(sorted(asked, key=alike), alike):
-            members = list(group)
-            for start in range(0, len(members), self._profile.limits.array_size):
-                done.append(self._submit_together(members[start : start + self._profile.limits.array_size]))
+            done += self._submit_alike(list(group))
+            if done[-1].error is not None and done[-1].error.trouble == "unreachable":
+                break
         return done
 
-    def note_taken(self, attempts: Sequence[Attempt], slurm_job: int, *, adopted: bool = False) -> None:
-        """Write down by which number Slurm calls attempts that were submitted together."""
+    def _submit_alike(self, members: Sequence[tuple[Task, Ask, int]]) -> list[Submission]:
+        """Submit arrays as large as Slurm takes them: each task of one counts against limits on submissions."""
+        done: list[Submission] = []
+        while members:
+            count = min(self._room, len(members))
+            together, rest = members[:count], members[count:]
+            done.append(self._submit_together(together))
+            error = done[-1].error
+            if error is None:
+                self._room, members = min(2 * self._room, self._profile.limits.array_size), rest
+                continue
+            if error.trouble != "full" or count == 1:
+                break
+            self._room = count // 2
+            members = [*((task, ask, number + 1) for task, ask, number in together), *rest]
+        return done
+
+    def adopt(self, attempts: Sequence[Attempt], slurm_job: int) -> None:
+        """Write down by which number Slurm calls attempts that it took without telling."""
+        self._note_taken(attempts, slurm_job, adopted=True)
+
+    def _note_taken(self, attempts: Sequence[Attempt], slurm_job: int, *, adopted: bool) -> None:
         facts = {"slurm_job": slurm_job, "adopted": adopted}
         self._ledger.note_each("job_submitted", {each.job: {**facts, "attempt": each.number} for each in attempts})
         for each in attempts:
@@ -120,7 +141,7 @@ class Submitter:
             slurm_job = self._slurm.submit(wanted, slurm_script.script(self._profile, batch))
         except SlurmError as error:
             return Submission(attempts, None, error)
-        self.note_taken(attempts, slurm_job)
+        self._note_taken(attempts, slurm_job, adopted=False)
         return Submission(attempts, slurm_job)
 
     def _intend(self, members: Sequence[tuple[Task, Ask, int]]) -> list[Attempt]:

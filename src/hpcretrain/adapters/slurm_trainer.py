@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from hpcretrain.adapters.slurm_jobs import SlurmJobs
 from hpcretrain.adapters.slurm_spool import SlurmSpool
@@ -12,7 +12,7 @@ from hpcretrain.adapters.slurm_submission import Task
 from hpcretrain.adapters.spool import Spool
 from hpcretrain.errors import HpcretrainError, TrainingError
 from hpcretrain.ports import Ledger, Rows, Trained
-from hpcretrain.records import Job, Outcome
+from hpcretrain.records import Finding, Job, Outcome
 from hpcretrain.witnesses import Fate
 
 _POLL_S = 0.05
@@ -84,18 +84,18 @@ class SlurmTrainer:
             if job.id in pending:
                 self._spool.prepare(job, rows)
         self._jobs.submit([Task(job.id, job.priority_class, self._threads) for job in pending.values()])
+        unproven = list(pending)
         while pending:
-            finished = [name for name in pending if self._jobs.newest(name).fate is Fate.FINISHED]
-            for name in finished:
-                self._prove(name)
-                del pending[name]
-            if finished:
+            if finished := [name for name in pending if self._jobs.newest(name).fate is Fate.FINISHED]:
+                self._refuse(self._jobs.proofs(finished, anew=False) or {})
+                for name in finished:
+                    del pending[name]
                 done(len(orders) - len(pending))
-            elif self._jobs.look(pending):
-                self._go_on(pending)
-            else:
+            self._go_on(pending)
+            while pending and not self._jobs.look(pending):
                 self._say(pending)
                 self._sleep(_POLL_S)
+        self._prove(unproven)
         collected = [self._spool.collect(job, self._log(job.id)) for job, _ in orders]
         self._spool.drop_snapshots(job for job, _ in orders)
         return collected
@@ -114,20 +114,29 @@ class SlurmTrainer:
                 )
             )
 
-    def _prove(self, job: str) -> None:
-        found = self._jobs.proof(job)
-        if found.outcome is not Outcome.PASS:
-            self._jobs.distrust(job, found)
-            raise HpcretrainError(
-                f"{job}: {found.check}: {found.reason}. Without this proof its model is not used; the same command, "
-                "once the cause is mended, has it done again"
-            )
-        self._ledger.note("job_proven", job, reason=found.reason)
+    def _prove(self, jobs: Sequence[str]) -> None:
+        """Have Slurm say of all that is finished that it kept off what serves now that it is finished."""
+        if not jobs:
+            return
+        while (found := self._jobs.proofs(jobs, anew=True)) is None:
+            self._say(())
+            self._sleep(_POLL_S)
+        self._refuse(found)
+        self._ledger.note_each("job_proven", {job: {"reason": each.reason} for job, each in found.items()})
+
+    def _refuse(self, findings: Mapping[str, Finding]) -> None:
+        for job, found in findings.items():
+            if found.outcome is not Outcome.PASS:
+                self._jobs.distrust(job, found)
+                raise HpcretrainError(
+                    f"{job}: {found.check}: {found.reason}. Without this proof its model is not used; the same "
+                    "command, once the cause is mended, has it done again"
+                )
 
     def _log(self, job: str) -> str:
         return self._shared.log_tail(self._jobs.newest(job))[-_LOG_TAIL_CHARS:] if job in self._jobs.attempts else ""
 
-    def _say(self, pending: dict[str, Job]) -> None:
+    def _say(self, pending: Collection[str]) -> None:
         if self._clock() - self._told_at < _TELL_EVERY_S:
             return
         self._told_at = self._clock()

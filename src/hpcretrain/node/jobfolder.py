@@ -59,8 +59,10 @@ class JobFolder:
         self.path = path
         self._fences = path / "fences"
         self._inbox = path.parent.parent / "inbox"
-        for folder in (path, self._fences, path / "lives"):
-            make(folder)
+        # The last to be made: one look, where there is a whole folder already.
+        if not (path / "lives").is_dir():
+            for folder in (path, self._fences, path / "lives"):
+                make(folder)
 
     def write_spec(self, spec: Spec) -> None:
         """Say what to do."""
