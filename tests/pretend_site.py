@@ -65,6 +65,7 @@ class Controller:
         self.world = world
         site = profile(base, **sections)
         self.ledger = SqliteLedger(base / "ledger.db")
+        self.ledger._db.execute("PRAGMA synchronous = OFF")
         self.slurm = PretendSlurm(world)
         shared = SlurmSpool(site.spool.path, "home", self.ledger, requeue=True)
         settings = TrainerSettings("pretend:Recipe", {}, 1, "binary", (), None)

@@ -1,4 +1,4 @@
-"""A Slurm that exists in a file: it outlives a controller that crashes, and fails in any way that a test asks for.
+"""A Slurm that outlives a controller that crashes, and fails in any way that a test asks for.
 
 Time passes when the controller sleeps. What runs does what a life on a node does, with the node's own code.
 """
@@ -179,7 +179,6 @@ class World:
             if task.state == "RUNNING" and task.at_work and task.at_work.ends_at <= self.now:
                 self._end(task, "COMPLETED" if task.at_work.publish() == "finished" else "FAILED")
         self._start()
-        self.save()
 
     def take(self, options: tuple[str, ...], script: str) -> int:
         """Take a submission; its number."""
@@ -333,18 +332,15 @@ class PretendSlurm(Slurm):
         world.calls[name] += 1
         faults = world.faults.get(name, [])
         fault = faults.pop(0) if faults else "fine"
-        try:
-            if fault == "down" or ("slurmdbd" if name == "sacct" else "slurmctld") in world.down:
-                raise failure(name, f"{name}: error: {DOWN}")
-            if fault == "late":
-                world.late.append((world.now + world.late_s, arguments, given or ""))
-                raise failure(name, f"{name}: error: Socket timed out on send/recv operation")
+        if fault == "down" or ("slurmdbd" if name == "sacct" else "slurmctld") in world.down:
+            raise failure(name, f"{name}: error: {DOWN}")
+        if fault == "late":
+            world.late.append((world.now + world.late_s, arguments, given or ""))
+        else:
             answer: str = getattr(self, f"_{name}")(*arguments, given=given, fault=fault)
-            if fault == "lost":
-                raise failure(name, f"{name}: error: Socket timed out on send/recv operation")
-            return answer
-        finally:
-            world.save()
+        if fault in ("late", "lost"):
+            raise failure(name, f"{name}: error: Socket timed out on send/recv operation")
+        return answer
 
     def _sbatch(self, *options: str, given: str | None, fault: str) -> str:
         places = next((option.partition("-")[2] for option in options if option.startswith("--array=")), "")

@@ -90,7 +90,6 @@ def play(seed: int, base: Path) -> list[str]:
         sleep(seconds)
 
     world.sleep = watched  # type: ignore[method-assign]
-    world.save = lambda: None  # type: ignore[method-assign]
     given_up = []
     for life in range(40):
         controller = CrashingController(base, world, dice, life < crashes, **sections)
