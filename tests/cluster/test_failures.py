@@ -41,8 +41,8 @@ def test_a_job_that_somebody_cancels_is_not_submitted_again_until_the_same_comma
     until(lambda: training.told("begun"))
     site.cluster.ask("scancel", str(training.numbers()[0]))
     told = training.end()
-    assert training.fates() == ["cancelled"]
-    assert "retries:cancelled: cancelled by somebody else" in told["refused"]
+    assert training.fates() == ["canceled"]
+    assert "retries:canceled: canceled by somebody else" in told["refused"]
     assert training.start().end()["digests"] == [undisturbed]
     assert training.told("ended")[0]["kind"] == "interrupted", "it left a checkpoint"
 

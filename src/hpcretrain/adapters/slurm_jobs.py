@@ -2,7 +2,7 @@
 
 An attempt is noted in the ledger, and older ones are fenced off, before it is submitted by a name that only it has.
 After a crash the name finds what was taken; what was not is submitted as a new attempt, and whatever of an older one
-turns up later finds the fence, and is cancelled. One query serves all; jobs ring when there is something to see.
+turns up later finds the fence, and is canceled. One query serves all; jobs ring when there is something to see.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class SlurmJobs:
         self._failures = 0
         self._rung = False
         self._submit_again_at = -float("inf")
-        self._cancelled: set[Key] = set()
+        self._canceled: set[Key] = set()
         self.trouble = ""
         """Why Slurm's last answer was none; empty when it answered."""
 
@@ -186,7 +186,7 @@ class SlurmJobs:
                 mates = [mate for mate in known.values() if mate.name == each.name and mate.submission is None]
                 self._submitter.note_taken(mates, line.key.submission, adopted=True)
             current = each is not None and each.key == line.key and each is self.newest(each.job)
-            if not current and line.key not in self._cancelled and fate(Witnesses(queued=line.seen))[0] in ALIVE:
+            if not current and line.key not in self._canceled and fate(Witnesses(queued=line.seen))[0] in ALIVE:
                 superfluous[line.key] = line.name
                 self._ledger.note(
                     "job_duplicate",
@@ -196,7 +196,7 @@ class SlurmJobs:
                     attempt=each.number if each else None,
                 )
         self._slurm.cancel(superfluous)
-        self._cancelled |= set(superfluous)
+        self._canceled |= set(superfluous)
 
     def _judge(self, attempts: Sequence[Attempt], lines: Mapping[Key, QueueLine]) -> None:
         seen = {each.job: lines[each.key].seen if each.key in lines else None for each in attempts if each.key}
@@ -318,7 +318,7 @@ class SlurmJobs:
         for job in jobs:
             last = self.newest(job)
             if last.open and last.key:
-                self._ledger.note("job_cancelled", job, attempt=last.number, slurm_job=str(last.key))
+                self._ledger.note("job_canceled", job, attempt=last.number, slurm_job=str(last.key))
                 last.by_us = True
                 keys.add(last.key)
         self._slurm.cancel(keys)

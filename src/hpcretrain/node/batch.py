@@ -139,7 +139,7 @@ def _go_back(mine: LifeFolder, batch: Batch, environ: dict[str, str]) -> None:
         if (state := _state(batch.scontrol, job)) == "RUNNING":
             requeued, answer = _requeue(batch.scontrol, job)
         else:
-            # Somebody cancelled it, who must not be overruled; or Slurm has requeued it already.
+            # Somebody canceled it, who must not be overruled; or Slurm has requeued it already.
             answer = f"Slurm says that it is {state}"
     words = {True: "requeued", False: f"not requeued: {answer}", None: f"perhaps requeued: {answer}"}
     print(f"life {mine.life}: {words[requeued]}", flush=True)
