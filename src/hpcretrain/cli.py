@@ -177,9 +177,14 @@ def _served(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from hpcretrain.doctor import check_site
-    from hpcretrain.site.show import items_json, items_text
+    from hpcretrain.doctor import check_site, draft_site
+    from hpcretrain.site.show import draft_json, draft_text, items_json, items_text
 
+    if options.write:
+        draft = draft_site(options.cluster)
+        show = draft_json if options.json else draft_text
+        print(show(options.cluster, draft.open))
+        return DONE
     found = check_site(options.cluster, options.wait, lambda what: print(f"{what} ...", file=sys.stderr, flush=True))
     told = (found.name, found.user, found.items)
     print(json.dumps(items_json(*told)) if options.json else items_text(*told))

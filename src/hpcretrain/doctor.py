@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpcretrain.adapters.mounts import candidates
 from hpcretrain.adapters.slurm import Slurm
 from hpcretrain.adapters.slurm_output import expand
 from hpcretrain.adapters.slurm_probe import Probes
 from hpcretrain.adapters.slurm_site import SiteReader, longest_checkpoint, see_folder, try_classes
-from hpcretrain.config.cluster import ClusterProfile, load_cluster
-from hpcretrain.errors import SlurmError
+from hpcretrain.config.cluster import ClusterProfile, Commands, load_cluster
+from hpcretrain.errors import InputError, SlurmError
 from hpcretrain.records import Outcome, PriorityClass
 from hpcretrain.site.check import check
+from hpcretrain.site.draft import Around, Draft, draft
 from hpcretrain.site.facts import Probe, Site, Trial
 from hpcretrain.site.item import Item
 
@@ -88,3 +92,28 @@ def _not_to_send(site: Site, trial: Trial | None, wait_s: float) -> str:
     if trial.preempts:
         return f"no job was sent: job {trial.preempts} would have had to make room for it"
     return ""
+
+
+def draft_site(path: Path) -> Draft:
+    """Draft the profile of the site that the commands on PATH belong to. What is there is never overwritten.
+
+    Args:
+        path: The file to be written.
+
+    Raises:
+        InputError: It is there already or cannot be written, or there are no commands of Slurm.
+        SlurmError: Slurm does not answer; nothing was written.
+    """
+    if path.exists():
+        raise InputError(f"{path}: is there already and is not overwritten; name another file")
+    conf = os.environ.get("SLURM_CONF")
+    site = SiteReader(Slurm(Commands())).look()
+    if site.config is None:
+        raise SlurmError(site.unseen.get("config", "slurmctld does not answer"), "unreachable")
+    found = draft(site, Around(sys.executable, conf, candidates()))
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(found.text)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return found

@@ -95,7 +95,7 @@ def _by_other_ways(terms: ClusterProfile, classes: list[Asked], site: Site, serv
         names = ", ".join(asked.name for asked in by)
         yield wrong(
             "inference.closed",
-            f"partition {partition.name} has {fold(partition.nodes & serving)}, which serve, and is open to class {names}",
+            f"partition {partition.name} has {fold(partition.nodes & serving)}, which serve, and is open to {names}",
             _close(partition, by, site),
             observed=partition.name,
         )

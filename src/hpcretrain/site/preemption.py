@@ -132,8 +132,8 @@ def _grace(kind: str, terms: ClusterProfile, victim: Asked, site: Site) -> Item:
     if grace < needed:
         return wrong(
             check,
-            f"GraceTime of {of} is {grace:g} s, less than twice a checkpoint ({checkpoint:.3g} s, {known}): a preempted "
-            "job loses what it did since its last checkpoint",
+            f"GraceTime of {of} is {grace:g} s, less than twice a checkpoint ({checkpoint:.3g} s, {known}): a "
+            "preempted job loses what it did since its last checkpoint",
             operate(f"{change}{needed}", note),
             observed=grace,
             limit=needed,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hpcretrain.canonical import plain
@@ -40,6 +42,16 @@ def items_text(name: str, user: str, items: Sequence[Item]) -> str:
     counts = Counter(item.finding.outcome for item in items)
     told = [f"{counts[outcome]} {_WORDS[outcome].lower()}" for outcome in reversed(_ORDER) if counts[outcome]]
     return "\n".join([*lines, ", ".join(told)])
+
+
+def draft_json(path: Path, to_do: Sequence[str]) -> str:
+    """See docs/reference/json.md."""
+    return json.dumps({"profile": str(path), "to_do": list(to_do)})
+
+
+def draft_text(path: Path, to_do: Sequence[str]) -> str:
+    """Where the draft lies, and what is still to be done, a line each."""
+    return "\n".join([str(path), *(f"to do: {each}" for each in to_do), f"then: hpcretrain doctor --cluster {path}"])
 
 
 def _mend(mend: Mend, word: str, wide: int) -> list[str]:
