@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +20,7 @@ _CLOCK_S = 10.0
 
 def spool(terms: ClusterProfile, site: Site) -> Item:
     """The spool as it is seen here."""
-    path, folder = terms.spool.path, site.folder
+    path, folder = shlex.quote(str(terms.spool.path)), site.folder
     if folder is None:
         return unseen("spool.here", "nobody looked", "nobody")
     if not folder.exists:
@@ -30,7 +31,7 @@ def spool(terms: ClusterProfile, site: Site) -> Item:
     if folder.mode & 0o077:
         reason = f"others may enter {path} (mode {folder.mode:04o}): it holds rows of the table, and models"
         mend = do(f"chmod 700 {path}") if folder.mine else do(f"install -d -m 700 {path}/{site.user}")
-        also = [] if folder.mine else [profile("spool", f'path = "{path}/{site.user}"')]
+        also = [] if folder.mine else [profile("spool", f'path = "{terms.spool.path}/{site.user}"')]
         return wrong("spool.here", reason, mend, *also, observed=f"{folder.mode:04o}", limit="0700")
     return fine("spool.here", f"{path} can be written, and is closed to others", f"{folder.mode:04o}")
 

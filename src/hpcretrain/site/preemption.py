@@ -9,6 +9,7 @@ from hpcretrain.config.cluster import ClusterProfile
 from hpcretrain.records import PriorityClass
 from hpcretrain.site.asked import Asked, every_class
 from hpcretrain.site.facts import Site
+from hpcretrain.site.hosts import fold
 from hpcretrain.site.item import Item, better, conf, conf_restart, fine, operate, profile, unseen, wrong
 
 LEAST_CHECKPOINT_S = 5.0
@@ -79,12 +80,16 @@ def _order_by_partition(check: str, upper: Asked, lower: Asked) -> Item:
     below = min(lower.partitions, key=lambda each: each.priority_tier)
     if above.priority_tier > below.priority_tier:
         return fine(check, f"partition {above.name} has a higher PriorityTier than {below.name}, and preempts it")
-    line = f"scontrol update PartitionName={above.name} PriorityTier={below.priority_tier + 10}"
+    reason = f"partition {above.name} (PriorityTier {above.priority_tier}) does not preempt {below.name} "
+    reason += f"({below.priority_tier}): {upper.name} work would wait"
+    tier = f"PriorityTier={below.priority_tier + 1}"
+    if above.name != below.name:
+        return wrong(check, reason, operate(f"scontrol update PartitionName={above.name} {tier}", "and in slurm.conf"))
     return wrong(
         check,
-        f"partition {above.name} (PriorityTier {above.priority_tier}) does not preempt {below.name} "
-        f"({below.priority_tier}): {upper.name} work would wait",
-        operate(line, "and in slurm.conf; one partition cannot preempt itself"),
+        f"{reason}; no partition preempts itself",
+        conf(f"PartitionName={upper.name} Nodes={fold(above.nodes)} {tier} GraceTime={above.grace_s:g}"),
+        profile(f"classes.{upper.name}", f'partition = "{upper.name}"'),
     )
 
 
