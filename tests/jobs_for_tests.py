@@ -14,11 +14,15 @@ import numpy as np
 import pandas as pd
 
 from hpcretrain.adapters.ledger import SqliteLedger
-from hpcretrain.adapters.submitit import LocalTrainer, TrainerSettings
+from hpcretrain.adapters.spool import Spool, TrainerSettings
+from hpcretrain.adapters.submitit import LocalTrainer
+from hpcretrain.errors import TrainingError
 from hpcretrain.node.jobfolder import JobFolder, Spec
+from hpcretrain.node.life import State
+from hpcretrain.node.local import alone
 from hpcretrain.node.recipe import TrainingData
-from hpcretrain.ports import Rows
-from hpcretrain.records import Job, Purpose, Window
+from hpcretrain.ports import Rows, Trained
+from hpcretrain.records import Job, PriorityClass, Purpose, Window
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 CATEGORICAL = ("country",)
@@ -29,13 +33,15 @@ import os, signal, time
 import numpy as np
 
 class SlowMean:
-    def __init__(self, segments=4, sleep_s=0.0, busy_s=0.0, fail=""):
+    def __init__(self, segments=4, sleep_s=0.0, busy_s=0.0, fail="", megabytes=0):
         if segments < 1:
             raise ValueError("segments must be at least 1")
         self.passes, self.sleep_s, self.busy_s, self.fail = segments, sleep_s, busy_s, fail
+        self.megabytes = megabytes
 
     def train(self, data, *, seed, threads, resume):
         total, done = self.load(resume) if resume else (0.0, 0)
+        held = np.ones(self.megabytes * 131072)
         for part in range(done, self.passes):
             time.sleep(self.sleep_s)
             end = time.process_time() + self.busy_s
@@ -112,6 +118,7 @@ def job(seed: int = 1, rows: int = 2000, recipe: str = "lightgbm") -> Job:
         at=START,
         answers=("baseline-1",),
         purpose=Purpose.JUDGE,
+        priority_class=PriorityClass.BACKGROUND,
         recipe=recipe,
         params={},
         seed=seed,
@@ -125,20 +132,29 @@ def trainer(
 ) -> LocalTrainer:
     """A trainer whose folders are in `home`, where a user's recipe may lie too."""
     settings = TrainerSettings(recipe, params, 1, "binary", CATEGORICAL, home, every_s)
-    return LocalTrainer(table, home / "spool", home / "models", SqliteLedger(home / "ledger.db"), settings)
+    ledger = SqliteLedger(home / "ledger.db")
+    return LocalTrainer(Spool(home / "spool", home / "models", table, ledger, settings), ledger)
+
+
+def train(made: LocalTrainer, order: Job, rows: Rows) -> Trained:
+    """What one job alone came to; its error is raised."""
+    [trained] = made.train([(order, rows)])
+    if isinstance(trained, TrainingError):
+        raise trained
+    return trained
 
 
 def job_folder(home: Path, rows: int = 2000, recipe: str = "lightgbm", **params: Any) -> JobFolder:
     """The folder of a job that is ready to run, without any controller."""
-    folder = JobFolder(home / "job")
+    folder = JobFolder(home / "jobs" / "job")
     frame(rows).to_parquet(home / "rows.parquet", index=False)
-    folder.write_spec(Spec(recipe, params, 1, 1, "binary", CATEGORICAL, "../rows.parquet", str(home), 0.0))
+    folder.write_spec(Spec(recipe, params, 1, 1, "binary", CATEGORICAL, "../../rows.parquet", str(home), 0.0))
     return folder
 
 
 def attempt(folder: JobFolder, number: int, *, wait: bool = True) -> subprocess.Popen[str]:
     """A process that runs an attempt at the job."""
-    code = f"from hpcretrain.node.train import run; run({str(folder.path)!r}, {number})"
+    code = f"from hpcretrain.node.local import run_alone; run_alone({str(folder.path)!r}, {number})"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if wait:
         process.wait(60)
@@ -147,8 +163,13 @@ def attempt(folder: JobFolder, number: int, *, wait: bool = True) -> subprocess.
 
 def at_work(folder: JobFolder) -> bool:
     """Whether a process holds the job's lock."""
-    with folder.hold(0) as mine:
+    with alone(folder.path, 0) as mine:
         return not mine
+
+
+def saved(folder: JobFolder) -> State | None:
+    """The farthest state that a life saved."""
+    return max((state for life in folder.lives() for state in life.states()), key=State.rank, default=None)
 
 
 def wait_for(what: Callable[[], object], within_s: float = 20.0) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from hpcretrain.adapters.table import MemoryTable
 from hpcretrain.adapters.whylogs import WhylogsProfiles
 from hpcretrain.canonical import sha256
 from hpcretrain.config.load import Terms, load
+from hpcretrain.errors import TrainingError
 from hpcretrain.history import History
 from hpcretrain.node.recipe import TrainingData, load_recipe
 from hpcretrain.ports import FloatArray, Meeting, Page, Rows, Trained
@@ -41,7 +42,19 @@ class InlineModels:
     def passes(self) -> int:
         return self.recipe.passes
 
-    def train(self, job: Job, rows: Rows) -> Trained:
+    def train(
+        self, orders: Sequence[tuple[Job, Rows]], done: Callable[[int], None] = lambda _: None
+    ) -> list[Trained | TrainingError]:
+        trained: list[Trained | TrainingError] = []
+        for job, rows in orders:
+            try:
+                trained.append(self.fit(job, rows))
+            except TrainingError as error:
+                trained.append(error)
+            done(len(trained))
+        return trained
+
+    def fit(self, job: Job, rows: Rows) -> Trained:
         categorical = tuple(column.name for column in self.table.columns if column.kind == "category")
         features = self._features(rows)
         data = TrainingData(features, self.table.labels(rows), categorical, self.task)

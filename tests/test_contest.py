@@ -25,10 +25,10 @@ class Failing(InlineModels):
 
     windows: tuple[str, ...] = ("recent",)
 
-    def train(self, job: Job, rows: Rows) -> Trained:
+    def fit(self, job: Job, rows: Rows) -> Trained:
         if job.purpose is Purpose.PILOT and job.window.name in self.windows:
             raise TrainingError(f"no {job.window.name} today")
-        return super().train(job, rows)
+        return super().fit(job, rows)
 
 
 class AllFailing(Failing):

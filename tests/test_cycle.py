@@ -56,7 +56,8 @@ def whole_cycle() -> list[Record]:
     def job(name: str, day: int, answers: tuple[str, ...], purpose: Purpose) -> Record:
         return make(
             Job, name, day, answers,
-            purpose=purpose, recipe="r", params={}, seed=day, window=WINDOW, cost_mrow_passes=1.0,
+            purpose=purpose, priority_class=PriorityClass.STANDARD, recipe="r", params={}, seed=day, window=WINDOW,
+            cost_mrow_passes=1.0,
         )  # fmt: skip
 
     def candidate(name: str, day: int, answers: tuple[str, ...], purpose: Purpose, averaged: bool = False) -> Record:

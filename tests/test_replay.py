@@ -189,15 +189,15 @@ def test_rows_that_judge_again_are_paid_for(tmp_path: Path) -> None:
 class BadRefits(InlineModels):
     """Every refit but the first champion's learns labels turned round."""
 
-    def train(self, job: Job, rows: Rows) -> Trained:
+    def fit(self, job: Job, rows: Rows) -> Trained:
         if job.purpose is Purpose.REFIT and job.at > pd.Timestamp("2024-02-01", tz="UTC"):
             labels = self.table._labels
             self.table._labels = 1 - labels
             try:
-                return super().train(job, rows)
+                return super().fit(job, rows)
             finally:
                 self.table._labels = labels
-        return super().train(job, rows)
+        return super().fit(job, rows)
 
 
 def test_a_refit_that_is_worse_than_its_judged_twin_is_not_released_but_the_twin_is(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from hpcretrain.adapters.clock import VirtualClock
+from hpcretrain.errors import TrainingError
 from hpcretrain.history import History
-from hpcretrain.ports import FloatArray, Rows
-from hpcretrain.records import Purpose
+from hpcretrain.ports import FloatArray, Rows, Trained
+from hpcretrain.records import PriorityClass, Purpose
 from hpcretrain.stats import metrics
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.plan import everything, whole
@@ -74,14 +75,10 @@ def compare_arms(desk: Desk, clock: VirtualClock, last: datetime, progress: Prog
     arms = Arms()
     spans = list(_periods(desk, last))
     frozen = desk.history.releases[0].model_digest
-    ungated = frozen
+    fits = _ungated(desk, clock, [start for start, _ in spans[1:]], progress)
+    arms.ungated_train_cpu_s = sum(fit.cpu_s for fit in fits)
+    ungated = [frozen, *(fit.model_digest for fit in fits)]
     for number, (start, end) in enumerate(spans):
-        if number:
-            clock.moment = start
-            rows = _all_history(desk)
-            trained = desk.trainer.train(specify(desk, whole(desk, rows), Purpose.REFIT, ()), rows)
-            arms.ungated_train_cpu_s += trained.cpu_s
-            ungated = trained.model_digest
         clock.moment = max(last + timedelta(microseconds=1), end) + desk.table.label_delay
         rows = desk.table.labeled(start, end)
         arms.periods.append(
@@ -91,11 +88,34 @@ def compare_arms(desk: Desk, clock: VirtualClock, last: datetime, progress: Prog
                 rows=len(rows),
                 served=_measure(desk, rows, served(desk, rows)),
                 frozen=_measure(desk, rows, desk.predictor.predict(frozen, rows)),
-                ungated=_measure(desk, rows, desk.predictor.predict(ungated, rows)),
+                ungated=_measure(desk, rows, desk.predictor.predict(ungated[number], rows)),
             )
         )
         progress("comparing with ungated retraining", number + 1, len(spans), None)
     return arms
+
+
+def _ungated(desk: Desk, clock: VirtualClock, moments: list[datetime], progress: Progress) -> list[Trained]:
+    """A model for each moment, trained on all that is known by then; they do not depend on each other.
+
+    Raises:
+        TrainingError: One could not be trained.
+    """
+    orders = []
+    for moment in moments:
+        clock.moment = moment
+        rows = _all_history(desk)
+        orders.append((specify(desk, whole(desk, rows), Purpose.REFIT, PriorityClass.BACKGROUND, ()), rows))
+
+    def told(count: int) -> None:
+        progress("retraining without gates", count, len(orders), None)
+
+    fits = []
+    for fit in desk.trainer.train(orders, told):
+        if isinstance(fit, TrainingError):
+            raise fit
+        fits.append(fit)
+    return fits
 
 
 def served(desk: Desk, rows: Rows) -> FloatArray:

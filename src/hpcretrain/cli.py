@@ -61,6 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(config=None)
     replay = _command(commands, "backtest", _backtest, "replay your own table, as if live")
     replay.add_argument("config", type=Path, metavar="CONFIG.toml", help="what to predict, from which table")
+    for command in (demo, replay):
+        command.add_argument(
+            "--cluster", type=Path, metavar="FILE.toml", help="train on Slurm, as this cluster profile says"
+        )
     _command(commands, "status", _status, "how the model of a home stands")
     explain = _command(commands, "explain", _explain, "why a thing happened")
     explain.add_argument("id", help="identifier of a record, or its beginning")
@@ -115,13 +119,23 @@ def _init(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from hpcretrain.wiring import run_demo
 
-    return _print_result(run_demo(options.home, _Progress()), options)
+    return _print_result(run_demo(options.home, _Progress(), _cluster(options)), options)
 
 
 def _backtest(options: argparse.Namespace) -> int:
     from hpcretrain.wiring import run_backtest
 
-    return _print_result(run_backtest(options.config, options.home, _Progress()), options)
+    return _print_result(run_backtest(options.config, options.home, _Progress(), _cluster(options)), options)
+
+
+def _cluster(options: argparse.Namespace) -> Any:
+    """The site to train at, or None."""
+    if options.cluster is None:
+        return None
+    from hpcretrain.config.cluster import load_cluster
+    from hpcretrain.trainers import Cluster
+
+    return Cluster(load_cluster(options.cluster), lambda line: print(line, file=sys.stderr, flush=True))
 
 
 def _print_result(result: dict[str, Any], options: argparse.Namespace) -> int:

@@ -56,6 +56,10 @@ class SlurmError(HpcretrainError):
         super().__init__(message)
 
 
+class SpoolError(HpcretrainError):
+    """A file that the controller and the nodes share cannot be read or used."""
+
+
 class TrainingError(HpcretrainError):
     """A training job ended without a model.
 

@@ -6,7 +6,7 @@ Ports pass references (`Rows`, digests), numpy arrays and count records, never d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from hpcretrain.counts import BatchCounts as BatchCounts
 from hpcretrain.counts import ColumnCounts as ColumnCounts
+from hpcretrain.errors import TrainingError
 from hpcretrain.records import Candidate, Histogram, Job, Record
 
 FloatArray = npt.NDArray[np.float64]
@@ -127,11 +128,17 @@ class Trainer(Protocol):
     def passes(self) -> int:
         """How often one training reads each row (boosting rounds, epochs); the unit of modeled cost."""
 
-    def train(self, job: Job, rows: Rows) -> Trained:
-        """Train, wait, and give the result; at once when this very job was finished before.
+    def train(
+        self, orders: Sequence[tuple[Job, Rows]], done: Callable[[int], None] = lambda _: None
+    ) -> list[Trained | TrainingError]:
+        """Train, perhaps several at once, wait, and give what came of each; at once for what was finished before.
 
-        Raises:
-            TrainingError: The job ended without a model, with the reason.
+        Args:
+            orders: Jobs with the rows that they learn from.
+            done: Called with the number of jobs that have ended, as it grows.
+
+        Returns:
+            In the order of `orders`; an error, with its reason, for a job that ended without a model.
         """
 
     def average(self, model_digests: Sequence[str]) -> str:

@@ -260,11 +260,15 @@ class Decision(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Job(Record):
-    """A training to be done. Answers a baseline (the first champion), a decision, or a verdict (a refit)."""
+    """A training to be done. Answers a baseline (the first champion), a decision, or a verdict (a refit).
+
+    Its class is the decision's; what no decision ordered is done in the background.
+    """
 
     kind = "job"
 
     purpose: Purpose
+    priority_class: PriorityClass
     recipe: str
     params: Mapping[str, str]
     seed: int

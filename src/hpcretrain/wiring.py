@@ -29,6 +29,7 @@ from hpcretrain.report.result import result
 from hpcretrain.report.served import all_served, served_at
 from hpcretrain.steps.desk import Book, Desk
 from hpcretrain.steps.tick import require_reference
+from hpcretrain.trainers import Cluster, local_trainer, slurm_trainer
 
 if TYPE_CHECKING:
     from hpcretrain.adapters.origin import Origin
@@ -45,7 +46,10 @@ def default_home() -> Path:
 
 
 def run_backtest(
-    config: Path | str, home: Path | str | None = None, progress: backtest.Progress | None = None
+    config: Path | str,
+    home: Path | str | None = None,
+    progress: backtest.Progress | None = None,
+    cluster: Cluster | None = None,
 ) -> dict[str, Any]:
     """Replay the table of a configuration in virtual time; see docs/reference/json.md for the result.
 
@@ -55,27 +59,32 @@ def run_backtest(
         config: The configuration, a TOML file.
         home: Folder of the ledger, models and profiles. Default: `HPCRETRAIN_HOME`, or `.hpcretrain/`.
         progress: Told of each step.
+        cluster: Where to train. Default: in processes on this machine.
 
     Raises:
         InputError: The configuration or the data cannot be used, or the home belongs to another; nothing was changed.
     """
-    return _run(load(Path(config)), Path(home) if home else default_home(), progress or _silent, None)
+    return _run(load(Path(config)), Path(home) if home else default_home(), progress or _silent, cluster, None)
 
 
-def run_demo(home: Path | str | None = None, progress: backtest.Progress | None = None) -> dict[str, Any]:
+def run_demo(
+    home: Path | str | None = None, progress: backtest.Progress | None = None, cluster: Cluster | None = None
+) -> dict[str, Any]:
     """Replay the flights of New York in 2013; the table and its configuration stay in the home's `demo/`."""
     from hpcretrain.adapters import nycflights
 
     with tempfile.TemporaryDirectory(prefix="hpcretrain-demo-") as folder:
         terms = load(nycflights.write(Path(folder)))
-        return _run(terms, Path(home) if home else default_home(), progress or _silent, Path(folder))
+        return _run(terms, Path(home) if home else default_home(), progress or _silent, cluster, Path(folder))
 
 
 def _silent(what: str, done: int, count: int, history: History | None) -> None:
     pass
 
 
-def _run(terms: Terms, home: Path, progress: backtest.Progress, keep: Path | None) -> dict[str, Any]:
+def _run(
+    terms: Terms, home: Path, progress: backtest.Progress, cluster: Cluster | None, keep: Path | None
+) -> dict[str, Any]:
     from hpcretrain.node.recipe import load_recipe
 
     model = terms.config.model
@@ -84,7 +93,7 @@ def _run(terms: Terms, home: Path, progress: backtest.Progress, keep: Path | Non
     table = open_table(terms, clock)
     require_reference(table, table.first_time, terms.reference_until)
     shown = home / "demo" if keep else terms.folder
-    with open_desk(terms, table, clock, home, shown) as (desk, place):
+    with open_desk(terms, table, clock, home, shown, cluster) as (desk, place):
         if keep is not None:
             shutil.copytree(keep, place.path / "demo", dirs_exist_ok=True)
         place.write(_POLICY, terms.policy_text)
@@ -134,12 +143,18 @@ def open_table(terms: Terms, clock: VirtualClock) -> MemoryTable:
 
 @contextmanager
 def open_desk(
-    terms: Terms, table: MemoryTable, clock: VirtualClock, home: Path, shown: Path | None = None
+    terms: Terms,
+    table: MemoryTable,
+    clock: VirtualClock,
+    home: Path,
+    shown: Path | None = None,
+    cluster: Cluster | None = None,
 ) -> Iterator[tuple[Desk, Home]]:
     """The desk of a backtest, over its locked home; `shown` is where people find configuration and table."""
     from hpcretrain.adapters.mlflow import MlflowRegistry
     from hpcretrain.adapters.predictor import ModelPredictor
-    from hpcretrain.adapters.submitit import LocalTrainer, TrainerSettings
+    from hpcretrain.adapters.slurm import Slurm
+    from hpcretrain.adapters.spool import TrainerSettings
     from hpcretrain.adapters.whylogs import WhylogsProfiles
 
     model = terms.config.model
@@ -159,8 +174,14 @@ def open_desk(
         search_path=terms.folder,
     )
     origin = _origin(terms, table, (shown or terms.folder).resolve())
+    slurm = Slurm(cluster.profile.commands) if cluster else None
     with Home.open(home, identity) as place:
         ledger = SqliteLedger(place.ledger)
+        if cluster and slurm:
+            rules = terms.policy.jobs
+            trainer = slurm_trainer(cluster, slurm, place.models, table, ledger, settings, rules)
+        else:
+            trainer = local_trainer(place, table, ledger, settings)
         with ModelPredictor(table, place.models) as predictor:
             yield (
                 Desk(
@@ -172,7 +193,7 @@ def open_desk(
                     profiles=WhylogsProfiles(
                         table, place.profiles, ledger, model.name, terms.policy.data_gate.range_slack
                     ),
-                    trainer=LocalTrainer(table, place.spool, place.models, ledger, settings),
+                    trainer=trainer,
                     predictor=predictor,
                     registry=MlflowRegistry(place.mlflow, model.name, place.models, ledger, clock=clock, origin=origin),
                     book=Book(ledger),

@@ -15,7 +15,7 @@ from hpcretrain.adapters.mlflow import MlflowRegistry
 from hpcretrain.adapters.mlflow_runs import ID_TAG
 from hpcretrain.errors import HpcretrainError
 from hpcretrain.ports import Trained
-from hpcretrain.records import Candidate, Job, Purpose
+from hpcretrain.records import Candidate, Job, PriorityClass, Purpose
 
 LOADER = "loader_for_tests"
 
@@ -46,8 +46,8 @@ def registry(place: Path, notes: str = "notes") -> MlflowRegistry:
 
 def job(seed: int = 1) -> Job:
     return Job(
-        model="m", at=AT, answers=("decision-1",), purpose=Purpose.JUDGE, recipe="lightgbm",
-        params={"num_leaves": "15"}, seed=seed, window=WINDOW, cost_mrow_passes=1.5,
+        model="m", at=AT, answers=("decision-1",), purpose=Purpose.JUDGE, priority_class=PriorityClass.STANDARD,
+        recipe="lightgbm", params={"num_leaves": "15"}, seed=seed, window=WINDOW, cost_mrow_passes=1.5,
     )  # fmt: skip
 
 

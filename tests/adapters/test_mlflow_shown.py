@@ -19,7 +19,7 @@ from hpcretrain.adapters.mlflow import MlflowRegistry
 from hpcretrain.adapters.mlflow_runs import ID_TAG
 from hpcretrain.adapters.origin import Origin
 from hpcretrain.ports import Page, Trained
-from hpcretrain.records import Candidate, Job, Purpose
+from hpcretrain.records import Candidate, Job, PriorityClass, Purpose
 from hpcretrain.report.holdout import meet
 
 ORIGIN = Origin(
@@ -71,8 +71,9 @@ class World:
         self.cycles += 1
         cycle = f"request-{self.cycles}"
         job = Job(
-            model="m", at=AT, answers=("decision-1",), purpose=Purpose.JUDGE, recipe="lightgbm", params={},
-            seed=self.cycles, window=replace(WINDOW, digest=f"{self.cycles:064x}"), cost_mrow_passes=1.5,
+            model="m", at=AT, answers=("decision-1",), purpose=Purpose.JUDGE, priority_class=PriorityClass.STANDARD,
+            recipe="lightgbm", params={}, seed=self.cycles, window=replace(WINDOW, digest=f"{self.cycles:064x}"),
+            cost_mrow_passes=1.5,
         )  # fmt: skip
         candidate = Candidate(
             model="m", at=AT, answers=(job.id,), purpose=Purpose.JUDGE, model_digest="d1", window=job.window

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from jobs_for_tests import SLOW_MEAN, FrameTable, at_work, frame, job, trainer, wait_for
+from jobs_for_tests import SLOW_MEAN, FrameTable, at_work, frame, job, saved, train, trainer, wait_for
 
 from hpcretrain.adapters.ledger import SqliteLedger
 from hpcretrain.errors import HpcretrainError, ModelFileError, TrainingError
@@ -27,7 +27,7 @@ def home(path: Path) -> Path:
 
 
 def slow_job(place: Path) -> JobFolder:
-    return JobFolder(place / "spool" / job(recipe=RECIPE).id)
+    return JobFolder(place / "spool" / "jobs" / job(recipe=RECIPE).id)
 
 
 def events(place: Path) -> Counter[str]:
@@ -47,10 +47,10 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-from jobs_for_tests import FrameTable, frame, job, trainer
+from jobs_for_tests import FrameTable, frame, job, train, trainer
 table = FrameTable(frame())
 made = trainer(Path({str(place)!r}), table, {recipe!r}, **{params!r})
-print(made.train(job(recipe={recipe!r}), table.rows()).model_digest)
+print(train(made, job(recipe={recipe!r}), table.rows()).model_digest)
 """
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
@@ -58,14 +58,14 @@ print(made.train(job(recipe={recipe!r}), table.rows()).model_digest)
 def test_a_job_is_trained_in_another_process_and_known_when_it_is_asked_for_again(tmp_path: Path) -> None:
     table = FrameTable(frame())
     made = trainer(tmp_path, table)
-    trained = made.train(job(), table.rows())
+    trained = train(made, job(), table.rows())
     assert verify(tmp_path / "models" / trained.model_digest, trained.model_digest).recipe == "lightgbm"
     assert trained.cpu_s > 0
     expected = {"job_intended": 1, "job_submitted": 1, "job_finished": 1}
     assert events(tmp_path) == expected
     assert list((tmp_path / "spool" / "snapshots").iterdir()) == []
     begun = time.monotonic()
-    assert trainer(tmp_path, table).train(job(), table.rows()) == trained
+    assert train(trainer(tmp_path, table), job(), table.rows()) == trained
     assert time.monotonic() - begun < 0.3
     assert events(tmp_path) == expected
     finished = SqliteLedger(tmp_path / "ledger.db").notes("job_finished")[0]
@@ -81,7 +81,7 @@ def test_the_unit_of_cost_is_the_recipes(tmp_path: Path) -> None:
 def test_the_same_job_makes_the_same_model_and_another_seed_another(tmp_path: Path) -> None:
     table = FrameTable(frame())
     digests = [
-        trainer(home(tmp_path / name), table).train(job(seed=seed), table.rows()).model_digest
+        train(trainer(home(tmp_path / name), table), job(seed=seed), table.rows()).model_digest
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
     ]
     assert digests[0] == digests[1] != digests[2]
@@ -94,12 +94,12 @@ def test_a_job_that_outlived_its_controller_is_adopted(tmp_path: Path) -> None:
     first.kill()
     first.wait()
     table = FrameTable(frame())
-    trained = trainer(place, table, RECIPE, sleep_s=0.4).train(job(recipe=RECIPE), table.rows())
+    trained = train(trainer(place, table, RECIPE, sleep_s=0.4), job(recipe=RECIPE), table.rows())
     assert events(place) == {"job_intended": 1, "job_submitted": 1, "job_adopted": 1, "job_finished": 1}
     calm = home(tmp_path / "calm")
     # The parameters are part of the model's folder, so they must be the same.
     assert (
-        trainer(calm, table, RECIPE, sleep_s=0.4).train(job(recipe=RECIPE), table.rows()).model_digest
+        train(trainer(calm, table, RECIPE, sleep_s=0.4), job(recipe=RECIPE), table.rows()).model_digest
         == trained.model_digest
     )
 
@@ -110,9 +110,9 @@ def test_a_job_that_was_submitted_and_has_not_begun_is_fenced_off(tmp_path: Path
     wait_for(lambda: submitted(tmp_path))
     first.kill()
     first.wait()
-    trained = trainer(tmp_path, table).train(job(), table.rows())
+    trained = train(trainer(tmp_path, table), job(), table.rows())
     time.sleep(1.0)
-    result = JobFolder(tmp_path / "spool" / job().id).result()
+    result = JobFolder(tmp_path / "spool" / "jobs" / job().id).result()
     assert result is not None
     assert (result["attempt"], result["model_digest"]) == (2, trained.model_digest)
     assert events(tmp_path) == {"job_intended": 2, "job_submitted": 2, "job_finished": 1}
@@ -126,7 +126,7 @@ def test_a_controller_killed_at_any_moment_and_begun_again_has_one_result(tmp_pa
         process.kill()
         process.wait()
     digest, _ = controller(tmp_path, rounds=200).communicate(timeout=60)
-    result = JobFolder(tmp_path / "spool" / job().id).result()
+    result = JobFolder(tmp_path / "spool" / "jobs" / job().id).result()
     assert result is not None
     assert result["model_digest"] == digest.strip()
     assert events(tmp_path)["job_finished"] == 1
@@ -134,15 +134,15 @@ def test_a_controller_killed_at_any_moment_and_begun_again_has_one_result(tmp_pa
     table = FrameTable(frame())
     calm = tmp_path / "calm"
     calm.mkdir()
-    assert trainer(calm, table, rounds=200).train(job(), table.rows()).model_digest == digest.strip()
+    assert train(trainer(calm, table, rounds=200), job(), table.rows()).model_digest == digest.strip()
 
 
 def test_a_process_that_dies_in_silence_is_tried_again_from_its_checkpoint(tmp_path: Path) -> None:
     table = FrameTable(frame())
     made = trainer(home(tmp_path), table, RECIPE, fail="die once")
-    made.train(job(recipe=RECIPE), table.rows())
+    train(made, job(recipe=RECIPE), table.rows())
     assert events(tmp_path) == {"job_intended": 2, "job_submitted": 2, "job_finished": 1}
-    result = JobFolder(tmp_path / "spool" / job(recipe=RECIPE).id).result()
+    result = JobFolder(tmp_path / "spool" / "jobs" / job(recipe=RECIPE).id).result()
     assert result is not None
     assert (result["attempt"], result["segments"]) == (2, 4)
 
@@ -151,10 +151,10 @@ def test_three_processes_that_die_in_silence_end_the_run_but_not_the_job(tmp_pat
     table = FrameTable(frame())
     made = trainer(home(tmp_path), table, RECIPE, every_s=60.0, fail="die")
     with pytest.raises(HpcretrainError, match="without a result 3 times") as caught:
-        made.train(job(recipe=RECIPE), table.rows())
+        train(made, job(recipe=RECIPE), table.rows())
     assert not isinstance(caught.value, TrainingError)
     assert events(tmp_path) == {"job_intended": 4, "job_submitted": 3}
-    trainer(tmp_path, table, RECIPE).train(job(recipe=RECIPE), table.rows())
+    train(trainer(tmp_path, table, RECIPE), job(recipe=RECIPE), table.rows())
     assert events(tmp_path)["job_finished"] == 1
 
 
@@ -163,7 +163,7 @@ def test_a_recipe_that_raises_is_not_tried_again_and_the_reason_is_remembered(tm
     reasons = []
     for _ in range(2):
         with pytest.raises(TrainingError) as caught:
-            trainer(home(tmp_path), table, RECIPE, fail="train").train(job(recipe=RECIPE), table.rows())
+            train(trainer(home(tmp_path), table, RECIPE, fail="train"), job(recipe=RECIPE), table.rows())
         reasons.append(caught.value.reason)
         assert "in train" in str(caught.value)
     assert reasons == ["ZeroDivisionError: the recipe divided by zero"] * 2
@@ -176,31 +176,31 @@ def test_an_interrupted_controller_takes_its_job_with_it_and_the_next_goes_on_fr
     place = home(tmp_path)
     folder = slow_job(place)
     first = controller(place, RECIPE, sleep_s=1.0)
-    wait_for(lambda: any(folder.path.glob("checkpoint-*")))
+    wait_for(lambda: saved(folder))
     first.send_signal(signal.SIGINT)
     first.wait(20)
     wait_for(lambda: not at_work(slow_job(place)))
     assert folder.result() is None
-    assert folder.checkpoint() is not None
+    assert saved(folder)
     table = FrameTable(frame())
-    trainer(place, table, RECIPE, sleep_s=0.5).train(job(recipe=RECIPE), table.rows())
+    train(trainer(place, table, RECIPE, sleep_s=0.5), job(recipe=RECIPE), table.rows())
     assert events(place) == {"job_intended": 2, "job_submitted": 2, "job_finished": 1}
 
 
 def test_a_controller_that_dies_between_the_result_and_the_models_folder_loses_nothing(tmp_path: Path) -> None:
     table = FrameTable(frame())
-    trained = trainer(tmp_path, table).train(job(), table.rows())
-    folder = tmp_path / "spool" / job().id
-    (tmp_path / "models" / trained.model_digest).rename(folder / "model")
+    trained = train(trainer(tmp_path, table), job(), table.rows())
+    folder = tmp_path / "spool" / "jobs" / job().id
+    (tmp_path / "models" / trained.model_digest).rename(folder / "lives" / "1.0" / "model")
     (tmp_path / "models" / f".{trained.model_digest}.part").mkdir()
-    assert trainer(tmp_path, table).train(job(), table.rows()) == trained
+    assert train(trainer(tmp_path, table), job(), table.rows()) == trained
     verify(tmp_path / "models" / trained.model_digest, trained.model_digest)
 
 
 def test_a_finished_job_whose_model_was_altered_is_an_error(tmp_path: Path) -> None:
     table = FrameTable(frame())
-    trained = trainer(tmp_path, table).train(job(), table.rows())
+    trained = train(trainer(tmp_path, table), job(), table.rows())
     with (tmp_path / "models" / trained.model_digest / "model.txt").open("a") as file:
         file.write(" ")
     with pytest.raises(ModelFileError, match="altered"):
-        trainer(tmp_path, table).train(job(), table.rows())
+        train(trainer(tmp_path, table), job(), table.rows())

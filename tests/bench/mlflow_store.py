@@ -16,7 +16,7 @@ from hpcretrain.adapters.ledger import SqliteLedger
 from hpcretrain.adapters.mlflow import MlflowRegistry
 from hpcretrain.adapters.origin import Origin, environment
 from hpcretrain.ports import Trained
-from hpcretrain.records import Candidate, Job, Purpose, Window
+from hpcretrain.records import Candidate, Job, PriorityClass, Purpose, Window
 
 WARM_RUNS = 9
 MODEL_BYTES = 200_000
@@ -41,8 +41,8 @@ def log_model_s() -> list[float]:
 def _register(registry: MlflowRegistry, number: int) -> float:
     window = Window("all", AT, AT + timedelta(days=number + 1), 1_000, 1_000, f"{number:064d}")
     job = Job(
-        model="bench", at=AT, answers=("decision-1",), purpose=Purpose.JUDGE, recipe="lightgbm",
-        params={"num_leaves": "15"}, seed=number, window=window, cost_mrow_passes=1.0,
+        model="bench", at=AT, answers=("decision-1",), purpose=Purpose.JUDGE, priority_class=PriorityClass.STANDARD,
+        recipe="lightgbm", params={"num_leaves": "15"}, seed=number, window=window, cost_mrow_passes=1.0,
     )  # fmt: skip
     candidate = Candidate(
         model="bench", at=AT, answers=(job.id,), purpose=Purpose.JUDGE, model_digest="digest", window=window

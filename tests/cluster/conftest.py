@@ -10,6 +10,7 @@ import pytest
 from minicluster import Cluster, Refused, Settings
 from minicluster.places import STATES
 from minicluster.refusals import check_machine
+from site_for_tests import Site
 
 Make = Callable[..., Cluster]
 PREFIX = "test-"
@@ -82,3 +83,16 @@ def mended(request: pytest.FixtureRequest) -> Iterator[None]:
         cluster: Cluster = request.getfixturevalue("cluster")
         cluster.up()
         cluster.cancel_all()
+
+
+@pytest.fixture(scope="session")
+def site(cluster: Cluster) -> Site:
+    """The cluster as a site where an ordinary user trains."""
+    return Site(cluster)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(site: Site) -> str:
+    """The digest of the model that an uninterrupted slow job makes."""
+    [digest] = site.training(params={"segments": 60, "sleep_s": 0.1}).start().end()["digests"]
+    return str(digest)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from jobs_for_tests import CATEGORICAL, FrameTable, data, frame, job, trainer
+from jobs_for_tests import CATEGORICAL, FrameTable, data, frame, job, train, trainer
 
 from hpcretrain.adapters.submitit import LocalTrainer
 from hpcretrain.errors import InputError, ModelFileError
@@ -22,7 +22,7 @@ def fits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with two fits that differ."""
     home = tmp_path_factory.mktemp("fits")
     for seed in (1, 2):
-        trainer(home, TABLE).train(job(seed=seed), TABLE.rows())
+        train(trainer(home, TABLE), job(seed=seed), TABLE.rows())
     return home
 
 

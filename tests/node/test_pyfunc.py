@@ -20,12 +20,13 @@ def test_mlflow_loads_and_asks_a_model_of_any_recipe_and_refuses_an_altered_one(
 
     folder = job_folder(tmp_path)
     attempt(folder, 1)
+    model = folder.lives()[0].model
     place = tmp_path / "mlflow"
     mlflow.pyfunc.save_model(
-        place, loader_module="hpcretrain.node.pyfunc", data_path=str(folder.model), pip_requirements=["lightgbm"]
+        place, loader_module="hpcretrain.node.pyfunc", data_path=str(model), pip_requirements=["lightgbm"]
     )
     rows = frame().drop(columns="__label__")
-    expected = LoadedModel.load(folder.model, check(folder.model)).predict(rows)
+    expected = LoadedModel.load(model, check(model)).predict(rows)
     np.testing.assert_array_equal(mlflow.pyfunc.load_model(str(place)).predict(rows), expected)
 
     path = next(place.rglob("model.txt"))

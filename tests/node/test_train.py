@@ -1,37 +1,50 @@
 from __future__ import annotations
 
-import json
 import random
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
-from jobs_for_tests import SLOW_MEAN, at_work, attempt, frame, job_folder, wait_for
+from jobs_for_tests import SLOW_MEAN, at_work, attempt, frame, job_folder, saved, wait_for
 
 from hpcretrain.node.jobfolder import JobFolder
-from hpcretrain.node.model import check, digest, verify
+from hpcretrain.node.life import End, Life, LifeFolder
+from hpcretrain.node.model import check, verify
 from hpcretrain.node.predict import LoadedModel
-from hpcretrain.node.train import _Fit
+from hpcretrain.node.train import run
 
 
 def slow_mean(home: Path, **params: Any) -> JobFolder:
+    home.mkdir(exist_ok=True)
     (home / "slow.py").write_text(SLOW_MEAN)
     return job_folder(home, recipe="slow:SlowMean", **params)
 
 
-def test_a_job_ends_with_a_sealed_model_and_its_result_and_nothing_else(tmp_path: Path) -> None:
+def told(life: LifeFolder, name: str = "ended") -> dict[str, Any]:
+    content = life.told(name)
+    assert content is not None
+    return content
+
+
+def test_a_job_ends_with_a_sealed_model_and_its_result_and_what_its_life_tells(tmp_path: Path) -> None:
     folder = job_folder(tmp_path)
     attempt(folder, 1)
     result = folder.result()
     assert result is not None
-    manifest = verify(folder.model, result["model_digest"])
+    [life] = folder.lives()
+    manifest = verify(life.model, result["model_digest"])
     assert manifest.features == ("amount", "days", "country")
-    assert (result["attempt"], result["segments"]) == (1, 4)
-    assert 0 < result["cpu_s"] < 10
-    assert {path.name for path in folder.path.iterdir()} == {"spec.json", "lock", "model", "result.json"}
+    assert (result["attempt"], result["restart"], result["segments"]) == (1, 0, 4)
+    assert 0 < result["cpu_s"] < told(life)["cpu_s"] < 10
+    assert {path.name for path in folder.path.iterdir()} == {"spec.json", "lock", "fences", "lives"}
+    files = {"begun.json", "model", "model.json", "result.json", "ended.json"}
+    assert {path.name for path in life.path.iterdir()} == files
+    assert told(life, "begun")["host"]
+    assert (told(life)["kind"], told(life)["signal"], told(life)["requeued"]) == ("finished", None, None)
     assert {path.stat().st_mode & 0o077 for path in folder.path.rglob("*")} == {0}
 
 
@@ -64,13 +77,15 @@ def test_a_job_killed_at_any_moment_and_begun_again_ends_with_the_same_model(
 def test_a_later_attempt_goes_on_from_the_checkpoint_and_counts_the_cpu_seconds_of_both(tmp_path: Path) -> None:
     folder = slow_mean(tmp_path, segments=4, sleep_s=0.2, busy_s=0.1)
     first = attempt(folder, 1, wait=False)
-    wait_for(lambda: any(folder.path.glob("checkpoint-*")))
+    wait_for(lambda: saved(folder))
     first.kill()
     first.wait()
-    checkpoint = folder.checkpoint()
+    checkpoint = saved(folder)
     assert checkpoint is not None
-    progress = checkpoint.folder / "progress.json"
-    assert json.loads(progress.read_text())["segments"] == checkpoint.segments >= 1
+    assert checkpoint.segments >= 1
+    cpu_s, known = folder.lives()[0].cpu_s
+    assert cpu_s > checkpoint.cpu_s
+    assert not known
     begun = time.monotonic()
     attempt(folder, 2)
     result = folder.result()
@@ -78,21 +93,22 @@ def test_a_later_attempt_goes_on_from_the_checkpoint_and_counts_the_cpu_seconds_
     assert (result["attempt"], result["segments"]) == (2, 4)
     assert 0.4 <= result["cpu_s"] < 0.6
     assert time.monotonic() - begun < 0.3 * (4 - checkpoint.segments) + 2
-    mean, _ = (folder.model / "mean.txt").read_text().split()
+    mean, _ = (folder.life(Life(2)).model / "mean.txt").read_text().split()
     assert float(mean) == pytest.approx(frame()["__label__"].mean())
 
 
 def test_a_checkpoint_that_was_cut_short_is_not_resumed_from(tmp_path: Path) -> None:
     folder = slow_mean(tmp_path, segments=3, sleep_s=0.3)
     process = attempt(folder, 1, wait=False)
-    wait_for(lambda: any(folder.path.glob("checkpoint-*")))
+    wait_for(lambda: saved(folder))
     process.kill()
     process.wait()
-    checkpoint = folder.checkpoint()
+    checkpoint = saved(folder)
     assert checkpoint is not None
     (checkpoint.folder / "mean.txt").write_text("")
-    assert folder.checkpoint() is None
-    attempt(folder, 2)
+    said = attempt(folder, 2).stdout
+    assert said is not None
+    assert "goes on" not in said.read()
     result = folder.result()
     assert result is not None
     assert result["segments"] == 3
@@ -100,23 +116,53 @@ def test_a_checkpoint_that_was_cut_short_is_not_resumed_from(tmp_path: Path) -> 
 
 
 def test_a_resumed_recipe_that_has_nothing_left_to_do_gives_the_model_of_its_checkpoint(tmp_path: Path) -> None:
-    folder = slow_mean(tmp_path, segments=1)
-    fit = _Fit(folder, folder.spec(), 1)
-    known = fit.run(frame())
-    assert folder.checkpoint() is not None
-    again = _Fit(folder, folder.spec(), 2)
-    assert again.run(frame()) == known
-    assert again.segments == 1
-    assert again.cpu_s == pytest.approx(fit.cpu_s, abs=0.01)
+    folder = slow_mean(tmp_path, segments=1, sleep_s=0.4)
+    process = attempt(folder, 1, wait=False)
+    wait_for(lambda: folder.lives() and folder.lives()[0].told("begun"))
+    process.terminate()
+    process.wait()
+    assert told(folder.life(Life(1)))["kind"] == "interrupted"
+    assert saved(folder) is None
+    process = attempt(folder, 2, wait=False)
+    assert process.stdout is not None
+    while "rows" not in process.stdout.readline():
+        pass
+    process.terminate()
+    process.wait()
+    assert told(folder.life(Life(2)))["kind"] == "interrupted"
+    checkpoint = saved(folder)
+    assert checkpoint is not None
+    assert checkpoint.segments == 1
+    assert run(folder.path, 3) is End.FINISHED
+    result = folder.result()
+    assert result is not None
+    assert result["segments"] == 1
+    assert result["cpu_s"] == pytest.approx(checkpoint.cpu_s, abs=0.01)
+    undisturbed = slow_mean(tmp_path / "calm", segments=1, sleep_s=0.4)
+    run(undisturbed.path, 3)
+    assert undisturbed.result() == {**result, "cpu_s": ANY}
+
+
+def test_a_finished_model_without_its_result_is_not_trained_again(tmp_path: Path) -> None:
+    folder = slow_mean(tmp_path)
+    assert run(folder.path, 1) is End.FINISHED
+    result = folder.result()
+    folder.raise_fence(Life(2))
+    assert folder.result() is None
+    (tmp_path / "rows.parquet").unlink()
+    assert run(folder.path, 2) is End.FINISHED
+    assert result is not None
+    assert folder.result() == {**result, "attempt": 2}
+    assert verify(folder.life(Life(2)).model, result["model_digest"])
 
 
 def test_an_attempt_older_than_the_fence_does_nothing(tmp_path: Path) -> None:
     folder = job_folder(tmp_path)
-    folder.raise_fence(2)
-    process = attempt(folder, 1)
-    assert process.returncode == 0
+    folder.raise_fence(Life(2))
+    attempt(folder, 1)
     assert folder.result() is None
-    assert not folder.model.exists()
+    assert saved(folder) is None
+    assert told(folder.life(Life(1)))["kind"] == "superseded"
 
 
 @pytest.mark.parametrize("segments", [1, 3])
@@ -124,32 +170,32 @@ def test_an_attempt_that_is_superseded_while_it_trains_publishes_nothing(tmp_pat
     folder = slow_mean(tmp_path, segments=segments, sleep_s=0.4)
     process = attempt(folder, 1, wait=False)
     wait_for(lambda: at_work(folder))
-    folder.raise_fence(2)
+    folder.raise_fence(Life(1, 1))
     assert process.wait(20) == 0
     assert folder.result() is None
-    assert not folder.model.exists()
-    assert folder.checkpoint() is None
+    assert saved(folder) is None
+    assert told(folder.life(Life(1)))["kind"] == "superseded"
 
 
 def test_an_attempt_leaves_the_job_to_another_that_is_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hpcretrain.node import train
+    from hpcretrain.node import local
 
-    monkeypatch.setattr(train, "LOCK_PATIENCE_S", 0.1)
+    monkeypatch.setattr(local, "LOCK_PATIENCE_S", 0.1)
     folder = job_folder(tmp_path)
-    with folder.hold(0) as mine:
+    with local.alone(folder.path, 0) as mine:
         assert mine
-        train.run(str(folder.path), 1)
-    assert folder.result() is None
+        local.run_alone(str(folder.path), 1)
+    assert folder.lives() == []
 
 
 def test_a_finished_job_is_not_done_again(tmp_path: Path) -> None:
     folder = slow_mean(tmp_path)
     attempt(folder, 1)
-    result, known = folder.result(), digest(folder.model)
+    result = folder.result()
     (tmp_path / "rows.parquet").unlink()
     assert attempt(folder, 2).returncode == 0
     assert folder.result() == result
-    assert digest(folder.model) == known
+    assert [life.life for life in folder.lives()] == [Life(1)]
 
 
 def test_a_recipe_that_raises_is_the_jobs_result_with_its_trace_on_standard_error(tmp_path: Path) -> None:
@@ -158,7 +204,8 @@ def test_a_recipe_that_raises_is_the_jobs_result_with_its_trace_on_standard_erro
     result = folder.result()
     assert result is not None
     assert result["error"] == {"type": "ZeroDivisionError", "message": "the recipe divided by zero"}
-    assert not folder.model.exists()
+    assert saved(folder) is None
+    assert told(folder.life(Life(1)))["kind"] == "erred"
     assert process.stderr is not None
     assert "in train" in process.stderr.read()
 
@@ -166,8 +213,11 @@ def test_a_recipe_that_raises_is_the_jobs_result_with_its_trace_on_standard_erro
 def test_rows_that_cannot_be_read_are_no_result_since_the_next_attempt_may_read_them(tmp_path: Path) -> None:
     folder = job_folder(tmp_path)
     (tmp_path / "rows.parquet").rename(tmp_path / "away")
-    assert attempt(folder, 1).returncode != 0
+    attempt(folder, 1)
     assert folder.result() is None
+    ended = told(folder.life(Life(1)))
+    assert ended["kind"] == "outside"
+    assert "rows.parquet" in ended["reason"]
     (tmp_path / "away").rename(tmp_path / "rows.parquet")
     attempt(folder, 2)
     assert folder.result() is not None
@@ -176,7 +226,8 @@ def test_rows_that_cannot_be_read_are_no_result_since_the_next_attempt_may_read_
 def test_predictions_of_the_published_model_are_those_of_the_recipe(tmp_path: Path) -> None:
     folder = job_folder(tmp_path)
     attempt(folder, 1)
-    predictions = LoadedModel.load(folder.model, check(folder.model)).predict(frame())
+    model = folder.life(Life(1)).model
+    predictions = LoadedModel.load(model, check(model)).predict(frame())
     label = frame()["__label__"].to_numpy()
     assert predictions[label == 1].mean() > predictions[label == 0].mean() + 0.1
     assert np.isfinite(predictions).all()

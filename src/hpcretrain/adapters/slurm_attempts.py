@@ -88,7 +88,7 @@ def recall(ledger: Ledger, heard_at: float) -> dict[str, list[Attempt]]:
             attempts.setdefault(note["serves"], []).append(_meant(note, heard_at))
     for note in ledger.notes("job_submitted"):
         for attempt in _of(attempts, note):
-            attempt.submission = int(note["slurm_job"])
+            attempt.submission, attempt.fate = int(note["slurm_job"]), Fate.WAITING
     for note in ledger.notes("job_ended"):
         for attempt in _of(attempts, note):
             attempt.fate, attempt.why, attempt.restarts = Fate(note["fate"]), str(note["why"]), int(note["restarts"])

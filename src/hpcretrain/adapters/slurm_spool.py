@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
 from hpcretrain.adapters.slurm_attempts import Attempt
 from hpcretrain.adapters.slurm_output import NAMES, read_records
 from hpcretrain.errors import InputError
-from hpcretrain.node.durable import make, write_json
+from hpcretrain.node.batch import Batch
+from hpcretrain.node.batch import Task as BatchTask
+from hpcretrain.node.durable import make
 from hpcretrain.node.jobfolder import JobFolder
 from hpcretrain.node.life import Life, LifeFolder
 from hpcretrain.ports import Ledger
@@ -61,8 +64,8 @@ class SlurmSpool:
     def write_batch(self, name: str, tasks: Sequence[tuple[str, int]]) -> Path:
         """Say which attempts at which jobs are submitted together, in the order of their places in the array."""
         path = self.root / "batches" / f"{name.removeprefix(NAMES)}.json"
-        listed = [{"folder": f"../jobs/{job}", "attempt": number} for job, number in tasks]
-        write_json(path, {"tasks": listed, "requeue": self._requeue, "scontrol": "scontrol"})
+        listed = tuple(BatchTask(f"../jobs/{job}", number) for job, number in tasks)
+        Batch(listed, self._requeue, "scontrol").write(path)
         return path
 
     def rung(self) -> set[str]:
@@ -91,7 +94,7 @@ class SlurmSpool:
             restart=newest.life.restart,
             begun=newest.told("begun") is not None,
             ended=ended.get("kind"),
-            signal=ended.get("signal"),
+            signal=signal.Signals(ended["signal"]).name if ended.get("signal") else None,
             result=folder.result() is not None,
             log_tells_memory=not ended and self._log_tells_memory(attempt),
         )
@@ -118,7 +121,7 @@ class SlurmSpool:
 
     def _log_tells_memory(self, attempt: Attempt) -> bool:
         # Each life begins with a line of its own; what an earlier one was killed for is no news.
-        tail = self.log_tail(attempt).lower().rpartition(f"attempt {attempt.number}.")[2]
+        tail = self.log_tail(attempt).lower().rpartition(f"life {attempt.number}.")[2]
         return any(words in tail for words in _MEMORY_WORDS)
 
     def _folder(self, job: str) -> JobFolder:

@@ -18,6 +18,7 @@ from hpcretrain.errors import SlurmError
 from hpcretrain.policy.retry import Ask
 from hpcretrain.ports import Ledger
 from hpcretrain.records import Finding, Outcome, PriorityClass
+from hpcretrain.witnesses import Fate
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class Submitter:
         self._ledger.note_each("job_submitted", {each.job: {**facts, "attempt": each.number} for each in attempts})
         for each in attempts:
             each.submission, each.heard_at = slurm_job, self._clock()
+            each.fate, each.why = Fate.WAITING, "submitted"
 
     def _require_distance(self, priority_class: PriorityClass) -> Finding:
         found = self._reach.before(priority_class)

@@ -71,6 +71,7 @@ class SlurmTrainer:
             HpcretrainError: A job was given up, or there is no proof that it kept off the nodes that serve.
             ModelFileError: A job is finished, but its model is missing or was altered.
         """
+        self._told_at = time.monotonic()
         proven = {note["serves"] for note in self._ledger.notes("job_proven")}
         pending = {job.id: job for job, rows in orders if job.id not in proven}
         for job, rows in orders:
@@ -78,10 +79,10 @@ class SlurmTrainer:
                 self._spool.prepare(job, rows)
         self._jobs.submit([Task(job.id, job.priority_class, self._threads) for job in pending.values()])
         while pending:
-            finished = [job for job in pending if self._jobs.newest(job).fate is Fate.FINISHED]
-            for job in finished:
-                self._prove(job)
-                del pending[job]
+            finished = [name for name in pending if self._jobs.newest(name).fate is Fate.FINISHED]
+            for name in finished:
+                self._prove(name)
+                del pending[name]
             if finished:
                 done(len(orders) - len(pending))
             elif self._jobs.look(pending):
@@ -112,8 +113,8 @@ class SlurmTrainer:
         if found.outcome is not Outcome.PASS:
             self._jobs.distrust(job, found)
             raise HpcretrainError(
-                f"{job}: {found.check}: {found.reason}. Without this proof its model is not used; the same command, once "
-                "the cause is mended, has it done again"
+                f"{job}: {found.check}: {found.reason}. Without this proof its model is not used; the same command, "
+                "once the cause is mended, has it done again"
             )
         self._ledger.note("job_proven", job, reason=found.reason)
 

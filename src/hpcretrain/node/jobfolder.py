@@ -1,35 +1,40 @@
-"""The folder of a training job: all that the controller and the node tell each other.
+"""The folder of a training job: all that the controller and the nodes tell each other.
 
-`spec.json` says what to do. `lock` is held by the attempt that is at work, for as long as its process lives; `fence`
-names the newest attempt, and an older one publishes nothing. `checkpoint-<n>/` is the model after segment n. `model/`
-and then `result.json` end the job. All but the lock appear by atomic rename, so a reader finds a whole file or none.
+    spec.json               what to do
+    fences/<life>           empty; the newest is the greatest, and only that life's result counts
+    lives/<life>/           all that one life writes (see `hpcretrain.node.life`)
+
+An attempt is a submission, numbered by the controller; a life is one start of it, and Slurm may start it again and
+again. An older life can go on beside a newer one on a node that was given up. So no life writes into another's folder,
+and nothing here depends on locks, which a shared file system may not keep, or on a life to notice that it is
+superseded: whatever an orphan publishes lies where nobody takes it for the result.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 import shutil
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hpcretrain.errors import ModelFileError
-from hpcretrain.node.model import check, sync
+from hpcretrain.errors import SpoolError
+from hpcretrain.node.durable import make, read_json, sync, touch, write_json
+from hpcretrain.node.life import Life, LifeFolder, State
 
-_LOCK_POLL_S = 0.02
+INTERRUPTED_EVERY_S = 3600.0
+
+
+class Superseded(Exception):
+    """A newer life of the same job was begun; this one publishes nothing."""
 
 
 @dataclass(frozen=True)
 class Spec:
     """What to do.
 
-    `snapshot` is relative to the job's folder. A checkpoint is due `checkpoint_every_s` after the last, at the end of a
-    segment.
+    `snapshot` is relative to the job's folder. `interrupted_every_s` is how long a life lasts on average before it is
+    interrupted: the longer, the rarer the checkpoints.
     """
 
     recipe: str
@@ -40,20 +45,11 @@ class Spec:
     categorical: tuple[str, ...]
     snapshot: str
     search_path: str | None
-    checkpoint_every_s: float
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A checkpoint on the disk: its folder, how many segments are in it, and the CPU seconds of them all."""
-
-    folder: Path
-    segments: int
-    cpu_s: float
+    interrupted_every_s: float = INTERRUPTED_EVERY_S
 
 
 class JobFolder:
-    """The folder of one job.
+    """The folder of one job, `ROOT/jobs/<job id>`; beside `ROOT/jobs` lies `ROOT/inbox`, if anybody listens there.
 
     Args:
         path: Where it is; made if it is not there, only for the owner's eyes.
@@ -61,109 +57,116 @@ class JobFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.model = path / "model"
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    @contextmanager
-    def hold(self, patience_s: float) -> Iterator[bool]:
-        """Hold the job's lock while inside; False if another process still had it after `patience_s` seconds."""
-        with (self.path / "lock").open("w") as file:
-            yield _locked(file.fileno(), patience_s)
-
-    @property
-    def fence(self) -> int:
-        """The number of the newest attempt; 0 before the first."""
-        try:
-            return int((self.path / "fence").read_text(encoding="ascii"))
-        except FileNotFoundError:
-            return 0
-
-    def raise_fence(self, attempt: int) -> None:
-        """Let no attempt before this one publish any more."""
-        self._write("fence", str(attempt))
+        self._fences = path / "fences"
+        self._inbox = path.parent.parent / "inbox"
+        for folder in (path, self._fences, path / "lives"):
+            make(folder)
 
     def write_spec(self, spec: Spec) -> None:
         """Say what to do."""
-        self._write("spec.json", json.dumps(asdict(spec), sort_keys=True))
+        write_json(self.path / "spec.json", asdict(spec))
 
     def spec(self) -> Spec:
-        """What to do."""
-        content = json.loads((self.path / "spec.json").read_text(encoding="utf-8"))
-        return Spec(**{**content, "categorical": tuple(content["categorical"])})
+        """What to do.
+
+        Raises:
+            SpoolError: It is not there, or is not of this version.
+        """
+        content = read_json(self.path / "spec.json") or {}
+        try:
+            return Spec(**{**content, "categorical": tuple(content["categorical"])})
+        except (KeyError, TypeError) as error:
+            raise SpoolError(
+                f"{self.path / 'spec.json'} is not what this version of hpcretrain writes ({error!r}); have the same "
+                "version on the nodes as here"
+            ) from error
+
+    @property
+    def newest(self) -> Life | None:
+        """The newest fence; None before the first.
+
+        A shared file system can show it some seconds late: a life that looks here saves work, no more.
+        """
+        lives = (Life.parse(path.name) for path in self._fences.iterdir())
+        return max((life for life in lives if life), default=None)
+
+    def raise_fence(self, life: Life) -> None:
+        """Let no result of an older life count."""
+        touch(self._fences / str(life))
+
+    def require_newest(self, life: Life) -> None:
+        """Look whether a life is still the newest.
+
+        Raises:
+            Superseded: It is not.
+        """
+        newest = self.newest
+        if newest and newest > life:
+            raise Superseded(f"life {newest} was begun")
+
+    def life(self, life: Life) -> LifeFolder:
+        """The folder of a life, which need not be there."""
+        return LifeFolder(self.path / "lives" / str(life), life)
+
+    def lives(self) -> list[LifeFolder]:
+        """All lives that began, oldest first."""
+        lives = (Life.parse(path.name) for path in (self.path / "lives").iterdir())
+        return [self.life(life) for life in sorted(life for life in lives if life)]
+
+    def begin(self, life: Life, facts: Mapping[str, Any]) -> LifeFolder:
+        """Begin a life: take its folder, raise its fence, and announce it.
+
+        Args:
+            life: Which one.
+            facts: What else to say about it, for people and for the controller.
+
+        Raises:
+            Superseded: Another process began this very life.
+        """
+        mine = self.life(life)
+        try:
+            mine.path.mkdir(mode=0o700)
+        except FileExistsError:
+            raise Superseded(f"another process began life {life}") from None
+        sync(mine.path.parent)
+        # Its fence may be behind that of another; it is told of nevertheless, as evidence of what ran.
+        self.raise_fence(life)
+        mine.tell("begun", {**life._asdict(), **facts})
+        self.ring(life, "begun")
+        return mine
 
     def result(self) -> dict[str, Any] | None:
-        """How the job ended; None while it has not."""
-        try:
-            content: dict[str, Any] = json.loads((self.path / "result.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        return content
+        """How the job ended, as the newest life says; None while it has not."""
+        newest = self.newest
+        return self.life(newest).told("result") if newest else None
 
-    def finish(self, result: Mapping[str, Any]) -> None:
-        """Write the result, which ends the job, and remove what only served to get there."""
-        self._write("result.json", json.dumps(result, sort_keys=True))
-        for path in [*self.path.glob("checkpoint-*"), *self.path.glob(".*.part")]:
-            # A file is one that the controller is about to put in its place.
-            if path.is_dir():
-                _remove(path)
+    def inherit(self, heir: LifeFolder, life_cpu_s: float = 0.0) -> State | None:
+        """Copy the farthest whole state of all lives into the folder of `heir`; None if there is none.
 
-    @contextmanager
-    def building(self, target: Path) -> Iterator[Path]:
-        """An empty folder, which becomes `target` if all goes well inside."""
-        part = self.path / f".{target.name}.part"
-        _remove(part)
-        part.mkdir(mode=0o700)
-        yield part
-        _remove(target)
-        part.rename(target)
-        sync(self.path)
-
-    def checkpoint(self) -> Checkpoint | None:
-        """The newest checkpoint whose files are whole."""
-        found = [path for path in self.path.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
-        for folder in sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")), reverse=True):
-            try:
-                check(folder)
-            except ModelFileError:
-                # A machine that lost power can leave such a one; the one before, or a new start, gives the same model.
-                continue
-            progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
-            return Checkpoint(folder, int(progress["segments"]), float(progress["cpu_s"]))
+        A copy, since an orphan may go on and replace what it saved. A state that is cut short, or vanishes meanwhile,
+        is passed over: from the one before, or from the beginning, comes the same model.
+        """
+        states = [state for life in self.lives() if life.life != heir.life for state in life.states()]
+        for state in sorted(states, key=State.rank, reverse=True):
+            if copied := heir.adopt(state, life_cpu_s):
+                return copied
         return None
 
-    def forget_checkpoints_before(self, segments: int) -> None:
-        """Remove checkpoints of fewer segments."""
-        for path in self.path.glob("checkpoint-*"):
-            if path != self.path / f"checkpoint-{segments}":
-                _remove(path)
-
-    def _write(self, name: str, text: str) -> None:
-        part = self.path / f".{name}.{os.getpid()}.part"
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self.path / name)
-        sync(self.path)
-
-
-def _locked(descriptor: int, patience_s: float) -> bool:
-    deadline = time.monotonic() + patience_s
-    while True:
+    def ring(self, life: Life, word: str) -> None:
+        """Wake the controller, if it listens; it looks by itself now and then, so a failure is nobody's loss."""
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(_LOCK_POLL_S)
-        else:
-            return True
+            if self._inbox.is_dir():
+                touch(self._inbox / f"{self.path.name}.{life}.{word}")
+        except OSError as error:
+            print(f"{self._inbox} cannot be written: {error.strerror or error}", flush=True)
 
+    def sweep(self) -> None:
+        """Remove checkpoints, models and rings, once the winner's model is kept elsewhere; what lives told stays.
 
-def _remove(path: Path) -> None:
-    if path.exists():
-        # Renamed first: a reader must not take a folder that is half removed for a whole one.
-        doomed = path.with_name(f".{path.name}.doomed.part")
-        shutil.rmtree(doomed, ignore_errors=True)
-        path.rename(doomed)
-        shutil.rmtree(doomed)
+        For the controller alone. An orphan that is at work may lose its folders, and then it ends.
+        """
+        for path in (self.path / "lives").glob("*/*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+        for path in self._inbox.glob(f"{self.path.name}.*"):
+            path.unlink(missing_ok=True)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcretrain.errors import InputError, ModelFileError
+from hpcretrain.node.durable import sync_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,18 +43,8 @@ def seal(folder: Path, manifest: Manifest) -> str:
         raise InputError(f"the recipe saved a file named {MANIFEST}, which hpcretrain writes itself; use another name")
     content = {**asdict(manifest), "files": _files(folder)}
     (folder / MANIFEST).write_text(_json(content) + "\n", encoding="utf-8")
-    for path in [*folder.rglob("*"), folder]:
-        sync(path)
+    sync_all(folder)
     return digest(folder)
-
-
-def sync(path: Path) -> None:
-    """Have a file, or a folder's list of names, written to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def digest(folder: Path) -> str:

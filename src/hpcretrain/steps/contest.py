@@ -16,7 +16,7 @@ from hpcretrain.records import Candidate, Decision, Finding, Job, Outcome, Purpo
 from hpcretrain.report.lineage import lineage
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.plan import Plan, draw
-from hpcretrain.steps.train import average, order, train
+from hpcretrain.steps.train import Order, average, order, train
 
 
 @dataclass(frozen=True)
@@ -85,23 +85,24 @@ def recent_fits(history: History, count: int) -> tuple[Candidate, ...]:
 def _pilots(desk: Desk, decision: Decision, plan: Plan) -> tuple[dict[WindowName, Candidate], list[Job], list[Finding]]:
     """Pilots by window, the jobs that were ordered, and a finding for each window that gave no pilot."""
     training, enough = desk.terms.policy.training, desk.terms.policy.gate.min_rows
-    pilots: dict[WindowName, Candidate] = {}
-    jobs: list[Job] = []
+    orders: dict[WindowName, Order] = {}
     failures = []
     for name in training.windows:
         drawn = draw(desk, plan.training, name, training.pilot_rows)
         # The whole history always has enough rows: the decision saw to that.
-        if len(drawn.rows) < enough and (jobs or name != training.windows[-1]):
+        if len(drawn.rows) < enough and (orders or name != training.windows[-1]):
             reason = f"{len(drawn.rows)} rows in the window, too few for a pilot"
             failures.append(_no_pilot(name, Outcome.INSUFFICIENT, reason, len(drawn.rows), enough))
             continue
-        job = order(desk, drawn, Purpose.PILOT, (decision.id,))
-        jobs.append(job)
-        try:
-            pilots[name] = train(desk, job, drawn)
-        except TrainingError as error:
-            failures.append(_no_pilot(name, Outcome.ERROR, error.reason))
-            desk.registry.fail(job, error.reason, lineage(desk.history, job))
+        orders[name] = order(desk, drawn, Purpose.PILOT, decision.priority_class, (decision.id,))
+    pilots: dict[WindowName, Candidate] = {}
+    jobs = [job for job, _ in orders.values()]
+    for name, job, pilot in zip(orders, jobs, train(desk, list(orders.values())), strict=True):
+        if isinstance(pilot, TrainingError):
+            failures.append(_no_pilot(name, Outcome.ERROR, pilot.reason))
+            desk.registry.fail(job, pilot.reason, lineage(desk.history, job))
+        else:
+            pilots[name] = pilot
     return pilots, jobs, failures
 
 

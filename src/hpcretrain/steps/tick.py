@@ -10,7 +10,18 @@ from hpcretrain.errors import InputError, TrainingError
 from hpcretrain.history import Cycle
 from hpcretrain.policy.validate import readings
 from hpcretrain.ports import Table
-from hpcretrain.records import RULE_VERSION, Action, Baseline, Candidate, Closing, Decision, Outcome, Purpose, Verdict
+from hpcretrain.records import (
+    RULE_VERSION,
+    Action,
+    Baseline,
+    Candidate,
+    Closing,
+    Decision,
+    Outcome,
+    PriorityClass,
+    Purpose,
+    Verdict,
+)
 from hpcretrain.steps.assess import assess, request
 from hpcretrain.steps.contest import Won, compete
 from hpcretrain.steps.decide import decide
@@ -61,14 +72,23 @@ def begin(desk: Desk) -> None:
     # A quarter of the reference, at most, judges the first champion's twin: its readings are the honest start.
     cut = desk.table.newest(matured, min(len(matured) // 4, desk.terms.policy.gate.max_rows))
     early, late = whole(desk, desk.table.labeled(desk.start, cut)), desk.table.labeled(cut, desk.matured_until)
-    twin = train(desk, order(desk, early, Purpose.JUDGE, (baseline.id,)), early)
-    reference_fit = whole(desk, matured)
-    champion = train(desk, order(desk, reference_fit, Purpose.REFIT, (baseline.id,)), reference_fit)
+    orders = [
+        order(desk, draw, purpose, PriorityClass.BACKGROUND, (baseline.id,))
+        for draw, purpose in ((early, Purpose.JUDGE), (whole(desk, matured), Purpose.REFIT))
+    ]
+    twin, champion = _whole(train(desk, orders))
     predictions = desk.predictor.predict(twin.model_digest, late)
     if not np.isfinite(predictions).all():
         raise TrainingError("the first model gives predictions that are not finite; look at the recipe")
     labels, task = desk.table.labels(late), desk.terms.config.model.task
     first(desk, twin, champion, readings(labels, predictions, task, desk.metrics, desk.terms.policy.gate))
+
+
+def _whole(fits: list[Candidate | TrainingError]) -> list[Candidate]:
+    for fit in fits:
+        if isinstance(fit, TrainingError):
+            raise fit
+    return [fit for fit in fits if isinstance(fit, Candidate)]
 
 
 def tick(desk: Desk) -> None:
@@ -100,20 +120,21 @@ def retrain(desk: Desk, cycle: Cycle, decision: Decision, split: Plan) -> None:
     if judged.outcome is not Outcome.PASS:
         close(desk, cycle, Closing.REJECTED, judged.id)
         return
-    promote(desk, judged, twin, _fit_in_full(desk, won, judged, split))
+    promote(desk, judged, twin, _fit_in_full(desk, decision, won, judged, split))
 
 
-def _fit_in_full(desk: Desk, won: Won, judged: Verdict, split: Plan) -> tuple[Verdict, Candidate] | None:
+def _fit_in_full(
+    desk: Desk, decision: Decision, won: Won, judged: Verdict, split: Plan
+) -> tuple[Verdict, Candidate] | None:
     """The full fit, on the holdout too: the newest rows are too good to leave out of what serves.
 
     None where it failed or is worse: the judged twin stands by itself, since it is what was tested.
     """
     drawn = draw(desk, everything(desk), won.window, desk.terms.policy.training.full_rows)
-    job = order(desk, drawn, Purpose.REFIT, (judged.id,))
-    try:
-        fit = train(desk, job, drawn)
-    except TrainingError as error:
-        failed(desk, job, error)
+    refit = order(desk, drawn, Purpose.REFIT, decision.priority_class, (judged.id,))
+    [fit] = train(desk, [refit])
+    if isinstance(fit, TrainingError):
+        failed(desk, refit[0], fit)
         return None
     candidate = average(desk, fit, won.others)
     verdict = validate_refit(desk, candidate, judged, won.candidate, split)

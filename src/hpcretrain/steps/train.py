@@ -1,27 +1,31 @@
-"""Train: have a job done and record the candidate that it made; average it with others."""
+"""Train: have jobs done and record the candidates that they made; average one with others."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from hpcretrain.canonical import canonical
+from hpcretrain.errors import TrainingError
 from hpcretrain.policy.decide import cost_of
 from hpcretrain.ports import Trained
-from hpcretrain.records import Candidate, Job, Purpose
+from hpcretrain.records import Candidate, Job, PriorityClass, Purpose
 from hpcretrain.report.lineage import lineage
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.plan import Draw
 from hpcretrain.steps.show import show
 
+Order = tuple[Job, Draw]
+"""A job with the rows that it learns from."""
 
-def order(desk: Desk, draw: Draw, purpose: Purpose, answers: tuple[str, ...]) -> Job:
+
+def order(desk: Desk, draw: Draw, purpose: Purpose, priority_class: PriorityClass, answers: tuple[str, ...]) -> Order:
     """Record a job to be done on these rows."""
-    job = specify(desk, draw, purpose, answers)
+    job = specify(desk, draw, purpose, priority_class, answers)
     desk.book.enter(job)
-    return job
+    return job, draw
 
 
-def specify(desk: Desk, draw: Draw, purpose: Purpose, answers: tuple[str, ...]) -> Job:
+def specify(desk: Desk, draw: Draw, purpose: Purpose, priority_class: PriorityClass, answers: tuple[str, ...]) -> Job:
     """The job that trains the configured recipe on these rows."""
     model = desk.terms.config.model
     return Job(
@@ -29,6 +33,7 @@ def specify(desk: Desk, draw: Draw, purpose: Purpose, answers: tuple[str, ...]) 
         at=desk.now,
         answers=answers,
         purpose=purpose,
+        priority_class=priority_class,
         recipe=model.recipe,
         params={key: canonical(value) for key, value in model.params.items()},
         seed=model.seed,
@@ -37,13 +42,20 @@ def specify(desk: Desk, draw: Draw, purpose: Purpose, answers: tuple[str, ...]) 
     )
 
 
-def train(desk: Desk, job: Job, draw: Draw) -> Candidate:
-    """Do a job and record its candidate.
+def train(desk: Desk, orders: Sequence[Order]) -> list[Candidate | TrainingError]:
+    """Have jobs done, at once where the trainer can, and record their candidates in the order of the orders.
 
-    Raises:
-        TrainingError: The job ended without a model.
+    Returns:
+        For each order its candidate, or the error with which the job ended without a model.
     """
-    trained = desk.trainer.train(job, draw.rows)
+    trained = desk.trainer.train([(job, draw.rows) for job, draw in orders])
+    return [
+        each if isinstance(each, TrainingError) else _candidate(desk, job, each)
+        for (job, _), each in zip(orders, trained, strict=True)
+    ]
+
+
+def _candidate(desk: Desk, job: Job, trained: Trained) -> Candidate:
     candidate = Candidate(
         model=job.model,
         at=desk.now,

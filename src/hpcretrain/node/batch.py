@@ -1,0 +1,156 @@
+"""What a Slurm batch script starts on a node: `python -m hpcretrain.node.batch BATCH.json`.
+
+BATCH.json says what one submission starts. An array's tasks each take the one of their index; without an array there
+is one task.
+
+    {"tasks": [{"folder": "../jobs/<job id>", "attempt": 1}, ...],      relative to the file
+     "requeue": true,                                                   whether an interrupted life requeues its job
+     "scontrol": "/usr/bin/scontrol"}                                   null where the nodes have none
+
+Exit codes: 0 where the job has its result (be it that the recipe raised), 75 where the life was interrupted, 1 else.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Thread
+
+from hpcretrain.errors import SpoolError
+from hpcretrain.node.durable import read_json, write, write_json
+from hpcretrain.node.jobfolder import JobFolder
+from hpcretrain.node.life import End, Life, LifeFolder
+from hpcretrain.node.signals import Interruption, noticed
+from hpcretrain.node.train import run
+
+DONE, FAILED, INTERRUPTED = 0, 1, 75
+"""Exit codes; 75 is EX_TEMPFAIL of sysexits.h."""
+
+_SCONTROL_PATIENCE_S = 10.0
+_LONGEST_ANSWER = 500
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job's folder, relative to the batch's file, and the number of the attempt."""
+
+    folder: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one submission starts: a task for each index of the array."""
+
+    tasks: tuple[Task, ...]
+    requeue: bool
+    scontrol: str | None
+
+    def write(self, path: Path) -> None:
+        """Write it where the nodes will look for it."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> Batch:
+        """What a file says.
+
+        Raises:
+            SpoolError: It is not there, or says something else.
+        """
+        content = read_json(path)
+        try:
+            if content is None:
+                raise KeyError("no such file")
+            tasks = tuple(Task(str(task["folder"]), int(task["attempt"])) for task in content["tasks"])
+            return cls(tasks, bool(content["requeue"]), content["scontrol"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise SpoolError(f"{path} is no batch of this version of hpcretrain ({error!r}); submit again") from error
+
+
+def main(arguments: Sequence[str], environ: dict[str, str]) -> int:
+    """Live one life of the task that Slurm's variables in `environ` name; the exit code."""
+    with noticed() as interruption:
+        path = Path(arguments[0])
+        try:
+            batch = Batch.read(path)
+            index = int(environ.get("SLURM_ARRAY_TASK_ID", "0"))
+            if index not in range(len(batch.tasks)):
+                raise SpoolError(f"{path} has no task {index}, only {len(batch.tasks)} tasks; submit again")
+            return _live(path, batch, batch.tasks[index], environ, interruption)
+        except SpoolError as error:
+            print(error, flush=True)
+            return FAILED
+
+
+def _live(path: Path, batch: Batch, task: Task, environ: dict[str, str], interruption: Interruption) -> int:
+    folder = path.parent / task.folder
+    life = Life(task.attempt, int(environ.get("SLURM_RESTART_COUNT") or "0"))
+    witness = _Witness(batch.scontrol, environ.get("SLURM_JOB_ID"))
+    end = run(folder, *life, interruption=interruption, begun=witness.begin)
+    if end is End.INTERRUPTED:
+        _go_back(JobFolder(folder).life(life), batch, environ)
+        return INTERRUPTED
+    witness.finish()
+    return DONE if end in (End.FINISHED, End.ERRED) else FAILED
+
+
+class _Witness:
+    """Writes down Slurm's own words on where a life runs, beside its work."""
+
+    def __init__(self, scontrol: str | None, slurm_job: str | None) -> None:
+        self._command = [scontrol, "show", "job", slurm_job, "-o"] if scontrol and slurm_job else None
+        self._thread: Thread | None = None
+
+    def begin(self, mine: LifeFolder) -> None:
+        if self._command:
+            # A daemon, so that an interrupted life need not wait for it.
+            self._thread = Thread(target=self._ask, args=(self._command, mine), daemon=True)
+            self._thread.start()
+
+    def finish(self) -> None:
+        if self._thread:
+            self._thread.join(_SCONTROL_PATIENCE_S)
+
+    def _ask(self, command: Sequence[str], mine: LifeFolder) -> None:
+        said, answer = _scontrol(command)
+        try:
+            if said:
+                write(mine.path / "slurm.txt", answer)
+            else:
+                print(f"life {mine.life}: {' '.join(command)}: {answer}", flush=True)
+        except OSError as error:
+            print(f"life {mine.life}: slurm.txt cannot be written: {error}", flush=True)
+
+
+def _go_back(mine: LifeFolder, batch: Batch, environ: dict[str, str]) -> None:
+    """Put the job back into the queue, where the site lets a job do so, and note what came of it."""
+    job = environ.get("SLURM_JOB_ID")
+    if "SLURM_ARRAY_JOB_ID" in environ:
+        job = f"{environ['SLURM_ARRAY_JOB_ID']}_{environ['SLURM_ARRAY_TASK_ID']}"
+    if not (batch.requeue and batch.scontrol and job):
+        requeued, answer = False, "left to the controller"
+    else:
+        requeued, answer = _scontrol([batch.scontrol, "requeue", job])
+    print(f"life {mine.life}: {'requeued' if requeued else f'not requeued: {answer}'}", flush=True)
+    if ended := mine.told("ended"):
+        mine.tell("ended", {**ended, "requeued": requeued, "requeue_answer": answer or None})
+
+
+def _scontrol(command: Sequence[str]) -> tuple[bool, str]:
+    """Whether `scontrol` did it, and what it said."""
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SCONTROL_PATIENCE_S
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return False, str(error)
+    said = done.returncode == 0
+    return said, done.stdout if said else (done.stderr or done.stdout).strip()[:_LONGEST_ANSWER]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], dict(os.environ)))
