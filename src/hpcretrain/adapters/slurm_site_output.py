@@ -83,6 +83,7 @@ def read_qos(text: str) -> dict[str, Qos]:
             grace_s=60 * (minutes(row.get("GraceTime", "")) or 0),
             preempts=_names(row.get("Preempt", "")),
             preempt_mode=row.get("PreemptMode", "") or "cluster",
+            exempt_min=minutes(row.get("PreemptExemptTime", "")),
             flags=_names(row.get("Flags", "")),
             max_wall_min=minutes(row.get("MaxWall", "")),
             submit_limits=_limits(row, _QOS_SUBMIT),

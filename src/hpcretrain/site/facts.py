@@ -55,6 +55,8 @@ class Qos:
     grace_s: float = 0
     preempts: frozenset[str] = frozenset()
     preempt_mode: str = "cluster"
+    exempt_min: float | None = None
+    """How long a job runs before it may be preempted; None where the cluster's PreemptExemptTime holds."""
     flags: frozenset[str] = frozenset()
     max_wall_min: float | None = None
     submit_limits: Mapping[str, int] = field(default_factory=dict)

@@ -46,6 +46,7 @@ def preemption(terms: ClusterProfile, site: Site) -> Iterator[Item]:
     for victim in (PriorityClass.STANDARD, PriorityClass.BACKGROUND):
         yield _mode(kind, terms, classes[victim], site)
         yield _grace(kind, terms, classes[victim], site)
+        yield from _exempt(kind, classes[victim], site)
     yield _signal(terms, site)
     yield _requeue(terms, site)
     yield _wait_after_requeue(site)
@@ -153,6 +154,21 @@ def _grace(kind: str, terms: ClusterProfile, victim: Asked, site: Site) -> Item:
             limit=terms.preemption.grace_s,
         )
     return fine(check, f"GraceTime of {of} is {grace:g} s, a checkpoint lasts {checkpoint:.3g} s ({known})", grace)
+
+
+def _exempt(kind: str, victim: Asked, site: Site) -> Iterator[Item]:
+    own = victim.qos.exempt_min if kind == BY_QOS and victim.qos else None
+    told = site.setting("PreemptExemptTime") if own is None else ""
+    if own:
+        name = victim.qos.name if victim.qos else ""
+        mend = operate(f"sacctmgr -i modify qos {name} set PreemptExemptTime=00:00:00")
+        what = f"{own:g} min (PreemptExemptTime of QOS {name})"
+    elif told.strip("-0:"):
+        mend, what = conf("PreemptExemptTime=00:00:00"), f"{told} (PreemptExemptTime of the cluster)"
+    else:
+        return
+    reason = f"a job of class {victim.name} is preempted only after it has run for {what}: urgent work waits for that"
+    yield better(f"preemption.exempt.{victim.name}", reason, mend)
 
 
 def _signal(terms: ClusterProfile, site: Site) -> Item:
