@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -50,8 +51,10 @@ def check_site(path: Path, wait_s: float, progress: Progress = lambda what: None
         progress: Told what is done next.
 
     Raises:
-        InputError: The profile cannot be used, or there are no commands of Slurm where it says.
+        InputError: The profile or the time cannot be used, or there is no sbatch where the profile says.
     """
+    if not (math.isfinite(wait_s) and wait_s >= 0):
+        raise InputError(f"--wait: {wait_s:g} is no number of seconds from 0 on")
     profile = load_cluster(path)
     slurm = Slurm(profile.commands)
     progress("asking Slurm")

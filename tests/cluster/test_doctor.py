@@ -84,8 +84,9 @@ def apply(cluster: Cluster, profile: Path, mend: dict[str, str]) -> None:
     elif mend["where"] != "shell":
         set_in(profile, mend["where"], mend["line"])
     elif mend["who"] == "operator":
-        name, *arguments = shlex.split(mend["line"])
-        cluster.ask(name, *arguments)
+        for line in mend["line"].splitlines():
+            name, *arguments = shlex.split(line)
+            cluster.ask(name, *arguments)
     else:
         cluster.run(["sh", "-c", mend["line"]], check=True)
 
@@ -109,7 +110,8 @@ class Broken:
 
 BROKEN = {
     "a QOS that does not exist": Broken(
-        "qos.urgent", changes=(('qos = "urgent"', 'qos = "nightly"'),), line="sacctmgr -i add qos nightly", repairs=()
+        "qos.urgent", changes=(('qos = "urgent"', 'qos = "nightly"'),), repairs=(),
+        line="sacctmgr -i add qos nightly\nsacctmgr -i modify user {user} set qos+=nightly",
     ),
     "a QOS that the user may not use": Broken(
         "qos.urgent", ("modify user {user} where account=retrain set qos-=urgent",),
@@ -239,6 +241,28 @@ def test_a_broken_site_is_found_and_the_line_that_is_named_mends_it(site: Cluste
             assert how.check in checks(found, "pass")
             assert how.check not in checks(found, how.outcome)
             assert code == 0, found
+
+
+def test_following_the_lines_makes_a_qos_that_was_never_there_and_all_that_it_needs(site: Cluster) -> None:
+    profile = variation(site, ('qos = "urgent"', 'qos = "nightly"'))
+    try:
+        for _ in range(4):
+            code, found = doctor(site, profile)
+            if code == 0:
+                break
+            for item in found["fail"]:
+                for mend in item["mends"][:1]:
+                    apply(site, profile, mend)
+        assert code == 0, found
+        code, found = doctor(site, profile, wait=60)
+        assert code == 0
+        assert "node.urgent.environment" in checks(found, "pass")
+    finally:
+        site.sacctmgr(
+            f"modify user {site.user} where account=retrain set qos=urgent,standard,background",
+            "delete qos nightly",
+        )
+        site.reconfigure()
 
 
 def test_a_stopped_controller_is_named_with_its_mend_and_everything_else_is_unseen(site: Cluster) -> None:

@@ -195,8 +195,8 @@ def _qos(asked: Asked, site: Site) -> Item:
     mine = sorted(set().union(*(each.qos for each in asked.associations)))
     others = [profile(table, f'qos = "{each}"') for each in mine if each != name][-1:]
     if asked.qos is None:
-        grant = operate(f"sacctmgr -i modify user {site.user} set qos+={name}")
-        return wrong(check, f"there is no QOS {name}", operate(f"sacctmgr -i add qos {name}", grant.line), *others)
+        lines = f"sacctmgr -i add qos {name}\nsacctmgr -i modify user {site.user} set qos+={name}"
+        return wrong(check, f"there is no QOS {name}", operate(lines), *others)
     if asked.associations and not any(_may(each, name) for each in asked.associations):
         account = asked.associations[0].account
         line = f"sacctmgr -i modify user {site.user} where account={account} set qos+={name}"
@@ -217,7 +217,6 @@ def _trial(asked: Asked, site: Site) -> Item:
     if trial is None:
         return unseen(check, site.unseen.get("trials", "sbatch was not asked"))
     if not trial.accepted:
-        # What is refused has a reason among the other checks, or one that only this site knows.
-        mend = profile(f"classes.{asked.name}", 'options = ["--OPTION=VALUE"]')
-        return wrong(check, f"a job would be refused: {trial.told}", mend)
+        # The line that mends it stands with the check of what was refused; a rule that only this site has, has none.
+        return wrong(check, f"a job would be refused: {trial.told}; see what else is wrong with class {asked.name}")
     return fine(check, f"a job would be taken: {trial.told}")

@@ -72,6 +72,8 @@ def _by_class(asked: Asked, site: Site, serving: frozenset[str]) -> Item:
         for each in asked.partitions
         if each.nodes & serving and each.nodes - serving
     ]
+    if reservation and reached[f"reservation {reservation}"] & serving:
+        mends.append(_release(reservation, reached[f"reservation {reservation}"] - serving))
     if not mends:
         mends = [profile(f"classes.{asked.name}", 'partition = "NAME"')]
     return wrong(check, found.reason, *mends, observed=found.observed, limit=0)
@@ -105,11 +107,15 @@ def _by_other_ways(terms: ClusterProfile, classes: list[Asked], site: Site, serv
         accounts = {asked.account for asked in classes if asked.account}
         mine = site.user in reservation.users or bool(reservation.accounts & accounts)
         if mine and reservation.nodes & serving:
-            without = fold(reservation.nodes - serving)
-            line = f"scontrol update ReservationName={reservation.name} Nodes={without}"
             reason = f"reservation {reservation.name} holds {fold(reservation.nodes & serving)}, which serve"
-            yield wrong("inference.reserved", reason, operate(line if without else line.replace("update", "delete")))
+            yield wrong("inference.reserved", reason, _release(reservation.name, reservation.nodes - serving))
     yield from _preempted(terms, classes, site)
+
+
+def _release(reservation: str, kept: frozenset[str]) -> Mend:
+    if not kept:
+        return operate(f"scontrol delete ReservationName={reservation}")
+    return operate(f"scontrol update ReservationName={reservation} Nodes={fold(kept)}")
 
 
 def _close(partition: Partition, by: list[Asked], site: Site) -> Mend:
