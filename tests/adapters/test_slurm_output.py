@@ -44,8 +44,8 @@ def test_a_recorded_accounting_is_read_whole() -> None:
     # The job that is called "a|b" has a field too many, and is nobody's of ours.
     assert len(jobs) == 11
     assert Key(9) not in jobs
-    (cancelled,) = jobs[Key(10)].lives
-    assert (cancelled.state, cancelled.steps) == ("CANCELLED by 994", ("FAILED",))
+    (canceled,) = jobs[Key(10)].lives
+    assert (canceled.state, canceled.steps) == ("CANCELLED by 994", ("FAILED",))
     (memory,) = jobs[Key(12)].lives
     assert memory.over_memory
     assert memory.exit_code == "9:0"

@@ -175,20 +175,16 @@ BROKEN = {
         "preemption.type", settings={"extra": ("PreemptType=preempt/none", "PreemptMode=OFF")},
         line="PreemptType=preempt/qos\nPreemptMode=REQUEUE",
     ),
-    "no user signal": Broken(
-        "preemption.signal", settings={"user_signal": False}, line="SlurmctldParameters=preempt_send_user_signal",
-    ),
-    "requeueing off by default": Broken(
-        "preemption.requeue", settings={"requeue": False}, changes=(("requeue = false", "requeue = true"),),
-        line="JobRequeue=1", outcome="wait",
-    ),
-    "arrays that are too small": Broken(
-        "limits.array", settings={"extra": ("MaxArraySize=11",)}, line="array_size = 10",
-    ),
-    "a job beyond the limits waits for ever": Broken(
-        "limits.enforced", settings={"extra": ("EnforcePartLimits=NO",)}, line="EnforcePartLimits=ALL", outcome="wait",
-    ),
 }  # fmt: skip
+
+# All in slurm.conf, which takes seconds to change: broken and mended together.
+SETTINGS = {"user_signal": False, "requeue": False, "extra": ("MaxArraySize=11", "EnforcePartLimits=NO")}
+BY_SETTINGS = {
+    "preemption.signal": ("fail", "SlurmctldParameters=preempt_send_user_signal"),
+    "preemption.requeue": ("wait", "JobRequeue=1"),
+    "limits.array": ("fail", "array_size = 10"),
+    "limits.enforced": ("wait", "EnforcePartLimits=ALL"),
+}
 
 
 @contextmanager
@@ -241,6 +237,25 @@ def test_a_broken_site_is_found_and_the_line_that_is_named_mends_it(site: Cluste
             assert how.check in checks(found, "pass")
             assert how.check not in checks(found, how.outcome)
             assert code == 0, found
+
+
+def test_settings_of_slurm_that_are_wrong_are_found_and_mended(site: Cluster) -> None:
+    how = Broken("", settings=SETTINGS)
+    with broken(site, how):
+        profile = variation(site, ("requeue = false", "requeue = true"))
+        code, found = doctor(site, profile)
+        bad = {item["check"]: item for item in (*found["fail"], *found["wait"])}
+        assert {name: (item["outcome"], item["mends"][0]["line"]) for name, item in bad.items()} == BY_SETTINGS
+        assert code == 1
+        lines = [item["mends"][0] for item in bad.values()]
+        together = "\n".join(mend["line"] for mend in lines if mend["where"] == "slurm.conf")
+        apply(site, profile, {"where": "slurm.conf", "line": together})
+        for mend in lines:
+            if mend["where"] != "slurm.conf":
+                apply(site, profile, mend)
+        code, found = doctor(site, profile)
+        assert set(BY_SETTINGS) <= set(checks(found, "pass"))
+        assert code == 0
 
 
 def test_following_the_lines_makes_a_qos_that_was_never_there_and_all_that_it_needs(site: Cluster) -> None:

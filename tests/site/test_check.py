@@ -167,7 +167,7 @@ def test_what_was_not_sent_is_unseen_and_says_why() -> None:
     assert (item.finding.reason, bool(item.who)) == ("it did not start", True)
 
 
-def test_a_profile_that_leaves_requeueing_to_the_controller_needs_no_scontrol_and_may_be_cancelled() -> None:
+def test_a_profile_that_leaves_requeueing_to_the_controller_needs_no_scontrol_and_may_be_canceled() -> None:
     terms = profile(preemption={"requeue": False})
     seen = {**SEEN, "scontrol": "there is no scontrol"}
     site = replace(

@@ -23,7 +23,7 @@ def file_system(path: Path) -> str:
         return ""
     found: dict[Path, str] = {}
     for line in lines:
-        # "36 35 98:0 /root /mount/point options - type source options"; blanks are written as \040.
+        # "36 35 98:0 ROOT POINT options - type source options"; blanks are written as \040.
         before, _, after = line.partition(" - ")
         point = before.split()[4].encode().decode("unicode_escape")
         found[Path(point)] = after.split()[0]

@@ -113,8 +113,8 @@ def _mode(kind: str, terms: ClusterProfile, victim: Asked, site: Site) -> Item:
         return fine(check, f"{what}: a preempted job is requeued", mode)
     if "CANCEL" in words:
         if not terms.preemption.requeue:
-            return fine(check, f"{what}: a preempted job is cancelled, and the controller submits it anew", mode)
-        reason = f"{what}: a preempted job is cancelled, and the profile says that it is requeued"
+            return fine(check, f"{what}: a preempted job is canceled, and the controller submits it anew", mode)
+        reason = f"{what}: a preempted job is canceled, and the profile says that it is requeued"
         return wrong(check, reason, mend, profile("preemption", "requeue = false"), observed=mode)
     does = "is suspended and keeps its memory" if "SUSPEND" in words else "does not make room"
     return wrong(check, f"{what}: a job that shall be preempted {does}", mend, observed=mode)
