@@ -2,14 +2,22 @@
 #   make demo [ARGS="--home DIR"]   replay the flights of New York in 2013
 #   make test [ARGS="-k ledger"]    linters, types, layers and tests
 #   make bench [ONLY=name,...]      benchmarks into bench.json; `make bench-docs` then writes docs/benchmarks.md
+#   make cluster [ARGS="--grace 0"] a Slurm cluster on this machine, for root on Debian (slurm/README.md)
+#   make cluster-status             its daemons and nodes; make cluster-down ends it and leaves nothing behind
+#   make cluster-kill DAEMON=train1 end one daemon at once, for drills; also -stop, -start and -restart
 #   make format                     mend what the linters can mend
 #   make clean                      remove `.venv/` and the caches of tools
-# PYTHON=... names another interpreter than the first Python 3.12 or 3.11 on PATH.
+# PYTHON=... names another interpreter than the first Python 3.12 or 3.11 on PATH, CLUSTER=... another cluster than mini.
 
 MAKEFLAGS += --no-print-directory
 VENV := .venv
 
-.PHONY: demo test lint bench bench-docs format clean
+CLUSTER := mini
+PROFILE := profiles/clusters/minicluster.toml
+MINICLUSTER = PYTHONPATH=slurm $(VENV)/bin/python -m minicluster
+
+.PHONY: demo test lint bench bench-docs cluster cluster-down cluster-status \
+	cluster-start cluster-stop cluster-kill cluster-restart format clean
 
 demo: $(VENV)/ready
 	@$(VENV)/bin/hpcretrain demo $(ARGS)
@@ -29,6 +37,16 @@ bench: $(VENV)/ready
 
 bench-docs: $(VENV)/ready
 	@PYTHONPATH=tests $(VENV)/bin/python -m bench.run --docs
+
+cluster: $(VENV)/ready
+	@bash tools/slurm.sh
+	@$(MINICLUSTER) up --name $(CLUSTER) $(if $(filter mini,$(CLUSTER)),--write-profile $(PROFILE)) $(ARGS)
+
+cluster-down cluster-status: cluster-%: $(VENV)/ready
+	@$(MINICLUSTER) $* --name $(CLUSTER)
+
+cluster-start cluster-stop cluster-kill cluster-restart: cluster-%: $(VENV)/ready
+	@$(MINICLUSTER) $* --name $(CLUSTER) $(DAEMON)
 
 format: $(VENV)/ready-for-tests
 	@$(VENV)/bin/ruff check --fix .

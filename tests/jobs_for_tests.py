@@ -50,6 +50,10 @@ class SlowMean:
             if self.fail == "die" or self.fail == "die once" and not resume:
                 if part:
                     os.kill(os.getpid(), signal.SIGKILL)
+            if self.fail == f"seed {seed}":
+                raise ValueError(f"seed {seed} is refused")
+            if self.fail == "memory":
+                raise MemoryError
             if self.fail == "train":
                 raise ZeroDivisionError("the recipe divided by zero")
             total += float(data.target[part :: self.passes].sum())
@@ -133,7 +137,7 @@ def trainer(
     """A trainer whose folders are in `home`, where a user's recipe may lie too."""
     settings = TrainerSettings(recipe, params, 1, "binary", CATEGORICAL, home, every_s)
     ledger = SqliteLedger(home / "ledger.db")
-    return LocalTrainer(Spool(home / "spool", home / "models", table, ledger, settings), ledger)
+    return LocalTrainer(Spool(home / "spool", home / "models", table, ledger, settings, listens=False), ledger)
 
 
 def train(made: LocalTrainer, order: Job, rows: Rows) -> Trained:
@@ -144,11 +148,13 @@ def train(made: LocalTrainer, order: Job, rows: Rows) -> Trained:
     return trained
 
 
-def job_folder(home: Path, rows: int = 2000, recipe: str = "lightgbm", **params: Any) -> JobFolder:
+def job_folder(
+    home: Path, rows: int = 2000, recipe: str = "lightgbm", every_s: float = 0.0, **params: Any
+) -> JobFolder:
     """The folder of a job that is ready to run, without any controller."""
     folder = JobFolder(home / "jobs" / "job")
     frame(rows).to_parquet(home / "rows.parquet", index=False)
-    folder.write_spec(Spec(recipe, params, 1, 1, "binary", CATEGORICAL, "../../rows.parquet", str(home), 0.0))
+    folder.write_spec(Spec(recipe, params, 1, 1, "binary", CATEGORICAL, "../../rows.parquet", str(home), every_s))
     return folder
 
 

@@ -82,6 +82,7 @@ def test_without_json_there_is_progress_and_a_table_readable_in_100_columns(fini
     shown = hpcretrain("backtest", config, "--home", home)
     compared = [line for line in shown.stderr.splitlines() if "comparing with ungated retraining" in line]
     assert compared
+    assert any("retraining without gates" in line for line in shown.stderr.splitlines())
     assert not any("last request" in line for line in compared)
     assert result["ledger_head"] in shown.stdout
     assert all(cycle["id"][:16] in shown.stdout for cycle in result["cycles"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +17,18 @@ from hpcretrain.errors import TrainingError
 from hpcretrain.history import History
 from hpcretrain.policy.select import Round
 from hpcretrain.ports import Rows, Trained
-from hpcretrain.records import Candidate, Closing, Finding, Job, Outcome, Purpose, Release, Stage, Verdict
+from hpcretrain.records import (
+    Candidate,
+    Closing,
+    Finding,
+    Job,
+    Outcome,
+    PriorityClass,
+    Purpose,
+    Release,
+    Stage,
+    Verdict,
+)
 from hpcretrain.steps.contest import earlier_rounds, recent_fits
 
 
@@ -31,11 +43,21 @@ class Failing(InlineModels):
         return super().fit(job, rows)
 
 
+class Together(InlineModels):
+    """Keeps which jobs were ordered in one call."""
+
+    def train(
+        self, orders: Sequence[tuple[Job, Rows]], done: Callable[[int], None] = lambda _: None
+    ) -> list[Trained | TrainingError]:
+        self.calls = [*getattr(self, "calls", []), [job for job, _ in orders]]
+        return super().train(orders, done)
+
+
 class AllFailing(Failing):
     windows = ("all", "recent", "decayed")
 
 
-def replayed(path: Path, models: type[Failing]) -> History:
+def replayed(path: Path, models: type[InlineModels]) -> History:
     with desk(configure(path, orders()), path / "home") as (at, clock, last):
         assert isinstance(at.table, MemoryTable)
         at.trainer = at.predictor = models(at.terms, at.table, path / "models")
@@ -52,6 +74,34 @@ def test_the_others_compete_where_one_pilot_fails(tmp_path: Path) -> None:
         assert (failed.outcome, failed.reason) == (Outcome.ERROR, "no recent today")
         assert not [finding for finding in verdict.findings if finding.check.startswith("contest:recent")]
     assert [release for release in history.releases[1:] if release.window.name != "recent"]
+
+
+def test_what_does_not_depend_on_each_other_is_ordered_together_in_the_class_of_its_decision(tmp_path: Path) -> None:
+    with desk(configure(tmp_path, orders()), tmp_path / "home") as (at, clock, last):
+        assert isinstance(at.table, MemoryTable)
+        models = at.trainer = at.predictor = Together(at.terms, at.table, tmp_path / "models")
+        backtest.replay(at, clock, last, lambda *_: None)
+        first, *calls = models.calls
+        assert [(job.purpose, job.priority_class) for job in first] == [
+            (Purpose.JUDGE, PriorityClass.BACKGROUND),
+            (Purpose.REFIT, PriorityClass.BACKGROUND),
+        ]
+        expected = []
+        for cycle in at.history.cycles:
+            if cycle.run:
+                assert {job.priority_class for job in cycle.jobs} == {cycle.run.priority_class}
+                expected += [
+                    jobs
+                    for purpose in (Purpose.PILOT, Purpose.REFIT)
+                    if (jobs := [job for job in cycle.jobs if job.purpose is purpose])
+                ]
+        assert calls == expected
+        assert {len(jobs) for jobs in calls} >= {1, 3}
+        count = len(models.calls)
+        arms = backtest.compare_arms(at, clock, last, lambda *_: None)
+        [ungated] = models.calls[count:]
+        assert len(ungated) == len(arms.periods) - 1
+        assert {job.priority_class for job in ungated} == {PriorityClass.BACKGROUND}
 
 
 def test_a_cycle_ends_where_all_pilots_fail_and_the_champion_stays(tmp_path: Path) -> None:

@@ -35,7 +35,8 @@ def test_what_the_package_needs_is_pinned_to_one_version_that_it_takes(python: s
 def set_up(folder: Path, commands: dict[str, str], *extra: str) -> subprocess.CompletedProcess[str]:
     """Run tools/setup.sh in a folder where PATH holds the given shell scripts and what the script itself calls."""
     (folder / "tools").mkdir()
-    shutil.copy(ROOT / "tools" / "setup.sh", folder / "tools")
+    for script in (ROOT / "tools").glob("*.sh"):
+        shutil.copy(script, folder / "tools")
     programs = folder / "bin"
     programs.mkdir()
     for name in ("dirname", "rm"):
@@ -89,3 +90,21 @@ def test_set_up_for_tests_brings_a_browser_where_it_may_and_only_then(tmp_path: 
     done = set_up(tests, without_chromium(user=0), "test")
     assert "installing system packages: chromium" in done.stdout
     assert (tests / "asked").read_text().splitlines() == ["update", "install --yes --no-install-recommends chromium"]
+
+
+@pytest.mark.skipif(not Path("/etc/debian_version").exists(), reason="this is not Debian")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root keeps packages from starting services")
+def test_set_up_for_tests_brings_slurm_where_it_may_and_starts_no_service(tmp_path: Path) -> None:
+    policy = Path("/usr/sbin/policy-rc.d")
+    there = policy.exists()
+    commands = without_chromium(user=0) | {name: f'exec {shutil.which(name)} "$@"' for name in ("cat", "chmod")}
+    commands["chromium"] = "exit 0"
+    commands["python3.12"] = 'case "$*" in *packages*) echo munge slurmd ;; *) ' + commands["python3.12"] + " ;; esac"
+    commands["apt-get"] = f'echo "$@" >> asked; cat {policy} >> asked'
+    done = set_up(tmp_path, commands, "test")
+    assert done.returncode == 0, done.stderr
+    assert "installing system packages: munge slurmd" in done.stdout
+    asked = (tmp_path / "asked").read_text()
+    assert "install --yes --no-install-recommends munge slurmd\n" in asked
+    assert there or "exit 101" in asked
+    assert policy.exists() == there

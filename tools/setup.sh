@@ -5,9 +5,11 @@
 #
 # STAMP is a file in .venv/ that is written when all is there, so a set-up that was interrupted is done again. EXTRA
 # names optional dependencies to add. pip goes by your own configuration. Packages of the system that are missing are
-# installed for root on Debian; otherwise this says what to ask for. EXTRA "test" brings Chromium in the same way.
+# installed for root on Debian; otherwise this says what to ask for. EXTRA "test" brings Chromium and Slurm in the same
+# way.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tools/system.sh
 
 stamp=$1
 extra=${2:-}
@@ -28,6 +30,7 @@ main() {
         --constraint constraints.txt --editable ".${extra:+[$extra]}"
     if [[ $extra == test ]]; then
         find_browser
+        bash tools/slurm.sh
     fi
     touch "$stamp"
 }
@@ -60,7 +63,7 @@ find_system_packages() {
     local python=$1 venv_package=python$2-venv
     missing=()
     probe
-    if ((${#missing[@]})) && [[ -e /etc/debian_version && $(id -u) == 0 ]]; then
+    if ((${#missing[@]})) && may_install; then
         say "installing system packages: ${missing[*]}"
         logged install_packages "${missing[@]}"
         probe
@@ -84,33 +87,11 @@ find_browser() {
             return
         fi
     done
-    if [[ -e /etc/debian_version && $(id -u) == 0 ]]; then
+    if may_install; then
         say "installing system packages: chromium"
         install_packages chromium >/dev/null 2>&1 && return
     fi
     say "no Chromium on PATH (package chromium on Debian): tests of the page in a browser will be skipped"
-}
-
-# Only the second command counts: lists can be good enough although one of the sources is out of reach.
-install_packages() {
-    DEBIAN_FRONTEND=noninteractive bash -c \
-        'apt-get update; apt-get install --yes --no-install-recommends "$@"' apt "$@"
-}
-
-# Runs a command whose output is of interest only when it fails.
-logged() {
-    local output
-    if ! output=$("$@" 2>&1); then
-        echo "$output" | tail -n 40 >&2
-        fail "this failed: $*"
-    fi
-}
-
-say() { echo "set-up: $*"; }
-
-fail() {
-    echo "set-up: $*" >&2
-    exit 1
 }
 
 main

@@ -1,4 +1,4 @@
-"""A real Slurm cluster on one Debian machine: munge, MariaDB, slurmdbd, slurmctld and a slurmd per node, on loopback."""
+"""A real Slurm cluster on one Debian machine: its daemons, its accounts, its ordinary user, all on loopback."""
 
 from __future__ import annotations
 

@@ -53,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Failed, subprocess.TimeoutExpired) as error:
         print(f"minicluster: {error}", file=sys.stderr)
         return 3
+    except KeyboardInterrupt:
+        return 130
 
 
 def parser() -> argparse.ArgumentParser:
@@ -80,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
         made = verb(name, _drill, f"{name} one daemon")
         made.add_argument("daemon", help="munged, mariadbd, slurmdbd, slurmctld, infer1.., train1..")
         made.set_defaults(drill=name)
-    run = verb("run", _run, "run a command as the cluster's ordinary user")
+    run = verb("run", _run, "run a command (by default, a shell) as the cluster's ordinary user")
     run.add_argument("command", nargs=argparse.REMAINDER)
     packages = verbs.add_parser("packages", help="name the Debian packages that are missing")
     packages.set_defaults(verb=_packages)
@@ -153,7 +155,10 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _env(options: argparse.Namespace) -> int:
-    for name, value in _cluster(options).environ.items():
+    cluster = _cluster(options)
+    if not cluster.conf.exists():
+        raise Refused(f"no cluster at {cluster.state}: bring it up first")
+    for name, value in cluster.environ.items():
         print(f"export {name}={shlex.quote(value)}")
     return 0
 
@@ -164,7 +169,11 @@ def _drill(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    return _cluster(options).run(options.command).returncode
+    words = options.command[1:] if options.command[:1] == ["--"] else options.command
+    try:
+        return _cluster(options).run(words or ["bash"]).returncode
+    except FileNotFoundError as error:
+        raise Refused(f"no program {error.filename!r}") from None
 
 
 def _packages(options: argparse.Namespace) -> int:

@@ -1,44 +1,55 @@
-"""Who may run what, as one session of sacctmgr: every process of it costs a third of a second."""
+"""Who may run what, as lines of one session of sacctmgr: a process for each would take twice as long."""
 
 from __future__ import annotations
 
 from minicluster.settings import Settings
 
 CLASSES = ("urgent", "standard", "background")
+RETRAIN, SERVING = "retrain", "serving"
 
 
-def lines(settings: Settings) -> list[str]:
-    """What makes the QOS, the accounts and their users, or sets them anew.
-
-    `add` of what is there already is refused and the session goes on; `modify` sets the values every time. Retraining
-    has no right to the QOS of inference, and the nodes of inference take no other.
-    """
+def qualities(settings: Settings) -> dict[str, str]:
+    """The QOS by name, with their values."""
     processors = settings.training_nodes * settings.cpus
     grace = f"GraceTime={settings.grace_s}"
-    retraining = ",".join(CLASSES)
+    # A job over a limit is refused instead of waiting for ever.
+    deny = "Flags=DenyOnLimit"
+    return {
+        "serving": "Priority=500",
+        "background": f"Priority=10 {grace} {deny} MaxWall=1-0 GrpTRES=cpu={processors}",
+        "standard": f"Priority=100 {grace} Preempt=background {deny} MaxWall=12:00:00"
+        f" MaxTRESPU=cpu={processors} MaxSubmitJobsPU=2000",
+        "urgent": f"Priority=1000 GraceTime=0 Preempt=standard,background {deny} MaxWall=4:00:00 MaxJobsPU=8",
+    }
+
+
+def first_lines(settings: Settings) -> list[str]:
+    """What makes QOS, accounts and users.
+
+    Retraining has no right to the QOS of inference, and root, who serves, none to those of retraining.
+    """
+    rights = f"qos={','.join(CLASSES)} defaultqos=standard"
     return [
         f"add cluster {settings.name}",
-        f"add qos serving,{retraining}",
-        "modify qos serving set Priority=500",
-        f"modify qos background set Priority=10 {grace} Flags=DenyOnLimit MaxWall=1-0 GrpTRES=cpu={processors}",
-        f"modify qos standard set Priority=100 {grace} Preempt=background Flags=DenyOnLimit MaxWall=12:00:00"
-        f" MaxTRESPU=cpu={processors} MaxSubmitJobsPU=2000",
-        "modify qos urgent set Priority=1000 GraceTime=0 Preempt=standard,background Flags=DenyOnLimit MaxWall=4:00:00"
-        " MaxJobsPU=8",
-        "add account retrain Description=retraining Organization=models",
-        "add account serving Description=inference Organization=models",
-        f"add user {settings.user} account=retrain defaultaccount=retrain",
-        "add user root account=serving defaultaccount=serving",
-        f"modify user {settings.user} where account=retrain set qos={retraining} defaultqos=standard",
-        "modify user root where account=serving set qos=serving defaultqos=serving",
+        # All at once: a session knows only those QOS that were there when it first looked.
+        f"add qos {','.join(qualities(settings))}",
+        *later_lines(settings),
+        f"add account {RETRAIN},{SERVING}",
+        f"add user {settings.user} account={RETRAIN} defaultaccount={RETRAIN} {rights}",
+        f"add user root account={SERVING} defaultaccount={SERVING} qos=serving defaultqos=serving",
     ]
 
 
+def later_lines(settings: Settings) -> list[str]:
+    """What gives the QOS the values of other settings."""
+    return [f"modify qos {name} set {values}" for name, values in qualities(settings).items()]
+
+
 def check_lines(settings: Settings) -> list[str]:
-    """What prints one line per class that is there, and one for the user."""
+    """What prints a line per class, and one for the user."""
     return [
         "show qos format=name,preempt",
-        f"show assoc user={settings.user} account=retrain format=user,defaultqos",
+        f"show assoc user={settings.user} account={RETRAIN} format=user,defaultqos",
     ]
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import os
-import pwd
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from minicluster import accounts, configuration, daemons, environment, profile, 
 from minicluster.cgroups import remove as remove_cgroups
 from minicluster.daemons import Daemon
 from minicluster.errors import Failed, Refused
+from minicluster.lock import locked
 from minicluster.places import STATES, Places
 from minicluster.ports import reserved
 from minicluster.processes import kill, left_over, wait_for
@@ -28,6 +27,8 @@ from minicluster.settings import Settings
 
 # Settings that a running cluster cannot take over: they are in its ports, its accounts or its daemons.
 FIXED = ("name", "inference_nodes", "training_nodes", "accounting", "cgroups")
+# As sinfo shows nodes that take no jobs until they are resumed.
+OUT = ("down", "drain", "drng", "fail", "failg")
 SECONDS_TO_REGISTER = 30
 SECONDS_TO_CANCEL = 30
 
@@ -107,7 +108,9 @@ class Cluster:
         return {name: process.pid if process else None for name, process in running.items()}
 
     def up(self) -> None:
-        """Bring up all that is not up, and wait until every node serves. A cluster that is up stays as it is.
+        """Bring up all that is not up, and wait until every node serves; a node that is down or drained is resumed.
+
+        A cluster that is up stays as it is, except that nodes see what has changed in hpcretrain's source since.
 
         Raises:
             Refused: Something about this machine or folder is in the way; nothing was changed.
@@ -115,7 +118,7 @@ class Cluster:
         """
         refusals.check(self.settings, self.places)
         user.find(self.user, self.places)
-        with self._locked(make=True):
+        with locked(self.state, make=True):
             if self.places.record.exists():
                 self._load()
                 self._start_all()
@@ -148,44 +151,44 @@ class Cluster:
             if name == "slurmctld" and self.settings.accounting:
                 self._account()
             every[name].start()
-        self._wait_for_nodes(self.settings.nodes)
+        self._wait_for_nodes(self.settings.nodes, resume=True)
 
     def _account(self) -> None:
-        told = self.places.run / "accounts"
-        lines = accounts.lines(self.settings)
-        if told.exists() and told.read_text().splitlines() == lines:
+        """Make QOS, accounts and users, once; an attempt that was cut short is made again."""
+        done = self.places.run / "accounts"
+        if done.exists():
             return
-        output = self.sacctmgr(*lines, *accounts.check_lines(self.settings))
+        output = self.sacctmgr(*accounts.first_lines(self.settings), *accounts.check_lines(self.settings))
         if not accounts.complete(output, self.settings):
             raise Failed(f"sacctmgr did not set up the accounts:\n{output}")
-        told.write_text("\n".join(lines))
+        done.touch()
 
     def _write(self) -> None:
-        texts = {
-            self.places.conf: configuration.slurm_conf(self.settings, self.places, self.ports),
-            self.places.cgroup_conf: configuration.cgroup_conf(),
-            self.places.profile: profile.text(self.settings, self.places),
-        }
-        if self.settings.accounting:
-            texts[self.places.dbd_conf] = configuration.slurmdbd_conf(self.settings, self.places, self.ports)
-        for path, text in texts.items():
-            fresh = path.with_suffix(".new")
-            fresh.write_text(text)
-            # slurmdbd insists on it.
-            fresh.chmod(0o600 if path == self.places.dbd_conf else 0o644)
-            fresh.replace(path)
+        configuration.write(self.settings, self.places, self.ports)
+        self.places.profile.write_text(profile.text(self.settings, self.places))
 
-    def _wait_for_nodes(self, nodes: list[str]) -> None:
+    def _wait_for_nodes(self, nodes: list[str], *, resume: bool = False) -> None:
+        """Wait until nodes answer; what an operator has drained stays so unless it is to be resumed."""
+
         def ready() -> bool:
-            command = [program("sinfo"), "-h", "-N", "-n", ",".join(nodes), "-o", "%N %t"]
-            done = subprocess.run(command, env=self._root(), capture_output=True, text=True, timeout=30)
-            up = {line.split()[0] for line in done.stdout.splitlines() if line.split()[1].isalpha()}
-            down = {line.split()[0] for line in done.stdout.splitlines() if line.split()[1] in ("down", "unk", "drain")}
-            return up - down == set(nodes)
+            states = self._node_states(nodes) if nodes else {}
+            if resume and (out := [node for node, state in states.items() if state in OUT]):
+                # Slurm refuses for a node that came back by itself meanwhile.
+                command = [program("scontrol"), "update", f"NodeName={','.join(out)}", "State=RESUME"]
+                subprocess.run(command, env=self._root(), capture_output=True, timeout=30)
+                return False
+            # A star marks a node that does not answer.
+            silent = [state for state in states.values() if state in ("unk", "down") or state.endswith("*")]
+            return len(states) == len(nodes) and not silent
 
         if not wait_for(ready, SECONDS_TO_REGISTER):
             state = self.ask("sinfo", "-N", "-n", ",".join(nodes), "-o", "%N %t %E")
             raise Failed(f"not every node serves after {SECONDS_TO_REGISTER} s:\n{state}")
+
+    def _node_states(self, nodes: list[str]) -> dict[str, str]:
+        command = [program("sinfo"), "-h", "-N", "-n", ",".join(nodes), "-o", "%N %t"]
+        done = subprocess.run(command, env=self._root(), capture_output=True, text=True, timeout=30)
+        return {line.split()[0]: line.split()[1] for line in done.stdout.splitlines()}
 
     def down(self) -> None:
         """End every process of the cluster and remove its user and files, whatever state it is in.
@@ -195,7 +198,7 @@ class Cluster:
         """
         if not self.state.exists():
             return
-        with self._locked():
+        with locked(self.state):
             if not self.places.record.exists():
                 if any(self.state.iterdir()):
                     raise Refused(f"state folder {self.state}: holds something else")
@@ -224,17 +227,19 @@ class Cluster:
                 STATES.rmdir()
 
     def start(self, name: str) -> None:
-        """Start one daemon unless it runs, and wait until it serves; a node, until the controller knows it.
+        """Start one daemon unless it runs, and wait until it serves; slurmctld and slurmd, until they know each other.
 
         Raises:
             Refused: There is no daemon of this name.
             Failed: It does not serve; with the last lines of its log.
         """
         daemon = self._daemon(name)
-        with self._locked():
+        with locked(self.state):
             daemon.start()
             if name == "slurmctld":
                 self._wait_for_controller()
+                # It knows the state of a node only when that has answered.
+                self._wait_for_nodes([node for node in self.settings.nodes if self.daemons[node].process])
             if name in self.settings.nodes and self.daemons["slurmctld"].process:
                 self._wait_for_nodes([name])
 
@@ -266,7 +271,7 @@ class Cluster:
 
     def _end(self, name: str, number: signal.Signals) -> None:
         daemon = self._daemon(name)
-        with self._locked():
+        with locked(self.state):
             if process := daemon.process:
                 process.stop(number)
 
@@ -289,7 +294,7 @@ class Cluster:
         """
         if fixed := [name for name in changes if name in FIXED]:
             raise Refused(f"{', '.join(fixed)}: a running cluster cannot change this; bring up another")
-        with self._locked():
+        with locked(self.state):
             before, self.settings = self.settings, dataclasses.replace(self.settings, **changes)
             self._save()
             self._write()
@@ -301,7 +306,7 @@ class Cluster:
                     process.stop()
             if self.settings.accounting:
                 self.daemons["slurmdbd"].start()
-                self._account()
+                self.sacctmgr(*accounts.later_lines(self.settings))
             self.daemons["slurmctld"].start()
             self._wait_for_controller()
             self.ask("scontrol", "reconfigure")
@@ -321,9 +326,8 @@ class Cluster:
         Returns:
             All that it printed: tables without header, fields separated by `|`. A refused line does not stop it.
         """
-        command = [program("sacctmgr"), "-i", "-n", "-P"]
         done = subprocess.run(
-            command, input="".join(f"{line}\n" for line in lines), env=self._root(),
+            [program("sacctmgr"), "-i", "-n", "-P"], input="".join(f"{line}\n" for line in lines), env=self._root(),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120,
         )  # fmt: skip
         return done.stdout
@@ -369,8 +373,12 @@ class Cluster:
 
         Args:
             env: Added to the environment.
+
+        Raises:
+            Refused: There is no such user: the cluster was never up.
         """
-        who = pwd.getpwnam(self.user)
+        if (who := user.find(self.user, self.places)) is None:
+            raise Refused(f"no cluster at {self.state}: bring it up first")
         variables = {
             "PATH": f"{self.python.parent}:{os.defpath}",
             "HOME": who.pw_dir,
@@ -390,28 +398,3 @@ class Cluster:
             kw: As for `subprocess.run`; `env` is added to a clean environment.
         """
         return subprocess.run(args, **{**self.as_user(kw.pop("env", None)), **kw})
-
-    @contextmanager
-    def _locked(self, *, make: bool = False) -> Iterator[None]:
-        """One at a time changes a cluster. The lock is on the folder itself, so it leaves no file."""
-        while True:
-            if make:
-                self._make_state()
-            try:
-                descriptor = os.open(self.state, os.O_RDONLY | os.O_DIRECTORY)
-            except FileNotFoundError:
-                raise Refused(f"no cluster at {self.state}: bring it up first") from None
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                # It may have been removed, and even made again, while this waited.
-                with suppress(FileNotFoundError):
-                    if os.path.samestat(os.fstat(descriptor), os.stat(self.state)):
-                        yield
-                        return
-            finally:
-                os.close(descriptor)
-
-    def _make_state(self) -> None:
-        # Another cluster's end may remove the folder above just now.
-        with suppress(FileNotFoundError, FileExistsError):
-            self.state.mkdir(mode=0o755, parents=True)

@@ -35,6 +35,19 @@ def slurm_conf(settings: Settings, places: Places, ports: Mapping[str, int]) -> 
     return "\n".join(line for section in sections for line in section) + "\n"
 
 
+def write(settings: Settings, places: Places, ports: Mapping[str, int]) -> None:
+    """Write all files of configuration, each whole or not at all."""
+    texts = {places.conf: slurm_conf(settings, places, ports), places.cgroup_conf: cgroup_conf()}
+    if settings.accounting:
+        texts[places.dbd_conf] = slurmdbd_conf(settings, places, ports)
+    for path, text in texts.items():
+        fresh = path.with_suffix(".new")
+        fresh.write_text(text)
+        # slurmdbd insists on it.
+        fresh.chmod(0o600 if path == places.dbd_conf else 0o644)
+        fresh.replace(path)
+
+
 def _auth(settings: Settings, places: Places) -> str:
     return f"AuthInfo=socket={places.munge_socket},cred_expire={settings.cred_expire_s}"
 
@@ -85,6 +98,7 @@ def _timers(settings: Settings) -> tuple[str, ...]:
 
 
 def _jobs(settings: Settings) -> tuple[str, ...]:
+    tracking: tuple[str, ...]
     if settings.cgroups:
         tracking = (
             "ProctrackType=proctrack/cgroup",
@@ -194,7 +208,6 @@ def slurmdbd_conf(settings: Settings, places: Places, ports: Mapping[str, int]) 
             f"LogFile={places.log}/slurmdbd.log",
             "DebugLevel=info",
             "LogTimeFormat=iso8601_ms",
-            "CommitDelay=1",
             "MessageTimeout=10",
             "StorageType=accounting_storage/mysql",
             "StorageHost=localhost",

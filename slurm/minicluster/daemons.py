@@ -9,6 +9,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from minicluster.errors import Failed
@@ -91,7 +92,7 @@ def daemons(places: Places, ports: Mapping[str, int], names: list[str]) -> dict[
             command=commands.get(name, (program("slurmd"), "-D", "-N", name)),
             environment=environment,
             places=places,
-            serves=serving.get(name) or (lambda port=ports.get(name, 0): listening(port)),
+            serves=serving.get(name) or partial(listening, ports.get(name, 0)),
         )
         for name in names
     }
@@ -109,10 +110,10 @@ def munged(places: Places) -> tuple[str, ...]:
 def mariadbd(places: Places) -> tuple[str, ...]:
     """The command of MariaDB: small, without network, and in no hurry to write to disk."""
     return (
-        program("mariadbd"), "--no-defaults", "--user=root", f"--datadir={places.database}", f"--tmpdir={places.database}",
-        f"--socket={places.database_socket}", "--skip-networking", f"--pid-file={places.run}/mariadbd.own.pid",
+        program("mariadbd"), "--no-defaults", "--user=root", f"--socket={places.database_socket}", "--skip-networking",
+        f"--datadir={places.database}", f"--tmpdir={places.database}", f"--pid-file={places.run}/mariadbd.own.pid",
         f"--log-error={places.log}/mariadbd.log", "--performance-schema=OFF", "--max-connections=40",
-        "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=64M", "--innodb-lock-wait-timeout=900",
+        "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=16M", "--innodb-lock-wait-timeout=900",
         "--innodb-flush-log-at-trx-commit=0",
     )  # fmt: skip
 
@@ -142,7 +143,7 @@ def make_database(places: Places) -> None:
     done = subprocess.run(
         [
             program("mariadb-install-db"), "--no-defaults", "--user=root", f"--datadir={fresh}", "--skip-test-db",
-            "--auth-root-authentication-method=socket", "--auth-root-socket-user=root",
+            "--innodb-log-file-size=16M", "--auth-root-authentication-method=socket", "--auth-root-socket-user=root",
         ],
         env={**os.environ, "PATH": FOLDERS, "TMPDIR": str(places.state), MARK: str(places.state)},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,

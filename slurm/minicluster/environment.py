@@ -1,4 +1,4 @@
-"""A Python that the ordinary user can run, with hpcretrain and its packages, though the clone may lie where only root looks.
+"""A Python that the ordinary user can run, with hpcretrain and its packages, even if root's home holds the clone.
 
 It is a thin virtual environment in the state folder. What it is made of, namely the interpreter, the packages and the
 source, stays where it is if the user can read it there. What the user cannot read is linked (on another file system:
@@ -28,6 +28,8 @@ NOT_LINKED = ("site-packages", "dist-packages", "test", "idlelib", "turtledemo")
 class Parts:
     """What the running Python is made of."""
 
+    prefix: Path
+    """The folder into which the interpreter was installed."""
     interpreter: Path
     """The real executable, not a link of a virtual environment."""
     library: Path
@@ -41,6 +43,7 @@ class Parts:
     def here(cls) -> Parts:
         """Of the Python that runs this."""
         return cls(
+            prefix=Path(sys.base_prefix),
             interpreter=Path(getattr(sys, "_base_executable", sys.executable)).resolve(),
             library=Path(sysconfig.get_path("stdlib")),
             packages=Path(sysconfig.get_path("purelib")),
@@ -53,8 +56,13 @@ class Parts:
         return f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def make(folder: Path, user: pwd.struct_passwd) -> Path:
-    """Make the environment anew, or bring the copy of the source up to date.
+def make(folder: Path, user: pwd.struct_passwd, parts: Parts | None = None) -> Path:
+    """Make the environment, or bring the copy of the source up to date.
+
+    Args:
+        folder: Where; everybody gets there.
+        user: Who is to run it.
+        parts: What it is made of; by default, of what the running Python is.
 
     Returns:
         The interpreter, for this user.
@@ -62,14 +70,14 @@ def make(folder: Path, user: pwd.struct_passwd) -> Path:
     Raises:
         Failed: The user cannot run it or import hpcretrain by it.
     """
-    parts = Parts.here()
+    parts = parts or Parts.here()
     python = folder / "bin" / "python"
     folder.mkdir(mode=0o755, exist_ok=True)
     interpreter = parts.interpreter
     if not _readable(user, interpreter, parts.library / "os.py"):
         interpreter = _linked_interpreter(parts, folder / "interpreter")
     packages = parts.packages
-    if not _readable(user, packages, *sorted(packages.glob("*/__init__.py"))[:1]):
+    if not _readable(user, *sorted(packages.glob("*/__init__.py"))[:1]):
         packages = _linked(packages, folder / "packages")
     source = parts.source
     if not _readable(user, source / "hpcretrain" / "__init__.py"):
@@ -79,10 +87,9 @@ def make(folder: Path, user: pwd.struct_passwd) -> Path:
     return python
 
 
-def _readable(user: pwd.struct_passwd, *paths: Path) -> bool:
-    """Whether the user itself finds that it can read all these; a folder along the way may be closed."""
-    command = " && ".join(['test -r "$1"'] + [f'test -r "${number}"' for number in range(2, len(paths) + 1)])
-    return _as_user(["/bin/sh", "-c", command, "sh", *map(str, paths)], user).returncode == 0
+def _readable(user: pwd.struct_passwd, *files: Path) -> bool:
+    """Whether the user itself can open them: who may pass which folder is for the kernel to say."""
+    return _as_user(["head", "--bytes=0", "--", *map(str, files)], user).returncode == 0
 
 
 def _as_user(command: list[str], user: pwd.struct_passwd) -> subprocess.CompletedProcess[str]:
@@ -94,33 +101,30 @@ def _as_user(command: list[str], user: pwd.struct_passwd) -> subprocess.Complete
 
 def _linked_interpreter(parts: Parts, to: Path) -> Path:
     """The executable, its library and the shared library beside it, as the same tree elsewhere."""
-    prefix = Path(sys.base_prefix)
-    library = Path("lib") / parts.version
-    if to.exists():
-        return to / "bin" / parts.interpreter.name
-    (to / "bin").mkdir(parents=True)
-    _linked(prefix / library, to / library, leave_out=NOT_LINKED)
-    for shared in (prefix / "lib").glob("libpython*.so*"):
+    _linked(parts.library, to / parts.library.relative_to(parts.prefix), leave_out=NOT_LINKED)
+    for shared in (parts.prefix / "lib").glob("libpython*.so*"):
         shutil.copy(shared, to / "lib")
     binary = parts.interpreter.read_bytes()
     # The loader looks for the shared library where the executable says; that may be where only root gets.
-    fixed, beside = f"{prefix}/lib\0".encode(), b"$ORIGIN/../lib\0"
+    fixed, beside = f"{parts.prefix}/lib\0".encode(), b"$ORIGIN/../lib\0"
     if len(fixed) >= len(beside):
         binary = binary.replace(fixed, beside.ljust(len(fixed), b"\0"))
     executable = to / "bin" / parts.interpreter.name
-    executable.write_bytes(binary)
-    executable.chmod(0o755)
+    executable.parent.mkdir(exist_ok=True)
+    fresh = executable.with_suffix(".new")
+    fresh.write_bytes(binary)
+    fresh.chmod(0o755)
+    # A program that runs cannot be written to, but it can be replaced.
+    fresh.replace(executable)
     return executable
 
 
 def _linked(tree: Path, to: Path, leave_out: tuple[str, ...] = ()) -> Path:
     """The same files in another folder: links where they can be links, else copies that everybody can read."""
-    if to.exists():
+    # copytree keeps times, and a folder's changes with what is installed into it.
+    if to.exists() and to.stat().st_mtime_ns == tree.stat().st_mtime_ns:
         return to
-    # Half a copy must not pass for a whole one.
-    fresh = to.with_name(to.name + ".new")
-    if fresh.exists():
-        shutil.rmtree(fresh)
+    fresh = _cleared(to, ".new")
     fresh.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(
         tree, fresh, symlinks=True, copy_function=_link,
@@ -128,8 +132,24 @@ def _linked(tree: Path, to: Path, leave_out: tuple[str, ...] = ()) -> Path:
     )  # fmt: skip
     for folder, _, _ in os.walk(fresh):
         os.chmod(folder, 0o755)
-    fresh.rename(to)
+    _replace(to, fresh)
     return to
+
+
+def _cleared(path: Path, suffix: str) -> Path:
+    beside = path.with_name(path.name + suffix)
+    if beside.exists():
+        shutil.rmtree(beside)
+    return beside
+
+
+def _replace(folder: Path, fresh: Path) -> None:
+    """Half a copy never passes for a whole one."""
+    old = _cleared(folder, ".old")
+    if folder.exists():
+        folder.rename(old)
+    fresh.rename(folder)
+    _cleared(folder, ".old")
 
 
 def _link(source: str, target: str) -> str:
@@ -148,21 +168,20 @@ def _link(source: str, target: str) -> str:
 
 def _copied_source(source: Path, to: Path) -> Path:
     """A copy, not links: editors and git replace files, and a link would keep the old one."""
-    fresh, old = to.with_name("src.new"), to.with_name("src.old")
-    for folder in (fresh, old):
-        if folder.exists():
-            shutil.rmtree(folder)
-    shutil.copytree(source, fresh, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for folder, _, files in os.walk(fresh):
-        os.chmod(folder, 0o755)
-        for name in files:
-            os.chmod(os.path.join(folder, name), 0o644)
-    if to.exists():
-        to.rename(old)
-    fresh.rename(to)
-    if old.exists():
-        shutil.rmtree(old)
+    if _files(to) == _files(source):
+        return to
+    fresh = _cleared(to, ".new")
+    shutil.copytree(source, fresh, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (fresh, *fresh.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    _replace(to, fresh)
     return to
+
+
+def _files(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Size and time of each file that matters; copies keep both."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.match("*.pyc"))
+    return {path.relative_to(folder): ((at := path.stat()).st_size, at.st_mtime_ns) for path in files}
 
 
 def _write(folder: Path, version: str, interpreter: Path, packages: Path, source: Path) -> None:

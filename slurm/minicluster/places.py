@@ -43,10 +43,11 @@ class Places:
     def _check(self) -> None:
         if not self.state.is_absolute() or " " in str(self.state):
             raise Refused(f"state folder {self.state}: wants an absolute path without blanks")
-        longest = str(self.nodes / "train32" / "train32_4294967295.4294967295")
+        # Of a step: the greatest id of a job is 67108863, of a step 4294967291.
+        longest = str(self.nodes / "train32" / "train32_67108863.4294967291")
         if len(longest) > SOCKET_PATH:
             over = len(longest) - SOCKET_PATH
-            raise Refused(f"state folder {self.state}: {over} characters too long for the sockets in it; name another")
+            raise Refused(f"state folder {self.state}: {over} bytes too long for the sockets in it; name another")
 
     def make(self) -> None:
         """Make the folders of the daemons; only root may look into those that hold secrets or the database."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Below those that the kernel gives to outgoing connections, one of which could sit on the port of a daemon that is down.
+# Below those that the kernel gives to outgoing connections, which could take the port of a daemon that is down.
 RANGE = range(20_000, 32_000)
 
 
@@ -21,16 +21,17 @@ def reserved(names: Iterable[str]) -> Iterator[dict[str, int]]:
     """
     sockets: dict[str, socket.socket] = {}
     try:
+        candidates = iter(random.sample(RANGE, len(RANGE)))
         for name in names:
-            sockets[name] = _bound()
+            sockets[name] = _bound(candidates)
         yield {name: taken.getsockname()[1] for name, taken in sockets.items()}
     finally:
         for taken in sockets.values():
             taken.close()
 
 
-def _bound() -> socket.socket:
-    for port in random.sample(RANGE, len(RANGE)):
+def _bound(candidates: Iterator[int]) -> socket.socket:
+    for port in candidates:
         taken = socket.socket()
         try:
             taken.bind(("127.0.0.1", port))

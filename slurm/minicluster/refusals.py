@@ -54,10 +54,10 @@ def another_slurm(conf: str | None) -> str | None:
             return str(site)
     if conf and not (Path(conf).parent / "cluster.json").exists():
         return f"SLURM_CONF={conf}"
-    return next((found for folder in PROC.glob("[0-9]*") if (found := _service(folder))), None)
+    return next((found for folder in PROC.glob("[0-9]*") if (found := service(folder))), None)
 
 
-def _service(process: Path) -> str | None:
+def service(process: Path) -> str | None:
     """A daemon of Slurm that goes by the machine's own configuration or was started by systemd."""
     try:
         name = (process / "comm").read_text().strip()

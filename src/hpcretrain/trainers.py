@@ -31,7 +31,7 @@ def local_trainer(place: Home, table: SnapshotSource, ledger: Ledger, settings: 
     from hpcretrain.adapters.spool import Spool
     from hpcretrain.adapters.submitit import LocalTrainer
 
-    return LocalTrainer(Spool(place.spool, place.models, table, ledger, settings), ledger)
+    return LocalTrainer(Spool(place.spool, place.models, table, ledger, settings, listens=False), ledger)
 
 
 def slurm_trainer(

@@ -15,6 +15,7 @@ from hpcretrain.adapters.ledger import SqliteLedger
 from hpcretrain.errors import HpcretrainError, ModelFileError, TrainingError
 from hpcretrain.node.jobfolder import JobFolder
 from hpcretrain.node.model import verify
+from hpcretrain.ports import Trained
 
 RECIPE = "slow:SlowMean"
 
@@ -204,3 +205,36 @@ def test_a_finished_job_whose_model_was_altered_is_an_error(tmp_path: Path) -> N
         file.write(" ")
     with pytest.raises(ModelFileError, match="altered"):
         train(trainer(tmp_path, table), job(), table.rows())
+
+
+def test_several_orders_are_answered_in_their_order_and_one_that_fails_stops_no_other(tmp_path: Path) -> None:
+    table = FrameTable(frame())
+    made = trainer(home(tmp_path), table, RECIPE, fail="seed 2")
+    counts: list[int] = []
+    # The first and the last read the same rows.
+    jobs = [job(seed=1, recipe=RECIPE), job(seed=2, rows=1000, recipe=RECIPE), job(seed=3, recipe=RECIPE)]
+    rows = [table.rows(), table.rows(last=1000), table.rows()]
+    first, second, third = made.train(list(zip(jobs, rows, strict=True)), counts.append)
+    assert counts == [1, 2, 3]
+    assert isinstance(second, TrainingError)
+    assert second.reason == "ValueError: seed 2 is refused"
+    assert isinstance(first, Trained)
+    assert isinstance(third, Trained)
+    assert list((tmp_path / "spool" / "snapshots").iterdir()) == []
+
+
+def test_a_finished_jobs_folder_keeps_what_its_lives_told_and_nothing_heavy(tmp_path: Path) -> None:
+    table = FrameTable(frame())
+    train(trainer(tmp_path, table), job(), table.rows())
+    [life] = JobFolder(tmp_path / "spool" / "jobs" / job().id).lives()
+    wait_for(lambda: life.told("ended"))
+    assert {path.name for path in life.path.iterdir()} == {"begun.json", "model.json", "result.json", "ended.json"}
+    assert {path.name for path in (tmp_path / "spool").iterdir()} == {"jobs", "snapshots"}
+
+
+def test_memory_that_is_refused_is_tried_again_and_the_last_reason_is_told(tmp_path: Path) -> None:
+    table = FrameTable(frame())
+    made = trainer(home(tmp_path), table, RECIPE, fail="memory")
+    with pytest.raises(HpcretrainError, match=r"3 times.*the last one said: MemoryError"):
+        train(made, job(recipe=RECIPE), table.rows())
+    assert events(tmp_path)["job_finished"] == 0

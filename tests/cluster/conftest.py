@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+
 from minicluster import Cluster, Refused, Settings
 from minicluster.places import STATES
 from minicluster.refusals import check_machine
@@ -14,6 +18,7 @@ from site_for_tests import Site
 
 Make = Callable[..., Cluster]
 PREFIX = "test-"
+PACKAGES = Path(__file__).parents[2] / "slurm"
 
 
 def remove_abandoned() -> None:
@@ -73,6 +78,24 @@ def fresh(able: None, cluster_names: Iterator[str]) -> Iterator[Make]:
             return cluster
 
         yield make
+
+
+@pytest.fixture
+def command() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `python3 -m minicluster` by any Python, as root or as the ordinary user of a cluster."""
+
+    def run(*arguments: str, user: Cluster | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        ran = {"capture_output": True, "text": True, "timeout": timeout}
+        if user is None:
+            environment = {**os.environ, "PYTHONPATH": str(PACKAGES)}
+            return subprocess.run([sys.executable, "-m", "minicluster", *arguments], env=environment, **ran)
+        # The clone may lie where only root looks.
+        readable = user.state / "command"
+        shutil.copytree(PACKAGES / "minicluster", readable / "minicluster", dirs_exist_ok=True)
+        line = ["python3", "-m", "minicluster", *arguments]
+        return user.run(line, env={"PYTHONPATH": str(readable)}, **ran)
+
+    return run
 
 
 @pytest.fixture(autouse=True)

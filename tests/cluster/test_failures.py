@@ -17,17 +17,21 @@ def test_a_job_that_an_operator_requeues_goes_on(site: Site, undisturbed: str) -
     assert training.fates() == ["finished"], "a requeued job is alive, and the same attempt"
 
 
-def test_a_job_whose_node_is_lost_goes_on_elsewhere_while_its_orphan_cannot_win(site: Site, undisturbed: str) -> None:
-    training = site.training(params=SLOW).start()
+def test_a_job_whose_node_is_lost_goes_on_elsewhere_while_its_orphan_cannot_win(site: Site) -> None:
+    training = site.training(params={**SLOW, "segments": 150}, every_s=1.0).start()
     until(lambda: training.told("begun"))
     [begun] = training.told("begun")
-    # The job's processes run on: only the daemon of the node is gone.
-    site.cluster.kill(begun["slurm_nodelist"])
-    assert training.end(180)["digests"] == [undisturbed]
+    lost = begun["slurm_nodelist"]
+    # The job's processes run on: only the daemon of the node is gone. Slurm would find out by itself in half a minute.
+    site.cluster.kill(lost)
+    site.cluster.ask("scontrol", "update", f"NodeName={lost}", "State=DOWN", "Reason=lost")
+    assert len(training.end(180)["digests"]) == 1
     first, *_, last = training.told("begun")
     assert first["slurm_nodelist"] != last["slurm_nodelist"]
     [proven] = training.notes("job_proven")
-    assert first["slurm_nodelist"] in proven["reason"], "the proof covers the life that was lost"
+    assert lost in proven["reason"], "the proof covers the life that was lost"
+    assert {first["restart"], last["restart"]} == {0, 1}
+    site.cluster.start(lost)
 
 
 def test_a_job_that_somebody_cancels_is_not_submitted_again_until_the_same_command_is(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jobs_for_tests import data
 
 from hpcretrain.errors import InputError
-from hpcretrain.node.lightgbm import SEGMENT_ROUNDS, LightGBM, Trees
+from hpcretrain.node.lightgbm import SEGMENT_ROUNDS, LightGBM, Trees, memory_refused
 from hpcretrain.node.recipe import TrainingData
 
 
@@ -160,3 +160,10 @@ def test_default_parameters_are_accepted_without_importing_lightgbm() -> None:
         "load_recipe('lightgbm', {}); print('lightgbm' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_memory_that_lightgbm_was_refused_is_no_fault_of_the_parameters() -> None:
+    with pytest.raises(MemoryError, match="bad_alloc"), memory_refused():
+        raise lightgbm.basic.LightGBMError("std::bad_alloc")
+    with pytest.raises(lightgbm.basic.LightGBMError, match="Unknown"), memory_refused():
+        raise lightgbm.basic.LightGBMError("Unknown parameter")

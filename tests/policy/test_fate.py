@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpcretrain.policy.fate import PATIENCE_S, STATES, TAKEN_WITHIN_S, after, fate, state_of
+from hpcretrain.policy.fate import GONE_AFTER_S, PATIENCE_S, STATES, after, fate, state_of
 from hpcretrain.witnesses import ALIVE, ENDED, Accounted, Fate, Marker, Queued, Witnesses
 
 # squeue(1), "JOB STATE CODES", of Slurm 25.05, and those of older versions.
@@ -164,6 +164,14 @@ def test_what_the_queue_forgot_is_unknown_until_accounting_or_time_tells() -> No
 
 
 def test_what_slurm_never_confirmed_is_not_taken_only_once_the_queue_has_answered_late_enough() -> None:
-    assert fate(Witnesses(queue_answered=True, taken=False, silent_s=TAKEN_WITHIN_S - 1))[0] is Fate.UNKNOWN
-    assert fate(Witnesses(queue_answered=True, taken=False, silent_s=TAKEN_WITHIN_S))[0] is Fate.UNTAKEN
+    assert fate(Witnesses(queue_answered=True, taken=False, silent_s=GONE_AFTER_S - 1))[0] is Fate.UNKNOWN
+    assert fate(Witnesses(queue_answered=True, taken=False, silent_s=GONE_AFTER_S))[0] is Fate.UNTAKEN
     assert fate(Witnesses(queue_answered=False, taken=False, silent_s=1e6))[0] is Fate.UNKNOWN
+
+
+def test_one_that_wrote_its_end_and_that_slurm_forgot_has_ended() -> None:
+    left = Marker(begun=True, ended="interrupted", signal="SIGTERM")
+    # A slurmctld that crashed can leave a job "running" in accounting for ever.
+    seen = Witnesses(queue_answered=True, lives=(Accounted("RUNNING"),), marker=left, silent_s=GONE_AFTER_S)
+    assert fate(seen)[0] is Fate.INTERRUPTED
+    assert fate(Witnesses(queue_answered=True, marker=left, silent_s=GONE_AFTER_S - 1))[0] is Fate.UNKNOWN

@@ -55,10 +55,18 @@ class Spool:
         table: Writes snapshots of rows.
         ledger: Gets a note on each job that is finished.
         settings: What is the same for all jobs.
+        listens: Whether jobs are to ring in the inbox.
     """
 
     def __init__(
-        self, root: Path, models: Path, table: SnapshotSource, ledger: Ledger, settings: TrainerSettings
+        self,
+        root: Path,
+        models: Path,
+        table: SnapshotSource,
+        ledger: Ledger,
+        settings: TrainerSettings,
+        *,
+        listens: bool = True,
     ) -> None:
         self.root = root.absolute()
         self.jobs = self.root / "jobs"
@@ -70,7 +78,7 @@ class Spool:
         self._ledger = ledger
         self._settings = settings
         self._passes: int | None = None
-        for folder in (self.jobs, self.snapshots, self.inbox, self.batches):
+        for folder in (self.jobs, self.snapshots, *((self.inbox, self.batches) if listens else ())):
             make(folder)
 
     def passes(self) -> int:

@@ -13,6 +13,8 @@ Exit codes: 0 where the job has its result (be it that the recipe raised), 75 wh
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -24,7 +26,7 @@ from hpcretrain.errors import SpoolError
 from hpcretrain.node.durable import read_json, write, write_json
 from hpcretrain.node.jobfolder import JobFolder
 from hpcretrain.node.life import End, Life, LifeFolder
-from hpcretrain.node.signals import Interruption, noticed
+from hpcretrain.node.signals import SIGNALS, Interruption, noticed
 from hpcretrain.node.train import run
 
 DONE, FAILED, INTERRUPTED = 0, 1, 75
@@ -64,7 +66,7 @@ class Batch:
         content = read_json(path)
         try:
             if content is None:
-                raise KeyError("no such file")
+                raise ValueError("there is no such file")
             tasks = tuple(Task(str(task["folder"]), int(task["attempt"])) for task in content["tasks"])
             return cls(tasks, bool(content["requeue"]), content["scontrol"])
         except (KeyError, TypeError, ValueError) as error:
@@ -131,23 +133,46 @@ def _go_back(mine: LifeFolder, batch: Batch, environ: dict[str, str]) -> None:
     job = environ.get("SLURM_JOB_ID")
     if "SLURM_ARRAY_JOB_ID" in environ:
         job = f"{environ['SLURM_ARRAY_JOB_ID']}_{environ['SLURM_ARRAY_TASK_ID']}"
-    if not (batch.requeue and batch.scontrol and job):
-        requeued, answer = False, "left to the controller"
-    else:
-        requeued, answer = _scontrol([batch.scontrol, "requeue", job])
-    print(f"life {mine.life}: {'requeued' if requeued else f'not requeued: {answer}'}", flush=True)
+    requeued: bool | None = False
+    answer = "left to the controller"
+    if batch.requeue and batch.scontrol and job:
+        if (state := _state(batch.scontrol, job)) == "RUNNING":
+            requeued, answer = _requeue(batch.scontrol, job)
+        else:
+            # Somebody cancelled it, who must not be overruled; or Slurm has requeued it already.
+            answer = f"Slurm says that it is {state}"
+    words = {True: "requeued", False: f"not requeued: {answer}", None: f"perhaps requeued: {answer}"}
+    print(f"life {mine.life}: {words[requeued]}", flush=True)
     if ended := mine.told("ended"):
         mine.tell("ended", {**ended, "requeued": requeued, "requeue_answer": answer or None})
 
 
-def _scontrol(command: Sequence[str]) -> tuple[bool, str]:
-    """Whether `scontrol` did it, and what it said."""
+def _state(scontrol: str, job: str) -> str:
+    """The state of a job as Slurm names it; what was said instead where it names none."""
+    _, answer = _scontrol([scontrol, "show", "job", job, "-o"])
+    found = re.search(r"\bJobState=(\S+)", answer)
+    return found[1] if found else answer
+
+
+def _requeue(scontrol: str, job: str) -> tuple[bool | None, str]:
+    for number in SIGNALS:
+        # The requeueing itself sends TERM, to scontrol too, which would die of it before it has the answer.
+        signal.signal(number, signal.SIG_IGN)
+    return _scontrol([scontrol, "requeue", job])
+
+
+def _scontrol(command: Sequence[str]) -> tuple[bool | None, str]:
+    """Whether `scontrol` did it, None where that is not known, and what it said."""
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SCONTROL_PATIENCE_S
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         return False, str(error)
+    except subprocess.TimeoutExpired as error:
+        return None, str(error)
+    if done.returncode < 0:
+        return None, f"scontrol ended by signal {-done.returncode}"
     said = done.returncode == 0
     return said, done.stdout if said else (done.stderr or done.stdout).strip()[:_LONGEST_ANSWER]
 

@@ -6,7 +6,8 @@
     model/, model.json      the same of the finished model
     result.json             {"model_digest" | "error", "cpu_s", "segments", "attempt", "restart"}
     ended.json              {"kind", "reason", "signal", "segments", "cpu_s", "checkpoint_s", "segment_s", "at",
-                             "requeued"}: a checkpoint's and the longest segment's seconds; whether it requeued itself
+                             "requeued"}: seconds of the last checkpoint and of the longest segment; whether it
+                             requeued itself, null if that is not known; with "requeue_answer" where it is not so
     slurm.txt               what `scontrol show job` said soon after the beginning
 
 `cpu_s` of a state and of a result are the CPU seconds that its segments took, in whichever life; `life_cpu_s` and the

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,6 +57,19 @@ def import_light() -> None:
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+@contextmanager
+def memory_refused() -> Iterator[None]:
+    """Raise what LightGBM tells of refused memory as the `MemoryError` that it is."""
+    import lightgbm
+
+    try:
+        yield
+    except lightgbm.basic.LightGBMError as error:
+        if "bad_alloc" in str(error):
+            raise MemoryError(f"LightGBM: {error}") from error
+        raise
 
 
 @dataclass(frozen=True)
@@ -125,7 +139,8 @@ class LightGBM:
 
     def train(self, data: TrainingData, *, seed: int, threads: int, resume: Path | None) -> Iterator[Trees]:
         """Yield the model after each segment of `SEGMENT_ROUNDS` rounds; see `Recipe.train`."""
-        yield from self._segments(self._params, self.passes, SEGMENT_ROUNDS, data, seed, threads, resume)
+        with memory_refused():
+            yield from self._segments(self._params, self.passes, SEGMENT_ROUNDS, data, seed, threads, resume)
 
     def _segments(
         self,

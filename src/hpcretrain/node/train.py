@@ -116,7 +116,8 @@ class _Work:
             return End.OUT_OF_MEMORY, _told(error)
         except (Outside, OSError, ImportError) as error:
             traceback.print_exc()
-            return End.OUTSIDE, _told(error.__cause__ or error)
+            # Slurm signals all processes of a job: what fails after that may have lost one that it had started.
+            return End.INTERRUPTED if self._interruption.signal else End.OUTSIDE, _told(error.__cause__ or error)
         raised = result.get("error")
         return (End.ERRED, f"{raised['type']}: {raised['message']}") if raised else (End.FINISHED, None)
 
@@ -130,8 +131,7 @@ class _Work:
         except Exception as error:
             traceback.print_exc()
             if self._interruption.signal:
-                # The signal goes to all processes of a job: the recipe may have lost one that it had started.
-                raise Interrupted(_told(error)) from error
+                raise Outside(_told(error)) from error
             return {"error": {"type": type(error).__name__, "message": str(error)[:_LONGEST_MESSAGE]}}
 
     def _publish(self, result: Mapping[str, Any]) -> None:
@@ -177,7 +177,6 @@ class _Work:
             categorical=spec.categorical,
             task=spec.task,
         )
-        _say(self._mine.life, f"{len(frame)} rows, {len(features)} features")
         return self._save(recipe, self._trained(recipe, data, spec, manifest, state), manifest, finished=True)
 
     def _input(self) -> tuple[Spec, pd.DataFrame]:
@@ -198,6 +197,7 @@ class _Work:
         resume = state.folder if state else None
         model = None
         self._heed()
+        _say(self._mine.life, f"trains on {len(data.target)} rows of {data.features.shape[1]} features")
         self._saved_at = time.monotonic()
         for model in self._timed(recipe.train(data, seed=spec.seed, threads=spec.threads, resume=resume)):
             self._folder.require_newest(self._mine.life)

@@ -45,11 +45,11 @@ STATES: Mapping[str, Fate] = {
 }
 """Every state of a job that Slurm has (squeue's "JOB STATE CODES", up to 25.05); any other is unknown."""
 
-PATIENCE_S = 120.0
-"""How long an attempt may be seen nowhere before it is lost: accounting lags."""
+PATIENCE_S = 30.0
+"""How long an attempt may be seen nowhere before it is lost: accounting lags. A wrong guess costs work, no more."""
 
-TAKEN_WITHIN_S = 10.0
-"""How long after its end a submission that nobody confirmed may still turn up in the queue."""
+GONE_AFTER_S = 10.0
+"""The same for one that says itself that it ended, and for a submission that nobody confirmed."""
 
 _BY_MARKER = {"interrupted": Fate.INTERRUPTED, "out_of_memory": Fate.OUT_OF_MEMORY, "outside": Fate.FAILED}
 # Reasons with which a pending job stays until a person acts.
@@ -103,25 +103,23 @@ def _by_queue(seen: Witnesses) -> tuple[Fate, str]:
 
 
 def _by_what_is_left(seen: Witnesses) -> tuple[Fate, str]:
-    if seen.lives:
-        last = seen.lives[-1]
-        told = state_of(last.state)
-        words = f"sacct says {last.state}"
-        if told in ENDED:
-            return _ended(told, words, seen)
-        # The queue is the newer witness: accounting has not heard of the end yet.
-        waited = f"{words}, squeue does not know it, since {seen.silent_s:.0f} s"
-        return (Fate.LOST if seen.silent_s >= PATIENCE_S else Fate.UNKNOWN), waited
-    if not seen.taken and not seen.marker.begun:
-        late = seen.silent_s >= TAKEN_WITHIN_S
-        return (Fate.UNTAKEN if late else Fate.UNKNOWN), f"Slurm has not known it for {seen.silent_s:.0f} s"
-    if seen.marker.ended in _BY_MARKER and not (seen.has_accounting and seen.silent_s < PATIENCE_S):
-        return _BY_MARKER[seen.marker.ended], f"it left the queue, and wrote that it ended: {_own(seen.marker)}"
-    if seen.silent_s < PATIENCE_S:
-        return Fate.UNKNOWN, f"seen nowhere since {seen.silent_s:.0f} s"
+    told = state_of(seen.lives[-1].state) if seen.lives else Fate.UNKNOWN
+    if told in ENDED:
+        return _ended(told, f"sacct says {seen.lives[-1].state}", seen)
+    # The queue is a newer witness than accounting, which may not have heard of the end yet, or never will: a slurmctld
+    # that crashes forgets its last seconds.
+    nowhere = f"squeue has not known it for {seen.silent_s:.0f} s"
+    begun = seen.marker.begun
+    soon = bool(seen.marker.ended) or not (seen.taken or begun)
+    if seen.silent_s < (GONE_AFTER_S if soon else PATIENCE_S):
+        return Fate.UNKNOWN, nowhere
+    if own := _BY_MARKER.get(seen.marker.ended or ""):
+        return own, f"{nowhere}, and it wrote that it ended: {_own(seen.marker)}"
+    if not (seen.taken or begun):
+        return Fate.UNTAKEN, nowhere
     if seen.has_accounting and not seen.accounting_answered:
-        return Fate.UNKNOWN, f"squeue does not know it since {seen.silent_s:.0f} s, and sacct does not answer"
-    return Fate.LOST, f"no witness has told of it for {seen.silent_s:.0f} s"
+        return Fate.UNKNOWN, f"{nowhere}, and sacct does not answer"
+    return Fate.LOST, f"{nowhere}, and nobody else tells of it"
 
 
 def _ended(told: Fate, words: str, seen: Witnesses) -> tuple[Fate, str]:
