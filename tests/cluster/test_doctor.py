@@ -129,7 +129,7 @@ BROKEN = {
         "preemption.mode.background", ("modify qos background set PreemptMode=suspend",),
         line="sacctmgr -i modify qos background set PreemptMode=requeue",
     ),
-    "a QOS whose jobs are cancelled": Broken(
+    "a QOS whose jobs are canceled": Broken(
         "preemption.mode.standard", ("modify qos standard set PreemptMode=cancel",),
         line="sacctmgr -i modify qos standard set PreemptMode=requeue",
     ),
@@ -395,7 +395,7 @@ def test_jobs_that_would_preempt_others_are_not_sent(site: Cluster) -> None:
         assert "Restarts=1" not in site.ask("scontrol", "show", "job")
 
 
-def test_jobs_are_cancelled_however_the_check_ends(site: Cluster) -> None:
+def test_jobs_are_canceled_however_the_check_ends(site: Cluster) -> None:
     with full(site, "urgent"):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             program = command(site, site.profile, "--wait=60")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import json
 import math
@@ -159,16 +160,19 @@ def see_folder(path: Path) -> Folder:
         return Folder(exists=False)
     except OSError as error:
         return Folder(exists=True, trouble=str(error))
-    trouble = "" if stat.S_ISDIR(seen.st_mode) else f"{path} is no folder"
+    mode, mine = stat.S_IMODE(seen.st_mode), seen.st_uid == os.getuid()
+    if not stat.S_ISDIR(seen.st_mode):
+        return Folder(True, mode, mine, f"{path} is no folder")
     fresh = path / f".doctor-{uuid.uuid4().hex}"
     try:
         fresh.touch(mode=0o600)
         fresh = fresh.rename(fresh.with_suffix(".renamed"))
         fresh.unlink()
     except OSError as error:
-        trouble = trouble or str(error)
-        fresh.unlink(missing_ok=True)
-    return Folder(True, stat.S_IMODE(seen.st_mode), seen.st_uid == os.getuid(), trouble)
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        return Folder(True, mode, mine, str(error))
+    return Folder(True, mode, mine)
 
 
 def longest_checkpoint(spool: Path) -> float | None:
