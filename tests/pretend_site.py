@@ -123,7 +123,7 @@ def problems(base: Path, world: World, jobs: Sequence[Job]) -> list[str]:
         numbers = [note["attempt"] for note in notes["job_intended"] if note["serves"] == each.id]
         if numbers != list(range(1, 1 + len(numbers))):
             found.append(f"{each.id}: attempts {numbers}")
-        # Work that nobody cancelled, superseded or interrupted: that of one attempt.
+        # Work that nobody canceled, superseded or interrupted: that of one attempt.
         worked = [task for task in world.tasks if task.folder == folder.path.resolve() and task.state == "COMPLETED"]
         if len({task.attempt for task in worked if JobFolder(task.folder).life((task.attempt, 0)).path.exists()}) > 1:
             found.append(f"{each.id}: {len(worked)} attempts worked to the end")

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from hpcretrain.config.cluster import ClusterProfile
 from hpcretrain.config.load import SHIPPED_POLICY, shipped_policy
 from hpcretrain.config.types import Config
 from hpcretrain.cycle import FOLLOWS
@@ -32,6 +33,13 @@ def life_cycle() -> str:
 def configuration() -> str:
     """The keys of a configuration file."""
     return "\n\n".join(_tables(Config, None))
+
+
+def cluster() -> str:
+    """The keys of a cluster profile; its three classes have the same."""
+    parts = _tables(ClusterProfile, None)
+    standard = next(place for place, part in enumerate(parts) if part == "## `[classes.standard]`")
+    return "\n\n".join([*parts[:standard], "`[classes.standard]` and `[classes.background]` have the same keys."])
 
 
 def policy() -> str:
@@ -66,8 +74,8 @@ def _shown(name: str, field: FieldInfo, values: dict[str, Any] | None) -> str:
         return f"`{values[name]}`"
     if field.is_required():
         return "required"
-    if field.default is None or field.default in ("", ("",)):
-        return "see left"
+    if field.default is None or field.default in ("", ("",), ()):
+        return "none" if field.default == () else "see left"
     return f"`{field.default}`" if isinstance(field.default, str | int) else _duration(field.default)
 
 
@@ -81,6 +89,7 @@ def _duration(value: Any) -> str:
 
 DOCUMENTS = {
     DOCS / "how-it-decides.md": life_cycle,
+    DOCS / "reference" / "cluster.md": cluster,
     DOCS / "reference" / "configuration.md": configuration,
     DOCS / "reference" / "policy.md": policy,
 }

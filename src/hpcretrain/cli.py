@@ -75,6 +75,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     served = _command(commands, "served", _served, "which model served, and why")
     served.add_argument("--at", metavar="TIME", help="ISO 8601; without a zone it is UTC, a date alone is its midnight")
+    doctor = commands.add_parser(
+        "doctor",
+        help="check a cluster as the user who runs this, or draft its profile",
+        description="Check a live cluster against its profile: what is fine, what is wrong and which line mends it, "
+        "what cannot be seen. Sends one job of a few seconds for each class.",
+    )
+    doctor.add_argument("--cluster", type=Path, required=True, metavar="FILE.toml", help="the cluster profile")
+    doctor.add_argument("--write", action="store_true", help="draft the profile; nothing is overwritten")
+    doctor.add_argument(
+        "--wait",
+        type=float,
+        default=60,
+        metavar="SECONDS",
+        help="how long the jobs may wait to start (60; 0: send none)",
+    )
+    doctor.add_argument("--json", action="store_true", help="print one JSON object")
+    doctor.set_defaults(run=_doctor)
     audit = commands.add_parser("audit", help="check the trail").add_subparsers(required=True, metavar="COMMAND")
     _command(audit, "verify", _verify, "check that no record or model was altered, removed, inserted or reordered")
     return parser
@@ -171,6 +188,21 @@ def _served(options: argparse.Namespace) -> int:
     else:
         print(all_served_text(answer) if at is None else served_text(answer))
     return DONE if (answer["served"] if at is None else answer["release"]) else NO
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from hpcretrain.doctor import check_site, draft_site
+    from hpcretrain.site.show import draft_json, draft_text, items_json, items_text
+
+    if options.write:
+        draft = draft_site(options.cluster)
+        show = draft_json if options.json else draft_text
+        print(show(options.cluster, draft.open))
+        return DONE
+    found = check_site(options.cluster, options.wait, lambda what: print(f"{what} ...", file=sys.stderr, flush=True))
+    told = (found.name, found.user, found.items)
+    print(json.dumps(items_json(*told)) if options.json else items_text(*told))
+    return (DONE if found.healthy else NO) if found.answers else OUTSIDE_FAILED
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 
 from hpcretrain.canonical import Plain, canonical, plain, sha256
 
-RULE_VERSION = "2"
+RULE_VERSION = "3"
 """The version of the decision rules; it stands in every baseline, since other rules make other decisions."""
 
 

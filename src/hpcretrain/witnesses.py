@@ -24,7 +24,7 @@ class Fate(enum.Enum):
     TIMED_OUT = "timed out"
     OUT_OF_MEMORY = "out of memory"
     NODE_FAILED = "node failed"
-    CANCELLED = "cancelled"
+    CANCELLED = "canceled"
     """A person or the site ended it."""
     FAILED = "failed"
     """It ended by an error of its own before it had a result."""

@@ -5,13 +5,14 @@ It runs as the cluster's ordinary user, in a folder that holds this file, `jobs_
     python driver.py '{"home": ..., "profile": ..., "jobs": [{"seed": 1, "class": "background"}], "params": {...}}'
 
 Keys that may be left out: `rules` (of the policy's [jobs]), `profile_changes` (by section), `every_s` (how long a life
-lasts on average, for the checkpoints' cadence).
+lasts on average, for the checkpoints' cadence). USR1 lets it cancel its own jobs.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,8 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
     spool = Spool(shared.root, home / "models", table, ledger, settings)
     tracker = SlurmJobs(slurm, profile, rules, shared, ledger)
     made = SlurmTrainer(spool, shared, tracker, ledger, settings.threads, lambda line: print(line, file=sys.stderr))
+    # As a controller does that needs the nodes for something else.
+    signal.signal(signal.SIGUSR1, lambda *_: tracker.cancel(list(tracker.attempts)))
     told: dict[str, Any] = {"digests": [], "errors": [], "refused": None}
     try:
         for each in made.train([(order, table.rows()) for order in jobs_of(asked)]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from site_for_tests import Site, until
 
@@ -41,10 +43,20 @@ def test_a_job_that_somebody_cancels_is_not_submitted_again_until_the_same_comma
     until(lambda: training.told("begun"))
     site.cluster.ask("scancel", str(training.numbers()[0]))
     told = training.end()
-    assert training.fates() == ["cancelled"]
-    assert "retries:cancelled: cancelled by somebody else" in told["refused"]
+    assert training.fates() == ["canceled"]
+    assert "retries:canceled: canceled by somebody else" in told["refused"]
     assert training.start().end()["digests"] == [undisturbed]
     assert training.told("ended")[0]["kind"] == "interrupted", "it left a checkpoint"
+
+
+def test_a_job_that_the_controller_itself_cancels_begins_anew_at_its_checkpoint(site: Site, undisturbed: str) -> None:
+    training = site.training(params=SLOW).start()
+    until(lambda: training.told("begun"))
+    assert training.process is not None
+    training.process.send_signal(signal.SIGUSR1)
+    assert training.end()["digests"] == [undisturbed]
+    assert training.fates() == ["canceled", "finished"]
+    assert training.told("ended")[0]["kind"] == "interrupted"
 
 
 def test_a_job_that_runs_out_of_memory_gets_more(site: Site) -> None:

@@ -51,7 +51,7 @@ def test_a_controller_that_dies_at_submission_submits_once(site: Site, undisturb
     until(lambda: training.accounted() == {"COMPLETED": 1})
 
 
-def test_a_submission_that_comes_late_is_cancelled_and_told_of(site: Site) -> None:
+def test_a_submission_that_comes_late_is_canceled_and_told_of(site: Site) -> None:
     once, go = site.folder / "late-once", site.folder / "late-go"
     body = f"""
 if mkdir {once} 2>/dev/null; then
@@ -76,7 +76,7 @@ exec {{real}} "$@"
     [duplicate] = training.notes("job_duplicate")
     assert duplicate["attempt"] == 1
     assert {note["attempt"] for note in training.notes("job_finished")} == {2}
-    # The late one may have been at its start when it was cancelled, or found out by itself that it is superseded.
+    # The late one may have been at its start when it was canceled, or found out by itself that it is superseded.
     until(lambda: sum(training.accounted().values()) == 2 and training.accounted()["COMPLETED"] == 1)
     assert set(training.accounted()) <= {"COMPLETED", "CANCELLED", "FAILED"}
 

@@ -19,12 +19,13 @@ from hpcretrain.node.batch import Batch, Task
 from hpcretrain.node.jobfolder import JobFolder
 from hpcretrain.node.life import Life
 
-SHOWN = "JobId=17 JobName=x UserId=u(1) NodeList=train2 BatchHost=train2 NumNodes=1"
+SHOWN = "JobId=17 JobName=x UserId=u(1) JobState=RUNNING NodeList=train2 BatchHost=train2 NumNodes=1"
 SCONTROL = f"""#!/bin/sh
 # Shows a job on one line; requeues it, or says why not, like scontrol 22.05.
 echo "$@" >>"$0.calls"
 case "$1" in
-    show) sleep "$(cat "$0.delay" 2>/dev/null || echo 0)"; echo "{SHOWN}" ;;
+    show) sleep "$(cat "$0.delay" 2>/dev/null || echo 0)"
+          echo "{SHOWN}" | sed "s/RUNNING/$(cat "$0.state" 2>/dev/null || echo RUNNING)/" ;;
     requeue) [ -e "$0.signal" ] && kill -s "$(cat "$0.signal")" "$PPID" "$$"
              if [ -e "$0.refuses" ]; then echo "$2: Job is pending execution" >&2; exit 1; fi ;;
 esac
@@ -100,7 +101,7 @@ def test_an_interrupted_task_saves_rings_requeues_itself_and_goes_on_in_its_next
     code, said = site.interrupt()
     assert code == 75
     assert "interrupted after segment 1\nlife 3.0: requeued\n" in said
-    assert site.calls == ["show job 17 -o", "requeue 15_1"]
+    assert site.calls == ["show job 17 -o", "show job 15_1 -o", "requeue 15_1"]
     ended = site.told(Life(3))
     assert (ended["kind"], ended["signal"], ended["requeued"]) == ("interrupted", signal.SIGUSR1, True)
     assert site.rings == {"job.3.0.begun", "job.3.0.ended"}
@@ -152,6 +153,16 @@ def test_a_task_that_may_not_or_cannot_requeue_itself_leaves_that_to_the_control
     assert answer in site.told(Life(3))["requeue_answer"]
     assert site.told(Life(3))["requeued"] is False
     assert ("requeue 15_1" in site.calls) == (case == "refused")
+
+
+@pytest.mark.parametrize("state", ["CANCELLED", "PENDING", "COMPLETING"])
+def test_a_job_that_somebody_canceled_or_slurm_requeued_is_left_as_it_is(tmp_path: Path, state: str) -> None:
+    site = Site(tmp_path, sleep_s=0.3)
+    site.scontrol.with_suffix(".state").write_text(state)
+    code, said = site.interrupt()
+    assert code == 75
+    assert f"not requeued: Slurm says that it is {state}" in said
+    assert "requeue 15_1" not in site.calls
 
 
 def test_the_signal_that_a_requeueing_brings_ends_neither_the_life_nor_the_question(tmp_path: Path) -> None:

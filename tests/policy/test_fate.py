@@ -152,7 +152,7 @@ def test_one_that_checkpointed_and_left_was_interrupted() -> None:
     assert "SIGUSR2" in why
 
 
-def test_one_that_somebody_cancelled_is_cancelled_whatever_it_wrote_last() -> None:
+def test_one_that_somebody_canceled_is_canceled_whatever_it_wrote_last() -> None:
     left = Marker(begun=True, ended="interrupted", signal="SIGTERM")
     assert fate(Witnesses(queued=Queued("CANCELLED"), queue_answered=True, marker=left))[0] is Fate.CANCELLED
 

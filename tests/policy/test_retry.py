@@ -62,7 +62,7 @@ def test_a_submission_that_slurm_never_took_is_no_interruption() -> None:
     assert decide(*[Fate.UNTAKEN] * 500).ask == ASK
 
 
-def test_what_somebody_cancelled_stays_cancelled() -> None:
+def test_what_somebody_canceled_stays_canceled() -> None:
     told = decide(Fate.CANCELLED)
     assert told.ask is None
     assert "same command" in told.finding.reason

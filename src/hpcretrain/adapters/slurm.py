@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -93,6 +94,9 @@ class Slurm:
         Raises:
             SlurmError: It failed.
         """
+        return self._call(name, arguments, given).stdout
+
+    def _call(self, name: str, arguments: Sequence[str], given: str | None) -> subprocess.CompletedProcess[str]:
         self.calls[name] += 1
         try:
             done = subprocess.run(
@@ -110,7 +114,7 @@ class Slurm:
             raise SlurmError(f"{name} did not answer within {self._timeout_s:g} s", "unreachable") from None
         if done.returncode:
             raise failure(name, done.stderr or done.stdout)
-        return done.stdout
+        return done
 
     def submit(self, options: Sequence[str], script: str) -> int:
         """Submit a batch script; the identifier of the job, or of the array.
@@ -123,6 +127,14 @@ class Slurm:
         if not number.isdigit():
             raise SlurmError(f"sbatch printed {told!r} where a job's number was due", "unreachable")
         return int(number)
+
+    def try_submission(self, options: Sequence[str], script: str) -> str:
+        """What sbatch says of a job that is not submitted: when and where it would start.
+
+        Raises:
+            SlurmError: It would be refused.
+        """
+        return self._call("sbatch", ["--test-only", *options], script).stderr
 
     def queue(self) -> list[QueueLine]:
         """All jobs of this user that slurmctld knows, those that ended lately too: one call, however many they are.
@@ -160,6 +172,12 @@ class Slurm:
         except SlurmError as error:
             if error.trouble == "unreachable":
                 raise
+
+    def cancel_named(self, names: Collection[str]) -> None:
+        """Cancel this user's jobs of these names, whose numbers may not be known."""
+        for name in sorted(names):
+            with contextlib.suppress(SlurmError):
+                self.ask("scancel", f"--user={os.getuid()}", f"--name={name}")
 
     def start_now(self, keys: Collection[Key]) -> None:
         """Let requeued jobs start at once, not only when Slurm's pause after a requeue is over."""

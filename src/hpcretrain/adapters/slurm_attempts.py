@@ -173,7 +173,7 @@ def recall(ledger: Ledger, heard_at: float) -> dict[str, list[Attempt]]:
     for note in ledger.notes("job_submitted"):
         for attempt in _of(attempts, note):
             attempt.submission, attempt.fate = int(note["slurm_job"]), Fate.WAITING
-    for note in ledger.notes("job_cancelled"):
+    for note in ledger.notes("job_canceled"):
         for attempt in _of(attempts, note):
             attempt.by_us = True
     for note in ledger.notes("job_ended"):

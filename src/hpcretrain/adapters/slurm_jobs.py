@@ -2,7 +2,7 @@
 
 An attempt is noted in the ledger, and older ones are fenced off, before it is submitted by a name that only it has.
 After a crash the name finds what was taken; what was not is submitted as a new attempt, and whatever of an older one
-turns up later finds the fence, and is cancelled. One query serves all. Jobs ring, and one that left its result and
+turns up later finds the fence, and is canceled. One query serves all. Jobs ring, and one that left its result and
 Slurm's word on where it ran needs no query.
 """
 
@@ -199,7 +199,7 @@ class SlurmJobs:
             last = self.newest(job)
             if last.open and last.key:
                 if not last.by_us:
-                    self._ledger.note("job_cancelled", job, attempt=last.number, slurm_job=str(last.key))
+                    self._ledger.note("job_canceled", job, attempt=last.number, slurm_job=str(last.key))
                 last.by_us = True
                 keys.add(last.key)
         self._slurm.cancel(keys)

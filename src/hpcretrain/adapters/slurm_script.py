@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from hpcretrain.config.cluster import ClusterProfile, Environment
@@ -49,20 +50,31 @@ def options(
 
 
 def script(profile: ClusterProfile, batch: Path) -> str:
-    """The batch script: the environment of the node, and the one program that does the work.
-
-    It runs in a step, since Slurm warns steps before it takes a node away, and batch scripts only afterwards.
-    """
+    """The batch script: the environment of the node, and the one program that does the work."""
     place = profile.environment
+    program = step(place, batch.parent.parent, "-m", "hpcretrain.node.batch", str(batch))
+    return "\n".join([*preamble(place), program, ""])
+
+
+def preamble(place: Environment, first: Sequence[str] = ()) -> list[str]:
+    """The lines that make the environment of the node; `first` stands before anything of the site's is loaded."""
     # Only a login shell has `module` and `conda` defined by the site.
-    lines = ["#!/bin/bash -l" if place.modules or place.conda else "#!/bin/bash", "umask 077"]
+    lines = ["#!/bin/bash -l" if place.modules or place.conda else "#!/bin/bash", "umask 077", *first]
     lines += [f"module load {shlex.quote(module)}" for module in place.modules]
     if place.conda:
         lines += ['eval "$(conda shell.bash hook)"', f"conda activate {shlex.quote(place.conda)}"]
-    lines += list(place.setup)
-    program = [*_program(place, batch.parent.parent), "-m", "hpcretrain.node.batch", str(batch)]
-    step = ["exec", "srun", "--ntasks=1", "--export=ALL", "--unbuffered", "--input=none", "--quiet"]
-    return "\n".join([*lines, f'{shlex.join(step)} --cpus-per-task="$SLURM_CPUS_PER_TASK" {shlex.join(program)}', ""])
+    return [*lines, *place.setup]
+
+
+def step(place: Environment, root: Path, *arguments: str) -> str:
+    """The line that runs the interpreter of the environment.
+
+    It runs in a step, since Slurm warns steps before it takes a node away, and batch scripts only afterwards.
+    """
+    srun = ["exec", "srun", "--ntasks=1", "--export=ALL", "--unbuffered", "--input=none", "--quiet"]
+    return (
+        f'{shlex.join(srun)} --cpus-per-task="$SLURM_CPUS_PER_TASK" {shlex.join([*_program(place, root), *arguments])}'
+    )
 
 
 def _program(place: Environment, root: Path) -> list[str]:

@@ -33,6 +33,8 @@ DONE, FAILED, INTERRUPTED = 0, 1, 75
 """Exit codes; 75 is EX_TEMPFAIL of sysexits.h."""
 
 _SCONTROL_PATIENCE_S = 10.0
+# Grace is short: a job whose state cannot be had soon leaves the rest to the controller.
+_STATE_PATIENCE_S = 3.0
 _LONGEST_ANSWER = 500
 
 
@@ -139,7 +141,7 @@ def _go_back(mine: LifeFolder, batch: Batch, environ: dict[str, str]) -> None:
         if (state := _state(batch.scontrol, job)) == "RUNNING":
             requeued, answer = _requeue(batch.scontrol, job)
         else:
-            # Somebody cancelled it, who must not be overruled; or Slurm has requeued it already.
+            # Somebody canceled it, who must not be overruled; or Slurm has requeued it already.
             answer = f"Slurm says that it is {state}"
     words = {True: "requeued", False: f"not requeued: {answer}", None: f"perhaps requeued: {answer}"}
     print(f"life {mine.life}: {words[requeued]}", flush=True)
@@ -149,7 +151,7 @@ def _go_back(mine: LifeFolder, batch: Batch, environ: dict[str, str]) -> None:
 
 def _state(scontrol: str, job: str) -> str:
     """The state of a job as Slurm names it; what was said instead where it names none."""
-    _, answer = _scontrol([scontrol, "show", "job", job, "-o"])
+    _, answer = _scontrol([scontrol, "show", "job", job, "-o"], _STATE_PATIENCE_S)
     found = re.search(r"\bJobState=(\S+)", answer)
     return found[1] if found else answer
 
@@ -161,12 +163,10 @@ def _requeue(scontrol: str, job: str) -> tuple[bool | None, str]:
     return _scontrol([scontrol, "requeue", job])
 
 
-def _scontrol(command: Sequence[str]) -> tuple[bool | None, str]:
+def _scontrol(command: Sequence[str], patience_s: float = _SCONTROL_PATIENCE_S) -> tuple[bool | None, str]:
     """Whether `scontrol` did it, None where that is not known, and what it said."""
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SCONTROL_PATIENCE_S
-        )
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=patience_s)
     except OSError as error:
         return False, str(error)
     except subprocess.TimeoutExpired as error:

@@ -59,7 +59,7 @@ _GIVEN_UP = ("JobHoldMaxRequeue", "launch failed requeued held", "launch_failed_
 
 
 def state_of(text: str) -> Fate:
-    """The fate that a state names; commands add who cancelled ("CANCELLED by 1000") or cut it short ("CANCELLED+")."""
+    """The fate that a state names; commands add who canceled ("CANCELLED by 1000") or cut it short ("CANCELLED+")."""
     words = text.split()
     return STATES.get(words[0].rstrip("+"), Fate.UNKNOWN) if words else Fate.UNKNOWN
 

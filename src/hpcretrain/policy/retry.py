@@ -55,7 +55,7 @@ def retry(past: Sequence[Past], rules: JobRules, most: Most, *, by_us: bool = Fa
         past: Its attempts, oldest first; at least one.
         rules: The limits.
         most: The most that a retry may ask for.
-        by_us: The last one was cancelled by the controller itself, which wants it to go on.
+        by_us: The last one was canceled by the controller itself, which wants it to go on.
 
     Raises:
         ValueError: The last attempt has not ended, or has its result.
@@ -87,12 +87,12 @@ def interrupted_too_often(interruptions: int, rules: JobRules) -> Finding | None
 
 def _after_cancellation(last: Past, by_us: bool) -> Retry:
     if by_us:
-        return _yes(last.ask, "retries:cancelled", "the controller cancelled it to let it begin anew", None, None)
+        return _yes(last.ask, "retries:canceled", "the controller canceled it to let it begin anew", None, None)
     reason = (
-        "cancelled by somebody else, who will have had a reason, so it is not submitted again by itself; the same "
+        "canceled by somebody else, who will have had a reason, so it is not submitted again by itself; the same "
         "command submits it again from its checkpoint"
     )
-    return Retry(None, _no("retries:cancelled", reason, None, None))
+    return Retry(None, _no("retries:canceled", reason, None, None))
 
 
 def _after_interruption(past: Sequence[Past], rules: JobRules) -> Retry:
