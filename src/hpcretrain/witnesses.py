@@ -84,7 +84,7 @@ class Witnesses:
 
     `queue_answered` and `accounting_answered` tell an empty answer from none; a site without accounting never answers.
     `taken` is whether Slurm is known to have accepted it. `silent_s` is how long ago, in seconds, any witness last told
-    of the attempt, or it was submitted.
+    of the attempt, or it was submitted; `ended_s`, how long ago Slurm was first heard to say that it ended.
     """
 
     queued: Queued | None = None
@@ -95,3 +95,4 @@ class Witnesses:
     taken: bool = True
     marker: Marker = Marker()
     silent_s: float = 0.0
+    ended_s: float = 0.0

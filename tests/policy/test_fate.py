@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpcretrain.policy.fate import GONE_AFTER_S, PATIENCE_S, STATES, after, fate, state_of
+from hpcretrain.policy.fate import FILES_LAG_S, GONE_AFTER_S, PATIENCE_S, STATES, after, fate, state_of
 from hpcretrain.witnesses import ALIVE, ENDED, Accounted, Fate, Marker, Queued, Witnesses
 
 OF_SLURM = sorted(STATES)
@@ -51,6 +51,7 @@ witnesses = st.builds(
     taken=st.booleans(),
     marker=markers,
     silent_s=st.floats(0, 1000),
+    ended_s=st.floats(0, 100),
 )
 
 
@@ -118,7 +119,8 @@ def test_a_job_that_somebody_holds_is_told_from_one_that_waits() -> None:
 
 
 def test_completed_without_a_result_has_failed() -> None:
-    told, why = fate(Witnesses(queued=Queued("COMPLETED"), queue_answered=True))
+    assert fate(Witnesses(queued=Queued("COMPLETED"), queue_answered=True))[0] is Fate.UNKNOWN, "its files may lag"
+    told, why = fate(Witnesses(queued=Queued("COMPLETED"), queue_answered=True, ended_s=FILES_LAG_S))
     assert told is Fate.FAILED
     assert "no result" in why
 
@@ -136,12 +138,12 @@ def test_completed_without_a_result_has_failed() -> None:
 def test_out_of_memory_is_seen_in_steps_in_what_was_used_in_the_log_and_by_the_job(
     life: Accounted, marker: Marker
 ) -> None:
-    seen = Witnesses(queue_answered=True, accounting_answered=True, lives=(life,), marker=marker)
+    seen = Witnesses(queue_answered=True, accounting_answered=True, lives=(life,), marker=marker, ended_s=FILES_LAG_S)
     assert fate(seen)[0] is Fate.OUT_OF_MEMORY
 
 
 def test_killed_without_a_word_of_memory_is_a_failure_of_unnamed_cause() -> None:
-    seen = Witnesses(queue_answered=True, accounting_answered=True, lives=(Accounted("FAILED", "0:9"),))
+    seen = Witnesses(queue_answered=True, accounting_answered=True, lives=(Accounted("FAILED", "0:9"),), ended_s=9)
     assert fate(seen)[0] is Fate.FAILED
 
 

@@ -48,7 +48,8 @@ _UNREACHABLE = (
     "munge encode failed",
     "try again",
 )
-_FULL = ("submitjob", "submit_job", "job submit limit", "too many", "maxjobcount", "job/step already completing")
+# The sentence "Job violates accounting/QOS policy" stands for limits of any kind; a reason above it names the limit.
+_FULL = ("submitjob", "maxjobcount", "too many jobs")
 """Words of refusals that pass when other jobs end."""
 
 _MOST_NAMES = 100

@@ -90,15 +90,12 @@ def read_accounting(text: str) -> list[History]:
             _refuse_ours("sacct", line)
             continue
         job, _, step = fields[1].partition(".")
-        key = _key(job)
-        if key is None:
-            # Tasks of an array that wait are one line, "12_[3-9]"; the queue tells more of them.
-            continue
-        if not step:
-            names[key] = fields[2]
-            lives.setdefault(key, []).append((fields, []))
-        elif key in lives:
-            lives[key][-1][1].append(fields)
+        for key in _keys(job):
+            if not step:
+                names[key] = fields[2]
+                lives.setdefault(key, []).append((fields, []))
+            elif key in lives:
+                lives[key][-1][1].append(fields)
     return [History(key, names[key], tuple(_life(*life) for life in each)) for key, each in lives.items()]
 
 
@@ -108,9 +105,15 @@ def _refuse_ours(command: str, line: str) -> None:
         raise ValueError(f"{command} printed a line that is not understood: {line!r}")
 
 
-def _key(text: str) -> Key | None:
-    match = re.fullmatch(r"(\d+)(?:_(\d+))?(?:\+\d+)?", text)
-    return Key(int(match[1]), int(match[2]) if match[2] else None) if match else None
+def _keys(text: str) -> list[Key]:
+    """The jobs of a line: "12", "12_3", or tasks of an array that never started, "12_[3-5,9%2]"."""
+    match = re.fullmatch(r"(\d+)(?:\+\d+)?(?:_(?:(\d+)|\[([\d,\-]+)(?:%\d+)?\]))?", text)
+    if not match:
+        return []
+    submission = int(match[1])
+    if match[3]:
+        return [Key(submission, int(number)) for number in _numbers(match[3], text)]
+    return [Key(submission, int(match[2]) if match[2] else None)]
 
 
 def _life(job: Sequence[str], steps: Sequence[Sequence[str]]) -> Accounted:

@@ -51,6 +51,9 @@ PATIENCE_S = 30.0
 GONE_AFTER_S = 10.0
 """The same for one that says itself that it ended, and for a submission that nobody confirmed."""
 
+FILES_LAG_S = 5.0
+"""How long after an end that Slurm names the job's own files may still come into sight on a shared file system."""
+
 _BY_MARKER = {"interrupted": Fate.INTERRUPTED, "out_of_memory": Fate.OUT_OF_MEMORY, "outside": Fate.FAILED}
 # Reasons with which a pending job stays until a person acts.
 _HELD = ("JobHeldUser", "JobHeldAdmin", "DependencyNeverSatisfied")
@@ -126,6 +129,8 @@ def _ended(told: Fate, words: str, seen: Witnesses) -> tuple[Fate, str]:
     """The fate behind an end that Slurm names; without a result it was no success, whatever its exit code."""
     if told not in (Fate.FINISHED, Fate.FAILED, Fate.CANCELLED):
         return told, words
+    if told is not Fate.CANCELLED and seen.marker.ended is None and seen.ended_s < FILES_LAG_S:
+        return Fate.UNKNOWN, f"{words}; what it wrote may still come into sight"
     if memory := _memory(seen):
         return Fate.OUT_OF_MEMORY, f"{words}, and {memory}"
     if told is Fate.CANCELLED:
