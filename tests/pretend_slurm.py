@@ -24,6 +24,7 @@ SEGMENTS = 4
 ALIVE = ("PENDING", "RUNNING")
 DOWN = "Unable to contact slurm controller (connect failure)"
 FULL = (
+    "QOSMaxSubmitJobPerUserLimit\n"
     "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
 )
 

@@ -84,7 +84,7 @@ def test_a_job_that_is_killed_by_itself_is_tried_again_and_given_up_with_its_log
     training = site.training(params={"segments": 3, "fail": "die"})
     told = training.start().end()
     assert training.fates() == ["failed"] * 3
-    assert "retries:failed: 3 attempts failed" in told["refused"]
+    assert "retries:failed: 3 attempts ended badly" in told["refused"]
     assert "life 3.0: begins" in told["refused"]
 
 

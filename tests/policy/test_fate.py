@@ -120,7 +120,7 @@ def test_a_job_that_somebody_holds_is_told_from_one_that_waits() -> None:
 
 def test_completed_without_a_result_has_failed() -> None:
     assert fate(Witnesses(queued=Queued("COMPLETED"), queue_answered=True))[0] is Fate.UNKNOWN, "its files may lag"
-    told, why = fate(Witnesses(queued=Queued("COMPLETED"), queue_answered=True, ended_s=FILES_LAG_S))
+    told, why = fate(Witnesses(queued=Queued("COMPLETED"), queue_answered=True, ended_s=PATIENCE_S))
     assert told is Fate.FAILED
     assert "no result" in why
 
@@ -180,3 +180,9 @@ def test_one_that_wrote_its_end_and_that_slurm_forgot_has_ended() -> None:
     seen = Witnesses(queue_answered=True, lives=(Accounted("RUNNING"),), marker=left, silent_s=GONE_AFTER_S)
     assert fate(seen)[0] is Fate.INTERRUPTED
     assert fate(Witnesses(queue_answered=True, marker=left, silent_s=GONE_AFTER_S - 1))[0] is Fate.UNKNOWN
+
+
+def test_one_that_says_it_finished_is_given_time_for_its_result_to_come_into_sight() -> None:
+    said = Marker(begun=True, ended="finished")
+    late = Witnesses(queued=Queued("FAILED"), queue_answered=True, marker=said, ended_s=FILES_LAG_S)
+    assert fate(late)[0] is Fate.UNKNOWN

@@ -63,7 +63,7 @@ class Slurm:
         commands: Where they are.
 
     Raises:
-        InputError: `sbatch` is not there.
+        InputError: `sbatch` or the named configuration is not there.
     """
 
     def __init__(self, commands: Commands) -> None:
@@ -71,6 +71,8 @@ class Slurm:
         self._environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         self._environment["LC_ALL"] = "C"
         if commands.conf:
+            if not commands.conf.is_file():
+                raise InputError(f"commands.conf: there is no file {commands.conf}; mend the cluster profile")
             self._environment["SLURM_CONF"] = str(commands.conf)
         self._folder = commands.folder
         self.calls: Counter[str] = Counter()

@@ -44,6 +44,10 @@ class Attempt:
     marker: Marker = field(default_factory=Marker)
     queued: Queued | None = None
     """What the queue said of it last."""
+    ended_at: float | None = None
+    """When Slurm was first heard to say that it ended, on the clock that the tracker goes by."""
+    end_told: Queued | None = None
+    """What the queue then said, which it may forget."""
     by_us: bool = False
     progress: bool = False
 
@@ -74,7 +78,8 @@ class Attempt:
 
     def unchanged(self, queued: Queued | None) -> bool:
         """Whether the queue says the same as before of an attempt that is alive, and nobody else says more."""
-        return queued is not None and queued == self.queued and self.fate in ALIVE and not self.marker.result
+        same = queued is not None and queued == self.queued
+        return same and self.fate in ALIVE and self.ended_at is None and not self.marker.result
 
     def read(self, marker: Marker) -> None:
         """Learn from what its newest life wrote."""

@@ -10,7 +10,7 @@ from hpcretrain.adapters.slurm_attempts import Attempt, ending
 from hpcretrain.adapters.slurm_output import History, Key, QueueLine
 from hpcretrain.adapters.slurm_spool import SlurmSpool
 from hpcretrain.errors import SlurmError
-from hpcretrain.policy.fate import PATIENCE_S, after, fate
+from hpcretrain.policy.fate import PATIENCE_S, after, fate, state_of
 from hpcretrain.ports import Ledger
 from hpcretrain.witnesses import ALIVE, ENDED, Accounted, Fate, Queued, Witnesses
 
@@ -66,7 +66,7 @@ class Judge:
         """Judge attempts by the queue's answer of this moment, by accounting where that is not enough, and by them."""
         changed: list[tuple[Attempt, Queued | None]] = []
         for each in attempts:
-            queued = lines[each.key].seen if each.key and each.key in lines else None
+            queued = _seen(each, lines)
             if queued is not None:
                 each.heard_at = self._clock()
             if not each.unchanged(queued):
@@ -118,6 +118,8 @@ class Judge:
     def _fate(
         self, each: Attempt, queued: Queued | None, lives: tuple[Accounted, ...], *, answered: bool
     ) -> tuple[Fate, str]:
+        if queued is None and not lives:
+            queued = each.end_told
         told, why = fate(
             Witnesses(
                 queued=queued,
@@ -128,9 +130,20 @@ class Judge:
                 taken=each.submission is not None,
                 marker=each.marker,
                 silent_s=self._silent_s(each),
+                ended_s=self._ended_s(each, queued, lives),
             )
         )
         return after(each.fate, told), why
+
+    def _ended_s(self, each: Attempt, queued: Queued | None, lives: tuple[Accounted, ...]) -> float:
+        """How long ago Slurm was first heard to say that an attempt ended; 0 if it does not say so."""
+        state = queued.state if queued else lives[-1].state if lives else ""
+        if state_of(state) not in ENDED:
+            each.ended_at = each.end_told = None
+            return 0.0
+        if each.ended_at is None:
+            each.ended_at, each.end_told = self._clock(), queued
+        return self._clock() - each.ended_at
 
     def _silent_s(self, each: Attempt) -> float:
         return self._clock() - each.heard_at
@@ -153,4 +166,12 @@ def _asks_accounting(each: Attempt, queued: Queued | None) -> bool:
         return each.submission is not None or each.marker.begun
     if each.marker.result:
         return any(life not in each.ran_on for life in range(queued.restarts))
-    return fate(Witnesses(queued=queued))[0] in ENDED
+    return state_of(queued.state) in ENDED
+
+
+def _seen(each: Attempt, lines: Mapping[Key, QueueLine]) -> Queued | None:
+    """What the queue says; tasks of an array that ended before they started are one line without a place."""
+    if each.key is None:
+        return None
+    line = lines.get(each.key) or lines.get(Key(each.key.submission))
+    return line.seen if line else None

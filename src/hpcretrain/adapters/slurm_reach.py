@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 
 from hpcretrain.adapters.slurm import Slurm
 from hpcretrain.adapters.slurm_output import expand
@@ -37,13 +37,13 @@ class Reach:
         """Whether jobs of a class can start on a node that serves.
 
         Raises:
-            SlurmError: Slurm does not answer.
+            SlurmError: Slurm does not answer, or knows no such partition.
         """
         self._look()
         wanted = self._profile.classes.of(priority_class)
-        reached: dict[str, frozenset[str]] = {}
-        for name in wanted.partition.split(","):
-            reached[f"partition {name}"] = self._partitions.get(name, frozenset())
+        names = wanted.partition.split(",")
+        self._require(f"classes.{priority_class.value}.partition", "partition", names, self._partitions)
+        reached = {f"partition {name}": self._partitions[name] for name in names}
         if wanted.reservation:
             # A reservation's nodes lie within the partition's, if Slurm is set up well; that is not for us to assume.
             place = f"reservation {wanted.reservation}"
@@ -67,18 +67,24 @@ class Reach:
         """The names of the nodes that serve.
 
         Raises:
-            SlurmError: Slurm does not answer, or knows no such partition.
+            SlurmError: Slurm does not answer, or knows no such partition or node.
         """
         self._look()
         place = self._profile.inference
-        unknown = [name for name in place.partitions if name not in self._partitions]
+        self._require("inference.partitions", "partition", place.partitions, self._partitions)
+        named = expand(place.nodes) if place.nodes else []
+        # A slip of the pen would guard nothing. What serves outside of Slurm is out of its jobs' reach anyway.
+        self._require("inference.nodes", "node in any partition", named, frozenset().union(*self._partitions.values()))
+        return frozenset(named).union(*(self._partitions[name] for name in place.partitions))
+
+    def _require(self, key: str, what: str, names: Iterable[str], known: Container[str]) -> None:
+        unknown = sorted(name for name in names if name not in known)
         if unknown:
+            more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
             raise SlurmError(
-                f"inference.partitions: Slurm knows no partition {', '.join(unknown)}; mend the cluster profile",
+                f"{key}: Slurm knows no {what} called {', '.join(unknown[:5])}{more}; mend the cluster profile",
                 "refused",
             )
-        named = expand(place.nodes) if place.nodes else []
-        return frozenset(named).union(*(self._partitions[name] for name in place.partitions))
 
     def _look(self) -> None:
         now = self._clock()

@@ -138,8 +138,11 @@ def _go_back(mine: LifeFolder, batch: Batch, environ: dict[str, str]) -> None:
     requeued: bool | None = False
     answer = "left to the controller"
     if batch.requeue and batch.scontrol and job:
+        for number in SIGNALS:
+            # More may come, and the requeueing sends TERM: scontrol would die of it before it has the answer.
+            signal.signal(number, signal.SIG_IGN)
         if (state := _state(batch.scontrol, job)) == "RUNNING":
-            requeued, answer = _requeue(batch.scontrol, job)
+            requeued, answer = _scontrol([batch.scontrol, "requeue", job])
         else:
             # Somebody canceled it, who must not be overruled; or Slurm has requeued it already.
             answer = f"Slurm says that it is {state}"
@@ -154,13 +157,6 @@ def _state(scontrol: str, job: str) -> str:
     _, answer = _scontrol([scontrol, "show", "job", job, "-o"], _STATE_PATIENCE_S)
     found = re.search(r"\bJobState=(\S+)", answer)
     return found[1] if found else answer
-
-
-def _requeue(scontrol: str, job: str) -> tuple[bool | None, str]:
-    for number in SIGNALS:
-        # The requeueing itself sends TERM, to scontrol too, which would die of it before it has the answer.
-        signal.signal(number, signal.SIG_IGN)
-    return _scontrol([scontrol, "requeue", job])
 
 
 def _scontrol(command: Sequence[str], patience_s: float = _SCONTROL_PATIENCE_S) -> tuple[bool | None, str]:

@@ -129,15 +129,22 @@ def _ended(told: Fate, words: str, seen: Witnesses) -> tuple[Fate, str]:
     """The fate behind an end that Slurm names; without a result it was no success, whatever its exit code."""
     if told not in (Fate.FINISHED, Fate.FAILED, Fate.CANCELLED):
         return told, words
-    if told is not Fate.CANCELLED and seen.marker.ended is None and seen.ended_s < FILES_LAG_S:
-        return Fate.UNKNOWN, f"{words}; what it wrote may still come into sight"
     if memory := _memory(seen):
         return Fate.OUT_OF_MEMORY, f"{words}, and {memory}"
+    if told is not Fate.CANCELLED and seen.ended_s < _files_lag_s(told, seen.marker):
+        return Fate.UNKNOWN, f"{words}; what it wrote may still come into sight"
     if told is Fate.CANCELLED:
         return told, words
     if own := _BY_MARKER.get(seen.marker.ended or ""):
         return own, f"{words}, and it wrote that it ended: {_own(seen.marker)}"
     return Fate.FAILED, f"{words}, and it left no result"
+
+
+def _files_lag_s(told: Fate, marker: Marker) -> float:
+    if told is Fate.FINISHED or marker.ended in ("finished", "erred"):
+        # It left its result, or its exit code and its own word would be lies.
+        return PATIENCE_S
+    return FILES_LAG_S if marker.ended is None else 0.0
 
 
 def _memory(seen: Witnesses) -> str | None:

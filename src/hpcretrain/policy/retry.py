@@ -113,7 +113,7 @@ def _after_failure(past: Sequence[Past], rules: JobRules, most: Most) -> Retry:
     check = f"retries:{last.fate.value}"
     if count >= rules.most_failures:
         reason = (
-            f"{count} attempts failed, the last was {last.fate.value}; look at its log, mend the cause, run it again"
+            f"{count} attempts ended badly, the last one: {last.fate.value}; see its log, mend the cause, run it again"
         )
         return Retry(None, _no(check, reason, count, rules.most_failures))
     if last.fate is Fate.OUT_OF_MEMORY:
