@@ -162,8 +162,10 @@ def _explain(options: argparse.Namespace) -> int:
     from hpcretrain.report.explain import explain, explain_text
     from hpcretrain.wiring import read_history
 
-    history, _ = read_history(options.home)
-    print(json.dumps(explain(history, options.id)) if options.json else explain_text(history, options.id))
+    history, ledger = read_history(options.home)
+    notes = ledger.notes()
+    told = json.dumps(explain(history, options.id, notes)) if options.json else explain_text(history, options.id, notes)
+    print(told)
     return DONE
 
 

@@ -86,6 +86,11 @@ def test_a_backtest_on_the_cluster_ends_with_the_ledger_head_of_the_local_one(
     assert "background" in classes
     assert len(classes) > 1, "the decision's class is the job's"
     assert [finding.outcome for finding in verify(place / "home" / "ledger.db")] == [Outcome.PASS] * 2
+    job = notes(place, "job_proven")[0]["serves"]
+    command = [str(cluster.python), "-m", "hpcretrain", "explain", job, "--home", "home"]
+    said = cluster.run(command, cwd=place, capture_output=True, text=True, check=True).stdout
+    assert "attempt 1 (background, job " in said
+    assert "kept off inference: it ran on train" in said
 
 
 def test_it_ends_the_same_when_the_controller_is_killed_and_jobs_are_preempted_meanwhile(

@@ -21,7 +21,7 @@ from hpcretrain.adapters.slurm_reach import Reach
 from hpcretrain.adapters.slurm_spool import SlurmSpool
 from hpcretrain.adapters.slurm_submission import Submitter, Task
 from hpcretrain.config.cluster import ClusterProfile
-from hpcretrain.errors import SlurmError
+from hpcretrain.errors import SlurmError, SpoolError
 from hpcretrain.policy.poll import LATELY_S, wait_s
 from hpcretrain.policy.retry import Ask, Most, interrupted_too_often, retry
 from hpcretrain.policy.types import JobRules
@@ -132,6 +132,15 @@ class SlurmJobs:
         Returns:
             Whether there may be something to do: for the caller, or for `follow_up`.
         """
+        try:
+            return self._look(awaited)
+        except (OSError, SpoolError) as error:
+            # A shared file system that is away for a moment is waited out, as Slurm is.
+            self._failures, self.trouble = self._failures + 1, f"the spool cannot be read: {error}"
+            self._looked_at = self._clock()
+            return False
+
+    def _look(self, awaited: Collection[str]) -> bool:
         news = self._listen()
         now = self._clock()
         while self._looks and self._looks[0] < now - LATELY_S:

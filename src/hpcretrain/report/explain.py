@@ -26,7 +26,7 @@ from hpcretrain.records import (
     Verdict,
     Watch,
 )
-from hpcretrain.report import members
+from hpcretrain.report import attempts, members
 from hpcretrain.report.decline import worse_since
 from hpcretrain.report.result import describe_cycle
 
@@ -52,25 +52,33 @@ def find(history: History, identifier: str) -> Record:
     raise InputError(f"no record {identifier} in this home; `hpcretrain status` lists the cycles")
 
 
-def explain(history: History, identifier: str) -> dict[str, Any]:
-    """A record, what led to it (back to the signals), and what came of it (up to the review)."""
+def explain(history: History, identifier: str, notes: Sequence[attempts.Note] = ()) -> dict[str, Any]:
+    """A record, what led to it (back to the signals), and what came of it (up to the review).
+
+    Args:
+        history: The state that the records say.
+        identifier: Of the record, or its beginning.
+        notes: The ledger's, which tell of attempts at a job.
+    """
     record = find(history, identifier)
     return {
         "id": record.id,
         "kind": record.kind,
         "record": plain(record),
         "members": [members.told(fit) for fit in members.fits(history.known, record)],
+        "attempts": attempts.attempts(notes, attempts.job_of(record)),
         "because": [brief(other) for other in ancestors(history, record)],
         "then": [brief(other) for other in _descendants(history, record)],
     }
 
 
-def explain_text(history: History, identifier: str) -> str:
+def explain_text(history: History, identifier: str, notes: Sequence[attempts.Note] = ()) -> str:
     """`explain` in words."""
     record = find(history, identifier)
     lines = [f"{record.id}  ({record.at:%Y-%m-%d %H:%M} UTC)", headline(record)]
     lines += members.lines(members.fits(history.known, record))
     lines += [_finding(finding) for finding in _findings(record)]
+    lines += attempts.lines(attempts.attempts(notes, attempts.job_of(record)))
     lines += _list("because of", sorted(ancestors(history, record), key=_loudness))
     lines += _list("and then", _descendants(history, record))
     return "\n".join(lines)
