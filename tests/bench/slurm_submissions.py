@@ -1,0 +1,140 @@
+"""Submission to Slurm by hpcretrain, by raw `sbatch` and by submitit; run by a cluster's ordinary user.
+
+`python -m bench.slurm_submissions PROFILE RUNS JOBS`. All jobs are held, so that no node starts one meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from bench.slurm_home import AT, Home, job, with_options
+
+from hpcretrain.adapters import slurm_script
+from hpcretrain.config.cluster import ClusterProfile, load_cluster
+from hpcretrain.config.load import shipped_policy
+from hpcretrain.policy.decide import Facts, decide
+from hpcretrain.policy.retry import Ask
+from hpcretrain.records import Decision, Finding, Outcome, PriorityClass
+
+URGENT = PriorityClass.URGENT
+_FACTS = Facts(
+    now=AT, batch=timedelta(days=1), last_run=None, rejections=0, watching=False, spent=(), training_rows=50_000,
+    selection_rows=5_000, holdout_rows=5_000, fresh_rows=5_000, class_rows=1_000, passes=200,
+    data=(Finding(check="schema", outcome=Outcome.PASS, reason="as it was"),),
+)  # fmt: skip
+
+
+class LateClock:
+    """Seconds as they pass, and an hour more before each submission: what Slurm said before has become too old."""
+
+    def __init__(self) -> None:
+        self.hours = 0
+
+    def __call__(self) -> float:
+        return time.monotonic() + 3600.0 * self.hours
+
+
+class Ours:
+    """Decides on one job and submits it. Its rows and its folder lie ready."""
+
+    def __init__(self, profile: ClusterProfile) -> None:
+        self._clock = LateClock()
+        self.home = Home(Path("ours").absolute(), profile, clock=self._clock)
+        self._policy = shipped_policy()
+        self._number = 0
+
+    def submit(self) -> float:
+        """Wall seconds of the decision, the intent, and the submission."""
+        self._number += 1
+        self._clock.hours += 1
+        home, ledger = self.home, self.home.ledger
+        decision_id = self._decision().id
+        task = home.prepared(job(self._number, home.count, URGENT, decision_id))
+        begun = time.perf_counter()
+        decision = self._decision()
+        ledger.append([decision])
+        ledger.append([job(self._number, home.count, URGENT, decision.id)])
+        home.tracker.submit([task])
+        return time.perf_counter() - begun
+
+    def _decision(self) -> Decision:
+        choice = decide(URGENT, _FACTS, self._policy)
+        return Decision(
+            model="bench", at=AT, answers=(f"request-{self._number}",), action=choice.action, outcome=choice.outcome,
+            priority_class=URGENT, cost_mrow_passes=choice.cost_mrow_passes, findings=choice.findings,
+        )  # fmt: skip
+
+
+class Raw:
+    """Submits a script as ours do, with the same options, by `sbatch` alone."""
+
+    def __init__(self, profile: ClusterProfile, home: Home) -> None:
+        root = home.shared.root
+        wanted = slurm_script.options(
+            profile, URGENT, name="raw", ask=Ask(500, 30), cpus=home.cpus, tasks=1, root=root
+        )  # fmt: skip
+        self._command = [home.slurm.command("sbatch"), "--parsable", *wanted]
+        self._script = slurm_script.script(profile, root / "batches" / "raw.json")
+
+    def submit(self) -> float:
+        """Wall seconds of `sbatch`."""
+        begun = time.perf_counter()
+        subprocess.run(self._command, input=self._script, capture_output=True, text=True, check=True)
+        return time.perf_counter() - begun
+
+
+class Submitit:
+    """Submits a call by submitit's executor for Slurm, with the same resources."""
+
+    def __init__(self, profile: ClusterProfile) -> None:
+        import submitit
+
+        wanted = profile.classes.urgent
+        self._executor = submitit.AutoExecutor(Path("submitit").absolute(), cluster="slurm")
+        self._executor.update_parameters(
+            name="peer", timeout_min=wanted.time_limit_min, mem_gb=0.5, cpus_per_task=1,
+            slurm_partition=wanted.partition, slurm_qos=wanted.qos, slurm_account=wanted.account,
+            slurm_additional_parameters={"hold": True},
+        )  # fmt: skip
+
+    def submit(self) -> float:
+        """Wall seconds of `submit`."""
+        begun = time.perf_counter()
+        self._executor.submit(time.sleep, 1)
+        return time.perf_counter() - begun
+
+
+def batch_ms(profile: ClusterProfile, number: int, jobs: int) -> float:
+    """Milliseconds a job, where so many are submitted in one go from a new home. Rows and folders lie ready."""
+    home = Home(Path(f"batch{number}").absolute(), profile)
+    tasks = [home.prepared(each) for each in home.jobs(jobs, PriorityClass.BACKGROUND)]
+    begun = time.perf_counter()
+    home.tracker.submit(tasks)
+    taken = time.perf_counter() - begun
+    home.slurm.cancel({each.key for job in home.tracker.attempts.values() for each in job if each.key})
+    return taken * 1000 / jobs
+
+
+def main(arguments: Sequence[str]) -> dict[str, list[float]]:
+    """Samples of each way, taken in turns."""
+    site = with_options(load_cluster(Path(arguments[0])), "--hold")
+    runs, jobs = map(json.loads, arguments[1:])
+    ours = Ours(site)
+    ways = {"ours": ours.submit, "sbatch": Raw(site, ours.home).submit, "submitit": Submitit(site).submit}
+    for warm in ways.values():
+        warm()
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(runs):
+        for name, way in ways.items():
+            found[name].append(way())
+    return {**found, "batch_ms": [batch_ms(site, number, jobs) for number in range(5)]}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1:])))
