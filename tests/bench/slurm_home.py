@@ -19,6 +19,7 @@ from hpcretrain.adapters.slurm_trainer import SlurmTrainer
 from hpcretrain.adapters.spool import Spool, TrainerSettings
 from hpcretrain.config.cluster import ClassOfJobs, ClusterProfile
 from hpcretrain.config.load import shipped_policy
+from hpcretrain.node.recipe import LIGHTGBM
 from hpcretrain.ports import Rows
 from hpcretrain.records import Job, PriorityClass, Purpose, Window
 
@@ -50,7 +51,7 @@ def job(number: int, count: int, priority_class: PriorityClass, answers: str = "
     """A job that the built-in recipe does."""
     return Job(
         model="bench", at=AT, answers=(answers,), purpose=Purpose.JUDGE, priority_class=priority_class,
-        recipe="lightgbm", params={}, seed=number, cost_mrow_passes=1.0,
+        recipe=LIGHTGBM, params={}, seed=number, cost_mrow_passes=1.0,
         window=Window("all", AT, AT + timedelta(days=1), count, count, f"{count:064d}"),
     )  # fmt: skip
 
@@ -78,7 +79,9 @@ class Home:
         folder: Its folder, which is made.
         profile: The site.
         count: Rows of its table.
+        recipe: What its jobs train.
         params: Of the recipe.
+        search_path: Where a user's recipe lies.
         cpus: Cores that each of its jobs asks for; a training uses one.
         clock: Of what submits and tracks; by default, seconds as they pass.
     """
@@ -89,7 +92,9 @@ class Home:
         profile: ClusterProfile,
         *,
         count: int = 1000,
+        recipe: str = LIGHTGBM,
         params: dict[str, Any] | None = None,
+        search_path: Path | None = None,
         cpus: int = 1,
         clock: Callable[[], float] | None = None,
     ) -> None:
@@ -102,7 +107,7 @@ class Home:
         self.shared = SlurmSpool(
             profile.spool.path, home_name(self.ledger, folder.name), self.ledger, requeue=profile.preemption.requeue
         )
-        settings = TrainerSettings("lightgbm", params or {}, 1, "binary", (), None)
+        settings = TrainerSettings(recipe, params or {}, 1, "binary", (), search_path)
         self.spool = Spool(self.shared.root, folder / "models", MadeTable(count), self.ledger, settings)
         clocked = {"clock": clock} if clock else {}
         self.tracker = SlurmJobs(self.slurm, profile, shipped_policy().jobs, self.shared, self.ledger, **clocked)

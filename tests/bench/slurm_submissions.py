@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -14,12 +13,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from bench.slurm_home import AT, Home, job, with_options
+from bench.slurm_programs import Raw
 
-from hpcretrain.adapters import slurm_script
 from hpcretrain.config.cluster import ClusterProfile, load_cluster
 from hpcretrain.config.load import shipped_policy
 from hpcretrain.policy.decide import Facts, decide
-from hpcretrain.policy.retry import Ask
 from hpcretrain.records import Decision, Finding, Outcome, PriorityClass
 
 URGENT = PriorityClass.URGENT
@@ -71,24 +69,6 @@ class Ours:
         )  # fmt: skip
 
 
-class Raw:
-    """Submits a script as ours do, with the same options, by `sbatch` alone."""
-
-    def __init__(self, profile: ClusterProfile, home: Home) -> None:
-        root = home.shared.root
-        wanted = slurm_script.options(
-            profile, URGENT, name="raw", ask=Ask(500, 30), cpus=home.cpus, tasks=1, root=root
-        )  # fmt: skip
-        self._command = [home.slurm.command("sbatch"), "--parsable", *wanted]
-        self._script = slurm_script.script(profile, root / "batches" / "raw.json")
-
-    def submit(self) -> float:
-        """Wall seconds of `sbatch`."""
-        begun = time.perf_counter()
-        subprocess.run(self._command, input=self._script, capture_output=True, text=True, check=True)
-        return time.perf_counter() - begun
-
-
 class Submitit:
     """Submits a call by submitit's executor for Slurm, with the same resources."""
 
@@ -125,8 +105,8 @@ def main(arguments: Sequence[str]) -> dict[str, list[float]]:
     """Samples of each way, taken in turns."""
     site = with_options(load_cluster(Path(arguments[0])), "--hold")
     runs, jobs = map(json.loads, arguments[1:])
-    ours = Ours(site)
-    ways = {"ours": ours.submit, "sbatch": Raw(site, ours.home).submit, "submitit": Submitit(site).submit}
+    raw, log = Raw(site, URGENT), Path("logs", "raw.txt").absolute()
+    ways = {"ours": Ours(site).submit, "sbatch": lambda: raw.submit(log), "submitit": Submitit(site).submit}
     for warm in ways.values():
         warm()
     found: dict[str, list[float]] = {name: [] for name in ways}
