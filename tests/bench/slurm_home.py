@@ -47,12 +47,12 @@ def rows(count: int) -> Rows:
     return Rows(AT, AT + timedelta(days=1), np.arange(count))
 
 
-def job(number: int, count: int, priority_class: PriorityClass, answers: str = "decision-1") -> Job:
-    """A job that the built-in recipe does."""
+def job(number: int, count: int, priority_class: PriorityClass, answers: str = "decision-1", rows: int = 0) -> Job:
+    """A job that the built-in recipe does; `rows` tells apart the rows of different jobs."""
     return Job(
         model="bench", at=AT, answers=(answers,), purpose=Purpose.JUDGE, priority_class=priority_class,
         recipe=LIGHTGBM, params={}, seed=number, cost_mrow_passes=1.0,
-        window=Window("all", AT, AT + timedelta(days=1), count, count, f"{count:064d}"),
+        window=Window("all", AT, AT + timedelta(days=1), count, count, f"{rows:064d}"),
     )  # fmt: skip
 
 

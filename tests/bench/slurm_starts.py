@@ -1,8 +1,8 @@
 """From an urgent submission to the first line of its program; run by a cluster's ordinary user.
 
-`python -m bench.slurm_starts PROFILE RUNS NODES`. The program is the same for all, a line of Python in a step, and so is
-its batch script. By raw `sbatch` it is submitted to an idle cluster, and to one that is full of jobs that ignore signals;
-by hpcretrain to one that is full of its own trainings.
+`python -m bench.slurm_starts PROFILE RUNS NODES`. The program is the same for all, a line of Python in a step, and so
+is the form of its batch script. By raw `sbatch` it is submitted to an idle cluster, and to one that is full of jobs that
+ignore signals; by hpcretrain to one that is full of its own trainings.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from hpcretrain.records import PriorityClass
 
 _ENDLESS = 1_000_000
 _LONGEST_WAIT_S = 120.0
+# Longer than the scheduler's shortest interval: nothing of what was there before is still being tidied up.
+_CALM_S = 2.0
 _PHASES_S = 1.0
 
 
@@ -70,8 +72,6 @@ class Starts:
         name = f"victims{self._number}"
         with victims(self._path, name, self._nodes, CPUS, self._rows, _ENDLESS):
             wait_until_training(spool_of(self._site, name), self._nodes)
-            # A victim may be anywhere in a segment when the signal comes.
-            time.sleep(self._random.uniform(0, _PHASES_S))
             taken = self._by_us()
         return taken
 
@@ -79,7 +79,12 @@ class Starts:
         self._number += 1
         none_left(self._slurm)
 
+    def _calm(self) -> None:
+        """Come at any phase of the scheduler's intervals, and of a victim's segments."""
+        time.sleep(_CALM_S + self._random.uniform(0, _PHASES_S))
+
     def _by_sbatch(self) -> float:
+        self._calm()
         log = Path("logs", f"urgent{self._number}.txt").absolute()
         begun = time.time()
         self._raw.submit(log)
@@ -88,7 +93,9 @@ class Starts:
     def _by_us(self) -> float:
         home = Home(Path(f"urgent{self._number}").absolute(), self._urgent_site)
         [wanted] = home.jobs(1, PriorityClass.URGENT)
+        home.tracker.prepare()
         task = home.prepared(wanted)
+        self._calm()
         begun = time.time()
         home.tracker.submit([task])
         return _first_line(home.shared.log(home.tracker.newest(task.job))) - begun

@@ -1,7 +1,7 @@
 """What it costs to track jobs on Slurm; run by a cluster's ordinary user.
 
-`python -m bench.slurm_tracking PROFILE WINDOWS WINDOW_S JOBS LASTS_S`. All jobs are submitted in one go and awaited; the
-nodes work on some of them, so jobs begin and end all the while. What is measured begins when the first one has ended.
+`python -m bench.slurm_tracking PROFILE WINDOWS WINDOW_S JOBS LASTS_S`. All jobs are submitted in one go and awaited;
+the nodes work on some of them, so jobs begin and end all the while. The first window begins when one has ended.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def main(arguments: Sequence[str]) -> None:
     profile = load_cluster(Path(arguments[0]))
     recipe = "bench.slurm_sleeper:Sleeper"
     search_path = Path(__file__).parents[1]
-    home = Home(Path("tracking").absolute(), profile, recipe=recipe, params={"lasts_s": lasts_s}, search_path=search_path)
+    home = Home(
+        Path("tracking").absolute(), profile, recipe=recipe, params={"lasts_s": lasts_s}, search_path=search_path
+    )
     windows = Windows(home, count, window_s)
 
     def measure() -> None:

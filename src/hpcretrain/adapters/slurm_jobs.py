@@ -73,6 +73,10 @@ class SlurmJobs:
         self.trouble = ""
         """Why Slurm's last answer was none; empty when it answered."""
 
+    def prepare(self) -> None:
+        """Hear that something will be submitted soon: what Slurm must be asked beforehand is asked meanwhile."""
+        self._reach.ask_ahead()
+
     def submit(self, tasks: Sequence[Task]) -> None:
         """Submit an attempt at each task; one that is under way already is left to it.
 

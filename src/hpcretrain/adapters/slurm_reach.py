@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from hpcretrain.adapters.slurm import Slurm
 from hpcretrain.adapters.slurm_output import expand
@@ -30,8 +31,15 @@ class Reach:
         self._profile = profile
         self._clock = clock
         self._seen_at = -float("inf")
+        self._aside = ThreadPoolExecutor(1, "reach")
+        self._coming: Future[tuple[list[Mapping[str, str]], list[Mapping[str, str]]]] | None = None
         self._partitions: dict[str, frozenset[str]] = {}
         self._reservations: dict[str, frozenset[str]] = {}
+
+    def ask_ahead(self) -> None:
+        """Ask Slurm now, if it must be asked again, and let the answer come while something else is done."""
+        if self._coming is None and self._clock() - self._seen_at >= FRESH_S:
+            self._coming = self._aside.submit(self._ask)
 
     def before(self, priority_class: PriorityClass) -> Finding:
         """Whether jobs of a class can start on a node that serves.
@@ -73,15 +81,22 @@ class Reach:
         return frozenset(named).union(*(self._partitions[name] for name in place.partitions))
 
     def _look(self) -> None:
-        now = self._clock()
-        if now - self._seen_at < FRESH_S:
+        self.ask_ahead()
+        if self._coming is None:
             return
-        self._partitions = {each["PartitionName"]: _nodes(each) for each in self._slurm.show("partition")}
+        coming, self._coming = self._coming, None
+        partitions, reservations = coming.result()
+        self._partitions = {each["PartitionName"]: _nodes(each) for each in partitions}
+        self._reservations = {
+            each["ReservationName"]: _nodes(each) for each in reservations if "ReservationName" in each
+        }
+        self._seen_at = self._clock()
+
+    def _ask(self) -> tuple[list[Mapping[str, str]], list[Mapping[str, str]]]:
+        """The partitions, and the reservations if a class has one."""
         classes = self._profile.classes
-        if any(each.reservation for each in (classes.urgent, classes.standard, classes.background)):
-            shown = self._slurm.show("reservation")
-            self._reservations = {each["ReservationName"]: _nodes(each) for each in shown if "ReservationName" in each}
-        self._seen_at = now
+        reserved = any(each.reservation for each in (classes.urgent, classes.standard, classes.background))
+        return self._slurm.show("partition"), self._slurm.show("reservation") if reserved else []
 
 
 def _nodes(shown: Mapping[str, str]) -> frozenset[str]:

@@ -104,9 +104,8 @@ class Submitter:
 
     def _submit_together(self, members: Sequence[tuple[Task, Ask, int]]) -> Submission:
         task, ask, _ = members[0]
-        attempts = self._intend(members)
+        attempts = self._attempts(members)
         name = attempts[0].name
-        batch = self._spool.write_batch(name, [(each.job, each.number) for each in attempts])
         wanted = slurm_script.options(
             self._profile,
             task.priority_class,
@@ -117,16 +116,16 @@ class Submitter:
             root=self._spool.root,
         )
         try:
-            slurm_job = self._slurm.submit(wanted, slurm_script.script(self._profile, batch))
+            slurm_job = self._slurm.submit(wanted, lambda: self._intend(attempts))
         except SlurmError as error:
             return Submission(attempts, None, error)
         self.note_taken(attempts, slurm_job)
         return Submission(attempts, slurm_job)
 
-    def _intend(self, members: Sequence[tuple[Task, Ask, int]]) -> list[Attempt]:
+    def _attempts(self, members: Sequence[tuple[Task, Ask, int]]) -> list[Attempt]:
         name = name_of(self._spool.home, [(task.job, number) for task, _, number in members])
         now = datetime.now(UTC)
-        attempts = [
+        return [
             Attempt(
                 job=task.job,
                 number=number,
@@ -142,8 +141,12 @@ class Submitter:
             )
             for place, (task, ask, number) in enumerate(members)
         ]
+
+    def _intend(self, attempts: Sequence[Attempt]) -> str:
+        """Write down what is meant, and fence off what is older; the script that does it."""
         reach = self._require_distance(attempts[0].priority_class).reason
         self._ledger.note_each("job_intended", {each.job: {**intention(each), "reach": reach} for each in attempts})
         for each in attempts:
             self._spool.raise_fence(each.job, each.number)
-        return attempts
+        batch = self._spool.write_batch(attempts[0].name, [(each.job, each.number) for each in attempts])
+        return slurm_script.script(self._profile, batch)

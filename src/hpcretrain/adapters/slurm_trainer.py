@@ -74,6 +74,8 @@ class SlurmTrainer:
         self._told_at = time.monotonic()
         proven = {note["serves"] for note in self._ledger.notes("job_proven")}
         pending = {job.id: job for job, rows in orders if job.id not in proven}
+        if pending:
+            self._jobs.prepare()
         for job, rows in orders:
             if job.id in pending:
                 self._spool.prepare(job, rows)
