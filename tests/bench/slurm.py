@@ -24,23 +24,28 @@ def submissions(runs: int = 25, jobs: int = 1000) -> Measured:
     )
 
 
-def urgent_starts(runs: int = 7, schedulers: tuple[str, ...] = ("fast", "default")) -> Measured:
+def urgent_starts(
+    runs: int = 7, nodes: int = 1, schedulers: tuple[str, ...] = ("fast", "default"), *, native: bool = True
+) -> Measured:
     """Urgent starts, with the minicluster's intervals of the scheduler and with Slurm's own.
 
     One node, since this machine would have no processor left for the urgent program beside several victims that train.
     """
     samples = {}
     for scheduler in schedulers:
-        found = measured("slurm_starts", runs, 1, training_nodes=1, grace_s=GRACE_S, scheduler=scheduler)
+        found = measured(
+            "slurm_starts", runs, nodes, native, training_nodes=nodes, grace_s=GRACE_S, scheduler=scheduler
+        )
         suffix = "" if scheduler == "fast" else f"_{scheduler}_intervals"
         samples[f"urgent_start_vs_idle{suffix}"] = Samples(found["ours"], found["idle"])
-        samples[f"urgent_start_vs_grace{suffix}"] = Samples(found["ours"], found["stubborn"])
+        samples[f"urgent_start_vs_grace{suffix}"] = Samples(found["ours"], found.get("stubborn", []))
     return Measured(samples)
 
 
-def requeued(runs: int = 5, cred_expire_s: int = SLURMS_CRED_EXPIRE_S) -> Measured:
+def requeued(runs: int = 5, *, native: bool = True) -> Measured:
     """From freed capacity to a requeued victim at work."""
-    found = measured("slurm_requeued", runs, training_nodes=1 + runs, grace_s=2, cred_expire_s=cred_expire_s)
+    settings = {"training_nodes": 1 + runs, "grace_s": 2, "cred_expire_s": SLURMS_CRED_EXPIRE_S}
+    found = measured("slurm_requeued", runs, native, **settings)
     return Measured({"victim_eligible_s": Samples(found["ours"], found["slurm"])})
 
 

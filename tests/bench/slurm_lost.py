@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from bench.slurm_home import Home, rows
@@ -21,6 +22,7 @@ from bench.slurm_victims import wait_until_training
 
 from hpcretrain.config.cluster import load_cluster
 from hpcretrain.node.jobfolder import JobFolder
+from hpcretrain.node.life import LifeFolder
 from hpcretrain.records import Job, PriorityClass
 
 _LONGEST_WAIT_S = 300.0
@@ -49,20 +51,29 @@ class Pair:
         """Train both to the end."""
         self.home.trainer().train([(each, rows(self.home.count)) for each in self._twins])
 
+    def lasts_s(self) -> float:
+        """How long a training lasts on its node."""
+        return min(_lasts_s(life) for each in self._twins for life in self._lives(each))
+
     def cpu_s(self) -> tuple[float, float]:
         """CPU seconds of all lives of the one that was preempted, and of the one that was not."""
-        lives = [self._lives(each) for each in self._twins]
+        lives = [[life.cpu_s[0] for life in self._lives(each)] for each in self._twins]
         counts = sorted(len(each) for each in lives)
         if counts != [1, 2]:
             raise RuntimeError(f"one training was to have two lives and one to have one, but they had {counts}")
         undisturbed, preempted = sorted(lives, key=len)
         return sum(preempted), sum(undisturbed)
 
-    def _lives(self, job: Job) -> list[float]:
+    def _lives(self, job: Job) -> list[LifeFolder]:
         lives = JobFolder(self.home.spool.jobs / job.id).lives()
         if not all(whole for _, whole in (life.cpu_s for life in lives)):
             raise RuntimeError("a life was killed before it could say what it had used")
-        return [life.cpu_s[0] for life in lives]
+        return lives
+
+
+def _lasts_s(life: LifeFolder) -> float:
+    begun, ended = (datetime.fromisoformat(told["at"]) for name in ("begun", "ended") if (told := life.told(name)))
+    return (ended - begun).total_seconds()
 
 
 def main(arguments: Sequence[str]) -> dict[str, list[float]]:
@@ -70,9 +81,9 @@ def main(arguments: Sequence[str]) -> dict[str, list[float]]:
     profile = Path(arguments[0])
     runs, count, rounds = map(json.loads, arguments[1:])
     chance = random.Random(1)
-    begun = time.monotonic()
-    Pair(profile, 0, count, rounds).train()
-    lasts_s = time.monotonic() - begun
+    warm = Pair(profile, 0, count, rounds)
+    warm.train()
+    lasts_s = warm.lasts_s()
     preempted, undisturbed = [], []
     for number in range(1, runs + 1):
         pair = Pair(profile, number, count, rounds)

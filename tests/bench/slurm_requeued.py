@@ -1,8 +1,8 @@
 """From freed capacity to a preempted job running again; run by a cluster's ordinary user.
 
-`python -m bench.slurm_requeued PROFILE RUNS`. An urgent job of two seconds takes the node of a background job, which is
-requeued: by Slurm, or by itself where it is a training of hpcretrain. Node `train1` is for those of hpcretrain; each
-of Slurm's own has the next node, where it waits while the runs go on, since that takes it minutes.
+`python -m bench.slurm_requeued PROFILE RUNS NATIVE`. An urgent job of two seconds takes the node of a background job,
+which is requeued: by itself where it is a training of hpcretrain, by Slurm where it is none, if NATIVE is true. Node
+`train1` is for those of hpcretrain; each of Slurm's own has the next node, and waits there while the runs go on.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def _again(log: Path) -> float:
 
 def main(arguments: Sequence[str]) -> dict[str, list[float]]:
     """Samples of each way, taken in turns."""
-    profile, runs = Path(arguments[0]), json.loads(arguments[1])
+    profile = Path(arguments[0])
+    runs, native = map(json.loads, arguments[1:])
     both = Requeued(profile)
     site = load_cluster(profile)
     spool = spool_of(site, "requeued")
@@ -83,7 +84,8 @@ def main(arguments: Sequence[str]) -> dict[str, list[float]]:
     with victims(profile, "requeued", 1, CPUS, shipped_policy().training.full_rows, _ENDLESS, "--nodelist=train1"):
         wait_until_training(spool, 1)
         for number in range(runs):
-            waiting.append(both.native(number))
+            if native:
+                waiting.append(both.native(number))
             ours.append(both.ours(number, spool))
             print(f"victim {number + 1} of {runs}: {ours[-1]:.2f} s", file=sys.stderr, flush=True)
         found = {"ours": ours, "slurm": [_again(log) - freed for freed, log in waiting]}

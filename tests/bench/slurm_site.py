@@ -7,10 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from bench.samples import PeerMissing
+
+from minicluster import Cluster, Refused, Settings
 
 HERE = Path(__file__).parent
 
@@ -27,28 +30,36 @@ def measured(module: str, *asked: Any, **settings: Any) -> Any:
         PeerMissing: No cluster can come up here.
         RuntimeError: The module failed.
     """
-    from minicluster import Cluster, Refused, Settings
-
     cluster = Cluster(settings=Settings(name=f"bench-{os.getpid()}", **settings))
     try:
         cluster.up()
     except Refused as reason:
         raise PeerMissing(f"no Slurm cluster: {reason}") from reason
     try:
-        return _run(cluster, module, asked)
+        return run_on(cluster, module, *asked)
     finally:
         cluster.down()
 
 
-def _run(cluster: Any, module: str, asked: tuple[Any, ...]) -> Any:
+def run_on(cluster: Cluster, module: str, *asked: Any) -> Any:
+    """The same on a cluster that is up."""
     # The clone may lie where only root looks.
     folder = cluster.state / "bench"
-    shutil.copytree(HERE, folder / "bench", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(HERE, folder / "bench", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
     command = [str(cluster.python), "-m", f"bench.{module}", str(cluster.profile), *map(json.dumps, asked)]
+    work = cluster.state / "home" / module
+    cluster.run(["mkdir", "-p", str(work)], check=True)
     single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(folder)}
-    done = cluster.run(command, env=single, stdout=subprocess.PIPE, stderr=sys.stderr, text=True)
-    if done.returncode:
-        raise RuntimeError(f"bench.{module} ended with exit code {done.returncode}; its words are above")
-    return json.loads(done.stdout.splitlines()[-1])
+    told = ""
+    with tempfile.TemporaryFile("w+") as printed:
+        how = {**cluster.as_user(single), "cwd": work}
+        with subprocess.Popen(command, stdout=printed, stderr=subprocess.PIPE, text=True, **how) as process:
+            for line in process.stderr or ():
+                sys.stderr.write(line)
+                told = line.strip() or told
+        if process.returncode:
+            raise RuntimeError(f"bench.{module} ended with exit code {process.returncode}: {told}")
+        printed.seek(0)
+        return json.loads(printed.read())

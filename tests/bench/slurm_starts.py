@@ -1,8 +1,8 @@
 """From an urgent submission to the first line of its program; run by a cluster's ordinary user.
 
-`python -m bench.slurm_starts PROFILE RUNS NODES`. The program is the same for all, a line of Python in a step, and so
-is the form of its batch script. By raw `sbatch` it is submitted to an idle cluster, and to one that is full of jobs that
-ignore signals; by hpcretrain to one that is full of its own trainings.
+`python -m bench.slurm_starts PROFILE RUNS NODES NATIVE`. The program is the same for all, a line of Python in a step,
+and so is the form of its batch script. By raw `sbatch` it is submitted to an idle cluster, and, if NATIVE is true, to one
+full of jobs that ignore signals; by hpcretrain to one full of its own trainings.
 """
 
 from __future__ import annotations
@@ -107,9 +107,9 @@ def _first_line(log: Path) -> float:
 
 def main(arguments: Sequence[str]) -> dict[str, list[float]]:
     """Samples of each way, taken in turns."""
-    runs, nodes = map(json.loads, arguments[1:])
+    runs, nodes, native = map(json.loads, arguments[1:])
     starts = Starts(Path(arguments[0]), nodes)
-    ways = {"idle": starts.idle, "ours": starts.ours, "stubborn": starts.stubborn}
+    ways = {"idle": starts.idle, "ours": starts.ours, **({"stubborn": starts.stubborn} if native else {})}
     found: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(runs):
         for name, way in ways.items():
