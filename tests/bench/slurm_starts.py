@@ -1,8 +1,8 @@
 """From an urgent submission to the first line of its program; run by a cluster's ordinary user.
 
 `python -m bench.slurm_starts PROFILE RUNS NODES NATIVE`. The program is the same for all, a line of Python in a step,
-and so is the form of its batch script. By raw `sbatch` it is submitted to an idle cluster, and, if NATIVE is true, to one
-full of jobs that ignore signals; by hpcretrain to one full of its own trainings.
+and so is the form of its batch script. By raw `sbatch` it is submitted to an idle cluster and, if NATIVE is true, to
+one full of jobs that ignore signals; by hpcretrain to one full of its own trainings.
 """
 
 from __future__ import annotations
