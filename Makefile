@@ -33,7 +33,7 @@ lint: $(VENV)/ready-for-tests
 	@$(VENV)/bin/lint-imports --no-logo
 
 bench: $(VENV)/ready
-	@PYTHONPATH=tests $(VENV)/bin/python -m bench.run --only "$(ONLY)"
+	@PYTHONPATH=tests:slurm $(VENV)/bin/python -m bench.run --only "$(ONLY)"
 
 bench-docs: $(VENV)/ready
 	@PYTHONPATH=tests $(VENV)/bin/python -m bench.run --docs

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pickle
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -327,28 +328,30 @@ class PretendSlurm(Slurm):
         self.world = world
         self.calls = Counter()
 
-    def ask(self, name: str, *arguments: str, given: str | None = None) -> str:
+    def ask(self, name: str, *arguments: str, given: Callable[[], str] | None = None) -> str:
         world = self.world
         self.calls[name] += 1
+        # sbatch reads its script before it asks slurmctld for anything.
+        text = given() if given else ""
         world.calls[name] += 1
         faults = world.faults.get(name, [])
         fault = faults.pop(0) if faults else "fine"
         if fault == "down" or ("slurmdbd" if name == "sacct" else "slurmctld") in world.down:
             raise failure(name, f"{name}: error: {DOWN}")
         if fault == "late":
-            world.late.append((world.now + world.late_s, arguments, given or ""))
+            world.late.append((world.now + world.late_s, arguments, text))
         else:
-            answer: str = getattr(self, f"_{name}")(*arguments, given=given, fault=fault)
+            answer: str = getattr(self, f"_{name}")(*arguments, given=text, fault=fault)
         if fault in ("late", "lost"):
             raise failure(name, f"{name}: error: Socket timed out on send/recv operation")
         return answer
 
-    def _sbatch(self, *options: str, given: str | None, fault: str) -> str:
+    def _sbatch(self, *options: str, given: str, fault: str) -> str:
         places = next((option.partition("-")[2] for option in options if option.startswith("--array=")), "")
         wanted = int(places.rpartition("-")[2]) + 1 if places else 1
         if fault == "full" or wanted + sum(task.alive for task in self.world.tasks) > self.world.most_tasks:
             raise failure("sbatch", f"sbatch: error: {FULL}")
-        return f"{self.world.take(options, given or '')}\n"
+        return f"{self.world.take(options, given)}\n"
 
     def _squeue(self, *_: str, **__: Any) -> str:
         lines = []

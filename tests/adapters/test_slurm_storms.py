@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ class CrashingController(Controller):
         super().__init__(base, world, **sections)
         ask, left, before = self.slurm.ask, dice.randint(1, 12) if crashes else 0, dice.random() < 0.5
 
-        def crashing(name: str, *arguments: str, given: str | None = None) -> str:
+        def crashing(name: str, *arguments: str, given: Callable[[], str] | None = None) -> str:
             nonlocal left
             left -= 1
             if left == 0 and before:

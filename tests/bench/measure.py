@@ -59,8 +59,48 @@ def promotion() -> Measured:
     return promotion_rates()
 
 
+def submissions() -> Measured:
+    """Submission to Slurm."""
+    from bench.slurm import submissions as measure
+
+    return measure()
+
+
+def urgent_starts() -> Measured:
+    """Urgent starts on Slurm."""
+    from bench.slurm import urgent_starts as measure
+
+    return measure()
+
+
+def requeued() -> Measured:
+    """Preempted jobs that run again on Slurm."""
+    from bench.slurm import requeued as measure
+
+    return measure()
+
+
+def lost_cpu() -> Measured:
+    """CPU lost to preemption on Slurm."""
+    from bench.slurm import lost_cpu as measure
+
+    return measure()
+
+
+def tracking() -> Measured:
+    """Keeping track of jobs on Slurm."""
+    from bench.slurm import tracking as measure
+
+    return measure()
+
+
 MEASURES: dict[str, Callable[[], Measured]] = {
-    measure.__name__: measure for measure in (whylogs, evidently, mlflow, demo, drift, promotion)
+    measure.__name__: measure
+    for measures in (
+        (whylogs, evidently, mlflow, demo, drift, promotion),
+        (submissions, urgent_starts, requeued, lost_cpu, tracking),
+    )
+    for measure in measures
 }
 
 

@@ -91,36 +91,53 @@ class Slurm:
             raise InputError(f"there is no {name} {where}; set commands.folder of the cluster profile")
         return found
 
-    def ask(self, name: str, *arguments: str, given: str | None = None) -> str:
+    def ask(self, name: str, *arguments: str, given: Callable[[], str] | None = None) -> str:
         """What a command prints.
+
+        Args:
+            name: Of the command.
+            arguments: Its arguments.
+            given: Makes what it reads from standard input, while it starts. If this raises the command is killed.
 
         Raises:
             SlurmError: It failed.
         """
         return self._call(name, arguments, given).stdout
 
-    def _call(self, name: str, arguments: Sequence[str], given: str | None) -> subprocess.CompletedProcess[str]:
+    def _call(
+        self, name: str, arguments: Sequence[str], given: Callable[[], str] | None
+    ) -> subprocess.CompletedProcess[str]:
         self.calls[name] += 1
-        try:
-            done = subprocess.run(
-                [self.command(name), *arguments],
-                input=given,
-                stdin=subprocess.DEVNULL if given is None else None,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                env=self._environment,
-                timeout=self._timeout_s,
-                umask=0o077,
-            )
-        except subprocess.TimeoutExpired:
-            raise SlurmError(f"{name} did not answer within {self._timeout_s:g} s", "unreachable") from None
-        if done.returncode:
-            raise failure(name, done.stderr or done.stdout)
-        return done
+        with subprocess.Popen(
+            [self.command(name), *arguments],
+            stdin=subprocess.PIPE if given else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=self._environment,
+            umask=0o077,
+        ) as process:
+            try:
+                told, error = process.communicate(given() if given else None, self._timeout_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise SlurmError(f"{name} did not answer within {self._timeout_s:g} s", "unreachable") from None
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode:
+            raise failure(name, error or told)
+        return subprocess.CompletedProcess(process.args, 0, told, error)
 
-    def submit(self, options: Sequence[str], script: str) -> int:
+    def submit(self, options: Sequence[str], script: Callable[[], str]) -> int:
         """Submit a batch script; the identifier of the job, or of the array.
+
+        Args:
+            options: Of sbatch.
+            script: Makes the script, and does what must be done before it is submitted. It is called while sbatch
+                starts, which takes longer than to write an intent down: sbatch reads a script to its end before it
+                asks slurmctld for anything, and refuses an empty one.
 
         Raises:
             SlurmError: It was refused, or nobody knows whether it was taken.
@@ -137,7 +154,7 @@ class Slurm:
         Raises:
             SlurmError: It would be refused.
         """
-        return self._call("sbatch", ["--test-only", *options], script).stderr
+        return self._call("sbatch", ["--test-only", *options], lambda: script).stderr
 
     def queue(self) -> list[QueueLine]:
         """All jobs of this user that slurmctld knows, those that ended lately too: one call, however many they are.

@@ -121,7 +121,8 @@ class Probes:
         )
         # Where the spool is missing on the node, the job shall be able to say so. The last of several options counts.
         options += ["--output=/dev/null", "--chdir=/"]
-        return self._slurm.submit(options, script(self._profile, folder, priority_class.value, token))
+        text = script(self._profile, folder, priority_class.value, token)
+        return self._slurm.submit(options, lambda: text)
 
     def _wait(self, jobs: Collection[_Running], wait_s: float) -> None:
         begun, pause = self._clock(), 0.25

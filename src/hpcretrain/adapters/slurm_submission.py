@@ -75,7 +75,9 @@ class Submitter:
             SlurmError: Slurm does not answer what it must be asked beforehand, or inference is within reach of a class;
                 nothing was submitted.
         """
-        for priority_class in {task.priority_class for task, _, _ in asked}:
+        classes = {task.priority_class for task, _, _ in asked}
+        for priority_class in classes if len(classes) > 1 else ():
+            # Nothing of one class is to be under way when another is refused; one alone is looked at below.
             self._require_distance(priority_class)
 
         def alike(each: tuple[Task, Ask, int]) -> tuple[Any, ...]:
@@ -125,9 +127,8 @@ class Submitter:
 
     def _submit_together(self, members: Sequence[tuple[Task, Ask, int]]) -> Submission:
         task, ask, _ = members[0]
-        attempts = self._intend(members)
+        attempts = self._attempts(members)
         name = attempts[0].name
-        batch = self._spool.write_batch(name, [(each.job, each.number) for each in attempts])
         wanted = slurm_script.options(
             self._profile,
             task.priority_class,
@@ -138,16 +139,19 @@ class Submitter:
             root=self._spool.root,
         )
         try:
-            slurm_job = self._slurm.submit(wanted, slurm_script.script(self._profile, batch))
+            slurm_job = self._slurm.submit(wanted, lambda: self._intend(attempts))
         except SlurmError as error:
+            if self._spool.newest_attempt(attempts[0].job) < attempts[0].number:
+                # It was never meant to be submitted.
+                raise
             return Submission(attempts, None, error)
         self._note_taken(attempts, slurm_job, adopted=False)
         return Submission(attempts, slurm_job)
 
-    def _intend(self, members: Sequence[tuple[Task, Ask, int]]) -> list[Attempt]:
+    def _attempts(self, members: Sequence[tuple[Task, Ask, int]]) -> list[Attempt]:
         name = name_of(self._spool.home, [(task.job, number) for task, _, number in members])
         now = datetime.now(UTC)
-        attempts = [
+        return [
             Attempt(
                 job=task.job,
                 number=number,
@@ -163,8 +167,12 @@ class Submitter:
             )
             for place, (task, ask, number) in enumerate(members)
         ]
+
+    def _intend(self, attempts: Sequence[Attempt]) -> str:
+        """Write down what is meant, and fence off what is older; the script that does it."""
         reach = self._require_distance(attempts[0].priority_class).reason
         self._ledger.note_each("job_intended", {each.job: {**intention(each), "reach": reach} for each in attempts})
         for each in attempts:
             self._spool.raise_fence(each.job, each.number)
-        return attempts
+        batch = self._spool.write_batch(attempts[0].name, [(each.job, each.number) for each in attempts])
+        return slurm_script.script(self._profile, batch)
