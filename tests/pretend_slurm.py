@@ -310,6 +310,22 @@ class World:
                 self.orphans.append(task.at_work)
             self._end(task, "FORGOTTEN")
 
+    def requeue_done(self, place: int) -> None:
+        """Slurm puts a job back into the queue in the moment in which it is done."""
+        if task := self.some(place, ("RUNNING",)):
+            assert task.at_work
+            task.at_work.publish()
+            self._again(task, "PREEMPTED")
+            task.eligible_at = self.now + 1e6
+
+    def serve(self, nodes: str) -> None:
+        """Other nodes serve from now on."""
+        self.serving = nodes
+
+    def allow(self, most: int) -> None:
+        """Slurm takes no more jobs than these at a time."""
+        self.most_tasks = most
+
     def fall(self, daemon: str) -> None:
         """A daemon is down."""
         self.down.add(daemon)
@@ -386,7 +402,7 @@ class PretendSlurm(Slurm):
                     task.eligible_at, task.reason = self.world.now + 0.5, "Priority"
             return ""
         return (
-            f"PartitionName=train AllowQos=ALL Nodes={','.join(self.world.nodes)} State=UP\n"
+            f"PartitionName=train AllowQos=ALL Nodes=train[1-4] State=UP\n"
             f"PartitionName=inference AllowQos=serving Nodes={self.world.serving} State=UP\n"
         )
 

@@ -285,10 +285,14 @@ class SlurmJobs:
     def _listen(self) -> bool:
         """Learn from the jobs that rang; whether one of them has ended."""
         ended = False
-        for job in self._spool.rung():
-            if job in self.attempts and (each := self.newest(job)).open:
+        for job, number in self._spool.rung():
+            each = self.newest(job) if job in self.attempts else None
+            if each is None or each.number != number:
+                # It should not be at work.
+                self._rung = True
+            elif each.open:
                 ended = self._judge.by_its_words(each) or ended
-                # That one has begun is no news: it was bound to.
+                # That it has begun is no news: it was bound to.
                 wants_asking = each.submission is None or each.marker.ended is not None
                 self._rung = self._rung or (each.open and wants_asking)
         return ended
@@ -321,9 +325,10 @@ class SlurmJobs:
             if each is not None and self._awaits_adoption(each):
                 mates = [mate for mate in known.values() if mate.name == each.name and self._awaits_adoption(mate)]
                 self._submitter.adopt(mates, line.key.submission)
-            if (each is None or each.key != line.key or each is not self.newest(each.job)) and alive(line.seen):
+            lives = alive(line.seen)
+            if each is None or each.key != line.key or (lives and each is not self.newest(each.job)):
                 self._note_duplicate(line, each)
-                superfluous.add(line.key)
+                superfluous |= {line.key} if lives else set()
         self._slurm.cancel(superfluous)
 
     def _awaits_adoption(self, each: Attempt) -> bool:
