@@ -9,7 +9,7 @@ Slurm's word on where it ran needs no query.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -72,6 +72,7 @@ class SlurmJobs:
         self._rung = False
         self._refusals = 0
         self._again_at: float | None = None
+        self._noted: Counter[str] = Counter()
         self.trouble = ""
         """Why Slurm's last answer was none; empty when it answered."""
         for each in self._open():
@@ -203,6 +204,12 @@ class SlurmJobs:
                 last.by_us = True
                 keys.add(last.key)
         self._slurm.cancel(keys)
+
+    def note_calls(self) -> None:
+        """Write down what was asked of Slurm since this was done last."""
+        if calls := self._slurm.calls - self._noted:
+            self._ledger.note("slurm_calls", self._spool.home, calls=dict(calls))
+            self._noted += calls
 
     def _open(self) -> list[Attempt]:
         return [attempts[-1] for attempts in self.attempts.values() if attempts[-1].open]
