@@ -393,9 +393,9 @@ class PretendSlurm(Slurm):
         assert all(len(line) == len(SACCT_FIELDS) for line in lines)
         return "\n".join("|".join(line) for line in lines)
 
-    def _scontrol(self, verb: str, *arguments: str, **_: Any) -> str:
-        if verb == "update":
-            told = dict(each.split("=", 1) for each in arguments)
+    def _scontrol(self, *arguments: str, **_: Any) -> str:
+        if arguments[0] == "update":
+            told = dict(each.split("=", 1) for each in arguments[1:])
             wanted = told["JobId"].split(",")
             for task in self.world.tasks:
                 if task.key in wanted and task.state == "PENDING":

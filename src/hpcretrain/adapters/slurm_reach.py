@@ -74,7 +74,8 @@ class Reach:
         unknown = [name for name in place.partitions if name not in self._partitions]
         if unknown:
             raise SlurmError(
-                f"inference.partitions: Slurm knows no partition {', '.join(unknown)}; mend the cluster profile",
+                f"inference.partitions: Slurm shows no partition {', '.join(unknown)}; mend the cluster profile, and "
+                "where a partition is hidden from you, name its nodes in inference.nodes instead",
                 "refused",
             )
         named = expand(place.nodes) if place.nodes else []
