@@ -19,6 +19,7 @@ from hpcretrain.adapters.spool import Spool, TrainerSettings
 from hpcretrain.config.cluster import ClusterProfile
 from hpcretrain.config.load import shipped_policy
 from hpcretrain.node.jobfolder import JobFolder
+from hpcretrain.node.life import Life
 from hpcretrain.ports import Rows
 from hpcretrain.records import Job, Outcome, PriorityClass, Purpose, Window
 
@@ -123,10 +124,9 @@ def problems(base: Path, world: World, jobs: Sequence[Job]) -> list[str]:
         numbers = [note["attempt"] for note in notes["job_intended"] if note["serves"] == each.id]
         if numbers != list(range(1, 1 + len(numbers))):
             found.append(f"{each.id}: attempts {numbers}")
-        # Work that nobody canceled, superseded or interrupted: that of one attempt.
-        worked = [task for task in world.tasks if task.folder == folder.path.resolve() and task.state == "COMPLETED"]
-        if len({task.attempt for task in worked if JobFolder(task.folder).life((task.attempt, 0)).path.exists()}) > 1:
-            found.append(f"{each.id}: {len(worked)} attempts worked to the end")
+        brought = {life.life.attempt for life in folder.lives() if life.told("result")} - set(distrusted)
+        if len(brought) != 1:
+            found.append(f"{each.id}: attempts {brought} brought a result")
     found += _accounts(world, notes)
     ledger.close()
     return found
@@ -144,10 +144,7 @@ def _accounts(world: World, notes: Any) -> list[str]:
     duplicates = Counter(note["slurm_job"] for note in notes["job_duplicate"])
     found += [f"duplicate {key} was noted {count} times" for key, count in duplicates.items() if count > 1]
     for task in world.tasks:
-        if task.key in duplicates and task.state == "COMPLETED" and task.lived and task.submission not in told:
-            found.append(f"duplicate {task.key} worked to the end")
-        if task.submission not in told and task.key not in duplicates and task.state == "COMPLETED":
-            alone = JobFolder(task.folder).life((task.attempt, 0)).path  # type: ignore[arg-type]
-            if alone.exists():
-                found.append(f"job {task.key} worked, and no note tells of it")
+        worked = JobFolder(task.folder).life(Life(task.attempt, task.restarts)).told("result")
+        if task.state == "COMPLETED" and task.submission not in told and worked:
+            found.append(f"job {task.key}, {'a duplicate' if task.key in duplicates else 'untold'}, worked to the end")
     return found

@@ -13,109 +13,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pretend_job import ALIVE, SEGMENTS, Lived, Task, Working
+
 from hpcretrain.adapters.slurm import Slurm, failure
 from hpcretrain.adapters.slurm_output import SACCT_FIELDS, SQUEUE_FIELDS
 from hpcretrain.node.batch import Batch
 from hpcretrain.node.durable import write
 from hpcretrain.node.jobfolder import JobFolder, Superseded
 from hpcretrain.node.life import Life
-from hpcretrain.node.model import Manifest, digest, seal
 
-SEGMENTS = 4
-ALIVE = ("PENDING", "RUNNING")
 DOWN = "Unable to contact slurm controller (connect failure)"
 FULL = (
     "QOSMaxSubmitJobPerUserLimit\n"
     "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
 )
-
-
-@dataclass
-class Working:
-    """A life at work: it has its result, and says so, when its time has come."""
-
-    folder: Path
-    life: Life
-    segments: int
-    since: float
-    ends_at: float
-
-    def done(self, now: float, segment_s: float) -> int:
-        """How many segments are done."""
-        return min(SEGMENTS, self.segments + int((now - self.since) / segment_s + 1e-6))
-
-    def save(self, segments: int, *, finished: bool = False) -> str:
-        """Write what a recipe would; the digest of the model."""
-        mine = JobFolder(self.folder).life(self.life)
-        with mine.saving(segments, float(segments), float(segments), finished=finished) as part:
-            (part / "model").write_text(f"{segments}")
-            return seal(part, Manifest("pretend:Recipe", {}, "binary", ("x",), ()))
-
-    def publish(self) -> str:
-        """Come to the end; the kind of the end."""
-        folder = JobFolder(self.folder)
-        sealed = self.save(SEGMENTS, finished=True)
-        try:
-            folder.require_newest(self.life)
-        except Superseded:
-            return self.end("superseded", SEGMENTS)
-        facts = {"segments": SEGMENTS, "cpu_s": float(SEGMENTS), **self.life._asdict()}
-        folder.life(self.life).tell("result", {"model_digest": sealed, **facts})
-        return self.end("finished", SEGMENTS)
-
-    def interrupt(self, now: float, segment_s: float, signal: int) -> None:
-        """Save what is done, and end."""
-        self.save(self.done(now, segment_s))
-        self.end("interrupted", self.done(now, segment_s), signal)
-
-    def end(self, kind: str, segments: int, signal: int | None = None) -> str:
-        """Write how it ended."""
-        folder = JobFolder(self.folder)
-        told = {"kind": kind, "reason": None, "signal": signal, "segments": segments, "cpu_s": 1.0, "requeued": None}
-        folder.life(self.life).tell("ended", told)
-        folder.ring(self.life, "ended")
-        return kind
-
-
-@dataclass
-class Lived:
-    """What accounting keeps of one life."""
-
-    node: str
-    since: float
-    state: str = "RUNNING"
-    until: float | None = None
-
-
-@dataclass
-class Task:
-    """A job, or a task of an array."""
-
-    submission: int
-    place: int | None
-    name: str
-    folder: Path
-    attempt: int
-    log: Path
-    requeue: bool
-    memory_mb: int
-    eligible_at: float
-    state: str = "PENDING"
-    reason: str = "Priority"
-    restarts: int = 0
-    node: str = ""
-    ended_at: float | None = None
-    forgotten: bool = False
-    lived: list[Lived] = field(default_factory=list)
-    at_work: Working | None = None
-
-    @property
-    def key(self) -> str:
-        return str(self.submission) if self.place is None else f"{self.submission}_{self.place}"
-
-    @property
-    def alive(self) -> bool:
-        return self.state in ALIVE and not self.forgotten
 
 
 @dataclass
@@ -312,6 +223,22 @@ class World:
                 self.orphans.append(task.at_work)
             self._end(task, "FORGOTTEN")
 
+    def requeue_done(self, place: int) -> None:
+        """Slurm puts a job back into the queue in the moment in which it is done."""
+        if task := self.some(place, ("RUNNING",)):
+            assert task.at_work
+            task.at_work.publish()
+            self._again(task, "PREEMPTED")
+            task.eligible_at = self.now + 1e6
+
+    def serve(self, nodes: str) -> None:
+        """Other nodes serve from now on."""
+        self.serving = nodes
+
+    def allow(self, most: int) -> None:
+        """Slurm takes no more jobs than these at a time."""
+        self.most_tasks = most
+
     def fall(self, daemon: str) -> None:
         """A daemon is down."""
         self.down.add(daemon)
@@ -381,16 +308,16 @@ class PretendSlurm(Slurm):
         assert all(len(line) == len(SACCT_FIELDS) for line in lines)
         return "\n".join("|".join(line) for line in lines)
 
-    def _scontrol(self, verb: str, *arguments: str, **_: Any) -> str:
-        if verb == "update":
-            told = dict(each.split("=", 1) for each in arguments)
+    def _scontrol(self, *arguments: str, **_: Any) -> str:
+        if arguments[0] == "update":
+            told = dict(each.split("=", 1) for each in arguments[1:])
             wanted = told["JobId"].split(",")
             for task in self.world.tasks:
                 if task.key in wanted and task.state == "PENDING":
                     task.eligible_at, task.reason = self.world.now + 0.5, "Priority"
             return ""
         return (
-            f"PartitionName=train AllowQos=ALL Nodes={','.join(self.world.nodes)} State=UP\n"
+            f"PartitionName=train AllowQos=ALL Nodes=train[1-4] State=UP\n"
             f"PartitionName=inference AllowQos=serving Nodes={self.world.serving} State=UP\n"
         )
 
@@ -399,8 +326,3 @@ class PretendSlurm(Slurm):
             if task.key in keys and task.alive:
                 self.world.cancel_task(task)
         return ""
-
-
-def model_digest(folder: Path) -> str:
-    """The digest that every model of a pretended life has."""
-    return digest(folder)

@@ -24,6 +24,7 @@ from hpcretrain.errors import InputError, ModelFileError
 from hpcretrain.history import History
 from hpcretrain.ports import Ledger
 from hpcretrain.records import RULE_VERSION, Candidate, Finding, Outcome
+from hpcretrain.report.cluster import cluster_use
 from hpcretrain.report.explain import status
 from hpcretrain.report.result import result
 from hpcretrain.report.served import all_served, served_at
@@ -109,6 +110,7 @@ def _run(
             periods=[dataclasses.asdict(period) for period in arms.periods],
             cpu_s=_cpu(desk.ledger),
             ungated_train_cpu_s=arms.ungated_train_cpu_s,
+            cluster=cluster_use(desk.ledger.notes()),
         )
         place.write(_RESULT, json.dumps(outcome, indent=1))
         write_report(place.path)
@@ -233,7 +235,7 @@ def read_history(home: Path | str | None = None) -> tuple[History, SqliteLedger]
 def read_status(home: Path | str | None = None) -> dict[str, Any]:
     """How the model of a home stands; see docs/reference/json.md."""
     history, ledger = read_history(home)
-    return status(history, ledger.head(), _cpu(ledger))
+    return status(history, ledger.head(), _cpu(ledger), cluster_use(ledger.notes()))
 
 
 def write_report(home: Path | str | None = None, output: Path | str | None = None) -> Path:

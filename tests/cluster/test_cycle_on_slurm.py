@@ -82,6 +82,7 @@ def test_a_backtest_on_the_cluster_ends_with_the_ledger_head_of_the_local_one(
     assert result["ledger_head"] == local["ledger_head"]
     assert result["periods"] == local["periods"]
     assert len(notes(place, "job_proven")) == len(notes(place, "job_finished")) > 5
+    assert result["cluster"]["calls"]["sbatch"] == len({note["name"] for note in notes(place, "job_intended")})
     classes = {note["class"] for note in notes(place, "job_intended")}
     assert "background" in classes
     assert len(classes) > 1, "the decision's class is the job's"

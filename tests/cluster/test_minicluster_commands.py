@@ -26,7 +26,7 @@ def test_up_down_and_drills_by_command(fresh: Callable[..., Cluster], command: C
     assert up.returncode == 0, up.stderr
     assert "2 nodes, up in" in up.stdout
     assert f"su - {cluster.user} -c 'sbatch --wrap hostname'" in up.stdout
-    assert tomllib.loads(copy.read_text())["preemption"]["grace"] == "3s"
+    assert tomllib.loads(copy.read_text())["preemption"]["grace_s"] == 3
 
     again = command("up", name)
     assert again.returncode == 0

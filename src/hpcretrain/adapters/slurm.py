@@ -181,7 +181,8 @@ class Slurm:
     def show(self, kind: str, name: str | None = None) -> list[Mapping[str, str]]:
         """Partitions, reservations, nodes, jobs: what `scontrol show` tells, a mapping of keys to values for each."""
         named = [name] if name else []
-        return read_records(self.ask("scontrol", "--oneliner", "show", kind, *named))
+        # All: partitions that this user may not use are hidden otherwise, and those that serve are among them.
+        return read_records(self.ask("scontrol", "--oneliner", "--all", "show", kind, *named))
 
     def cancel(self, keys: Collection[Key]) -> None:
         """Cancel jobs; one that has ended is left as it is."""

@@ -9,17 +9,17 @@ Slurm's word on where it ran needs no query.
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 
 from hpcretrain.adapters.slurm import Slurm
 from hpcretrain.adapters.slurm_attempts import Attempt, follow, forgiven, put_off, recall
-from hpcretrain.adapters.slurm_judge import Judge, alive
-from hpcretrain.adapters.slurm_output import Key, QueueLine
+from hpcretrain.adapters.slurm_judge import Judge
 from hpcretrain.adapters.slurm_reach import Reach
 from hpcretrain.adapters.slurm_spool import SlurmSpool
 from hpcretrain.adapters.slurm_submission import Submitter, Task
+from hpcretrain.adapters.slurm_tender import Tender
 from hpcretrain.config.cluster import ClusterProfile
 from hpcretrain.errors import SlurmError, SpoolError
 from hpcretrain.policy.poll import LATELY_S, wait_s
@@ -61,10 +61,9 @@ class SlurmJobs:
         self._submitter = Submitter(slurm, profile, spool, ledger, self._reach, clock)
         self._judge = Judge(slurm, spool, ledger, clock, self._submitter.adopt, accounting=profile.status.accounting)
         self.attempts: dict[str, list[Attempt]] = recall(ledger, clock())
+        self._tender = Tender(slurm, spool.home, ledger, self._submitter.adopt, self.attempts)
         self._forgiven = forgiven(ledger, self.attempts)
         self._distrusted = {note["serves"]: int(note["attempt"]) for note in ledger.notes("job_unproven")}
-        self._duplicates = {str(note["slurm_job"]) for note in ledger.notes("job_duplicate")}
-        self._hurried: set[tuple[Key, int]] = set()
         self._looked_at = -float("inf")
         self._looks: deque[float] = deque()
         self._submitted_at = clock()
@@ -72,6 +71,7 @@ class SlurmJobs:
         self._rung = False
         self._refusals = 0
         self._again_at: float | None = None
+        self._noted: Counter[str] = Counter()
         self.trouble = ""
         """Why Slurm's last answer was none; empty when it answered."""
         for each in self._open():
@@ -213,6 +213,12 @@ class SlurmJobs:
                 keys.add(last.key)
         self._slurm.cancel(keys)
 
+    def note_calls(self) -> None:
+        """Write down what was asked of Slurm since this was done last."""
+        if calls := self._slurm.calls - self._noted:
+            self._ledger.note("slurm_calls", self._spool.home, calls=dict(calls))
+            self._noted += calls
+
     def _open(self) -> list[Attempt]:
         return [attempts[-1] for attempts in self.attempts.values() if attempts[-1].open]
 
@@ -294,10 +300,14 @@ class SlurmJobs:
     def _listen(self) -> bool:
         """Learn from the jobs that rang; whether one of them has ended."""
         ended = False
-        for job in self._spool.rung():
-            if job in self.attempts and (each := self.newest(job)).open:
+        for job, number in self._spool.rung():
+            each = self.newest(job) if job in self.attempts else None
+            if each is None or each.number != number:
+                # It should not be at work.
+                self._rung = True
+            elif each.open:
                 ended = self._judge.by_its_words(each) or ended
-                # That one has begun is no news: it was bound to.
+                # That it has begun is no news: it was bound to.
                 wants_asking = each.submission is None or each.marker.ended is not None
                 self._rung = self._rung or (each.open and wants_asking)
         return ended
@@ -309,50 +319,13 @@ class SlurmJobs:
                 # While Slurm did not answer, it was not that it did not know them.
                 for each in open_:
                     each.heard_at = self._clock()
-            self._recognize(lines.values())
+            self._tender.recognize(lines.values())
             self._judge.by_all(open_, lines)
-            self._tend(lines)
+            self._tender.tend(lines)
         except SlurmError as error:
             self._failures, self.trouble = self._failures + 1, str(error)
         else:
             self._failures, self.trouble = 0, self._judge.trouble
-
-    def _recognize(self, lines: Iterable[QueueLine]) -> None:
-        """Adopt what was taken without our knowing, and cancel what is not, or no longer, the attempt that counts."""
-        current = {attempts[-1].key for attempts in self.attempts.values()}
-        strange = [line for line in lines if line.key not in current]
-        if not strange:
-            return
-        known = {(each.name, each.place): each for attempts in self.attempts.values() for each in attempts}
-        superfluous = set()
-        for line in sorted(strange, key=lambda line: line.key.submission):
-            each = known.get((line.name, line.key.place))
-            if each is not None and self._awaits_adoption(each):
-                mates = [mate for mate in known.values() if mate.name == each.name and self._awaits_adoption(mate)]
-                self._submitter.adopt(mates, line.key.submission)
-            if (each is None or each.key != line.key or each is not self.newest(each.job)) and alive(line.seen):
-                self._note_duplicate(line, each)
-                superfluous.add(line.key)
-        self._slurm.cancel(superfluous)
-
-    def _awaits_adoption(self, each: Attempt) -> bool:
-        return each.submission is None and each.open and each is self.newest(each.job)
-
-    def _note_duplicate(self, line: QueueLine, each: Attempt | None) -> None:
-        if str(line.key) not in self._duplicates:
-            self._duplicates.add(str(line.key))
-            job, number = (each.job, each.number) if each else (self._spool.home, None)
-            self._ledger.note("job_duplicate", job, slurm_job=str(line.key), name=line.name, attempt=number)
-
-    def _tend(self, lines: Mapping[Key, QueueLine]) -> None:
-        """Start what was requeued, and need not wait; cancel what was requeued when it was done already."""
-        waiting = {key: line.seen for key, line in lines.items() if line.seen.restarts and line.seen.state == "PENDING"}
-        done = {last.key for attempts in self.attempts.values() if (last := attempts[-1]).marker.result}
-        self._slurm.cancel(waiting.keys() & done)
-        # Slurm lets a requeued job wait until its old credentials have expired; its owner need not.
-        hurried = {(key, seen.restarts) for key, seen in waiting.items() if seen.reason == "BeginTime"} - self._hurried
-        self._slurm.start_now({key for key, _ in hurried if key not in done})
-        self._hurried |= hurried
 
     def _overdue(self, last: Attempt) -> Finding | None:
         """Why a job that may yet go on is to be given up; None while it is not."""

@@ -71,7 +71,8 @@ class Judge:
                 each.heard_at = self._clock()
             if not each.unchanged(queued):
                 changed.append((each, queued))
-                if queued is None or not alive(queued):
+                # One that is requeued may just have been done.
+                if queued is None or queued.restarts > each.restarts or not alive(queued):
                     self.read(each)
         histories = self._accounting([each for each, queued in changed if _asks_accounting(each, queued)])
         ended = []

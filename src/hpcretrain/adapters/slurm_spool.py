@@ -68,14 +68,15 @@ class SlurmSpool:
         Batch(listed, self._requeue, "scontrol").write(path)
         return path
 
-    def rung(self) -> set[str]:
-        """The jobs that wrote since the last look that a life has begun or ended."""
-        jobs = set()
+    def rung(self) -> set[tuple[str, int]]:
+        """The jobs, and their attempts, that wrote since the last look that a life has begun or ended."""
+        heard = set()
         for path in self._inbox.iterdir():
-            job, *_ = path.name.rsplit(".", 3)
-            jobs.add(job)
+            job, attempt, *_ = path.name.rsplit(".", 3)
+            if attempt.isdecimal():
+                heard.add((job, int(attempt)))
             path.unlink(missing_ok=True)
-        return jobs
+        return heard
 
     def has_result(self, job: str) -> bool:
         """Whether a job has a result that counts."""

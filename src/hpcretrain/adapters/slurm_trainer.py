@@ -83,22 +83,29 @@ class SlurmTrainer:
         for job, rows in orders:
             if job.id in pending:
                 self._spool.prepare(job, rows)
-        self._jobs.submit([Task(job.id, job.priority_class, self._threads) for job in pending.values()])
+        try:
+            self._see_through(pending, lambda: done(len(orders) - len(pending)))
+        finally:
+            self._jobs.note_calls()
+        collected = [self._spool.collect(job, self._log(job.id)) for job, _ in orders]
+        self._spool.drop_snapshots(job for job, _ in orders)
+        return collected
+
+    def _see_through(self, pending: dict[str, Job], done: Callable[[], None]) -> None:
+        """Have all done and proven; `pending` has those that are not done yet."""
         unproven = list(pending)
+        self._jobs.submit([Task(job.id, job.priority_class, self._threads) for job in pending.values()])
         while pending:
             if finished := [name for name in pending if self._jobs.newest(name).fate is Fate.FINISHED]:
                 self._refuse(self._jobs.proofs(finished, anew=False) or {})
                 for name in finished:
                     del pending[name]
-                done(len(orders) - len(pending))
+                done()
             self._go_on(pending)
             while pending and not self._jobs.look(pending):
                 self._say(pending)
                 self._sleep(_POLL_S)
         self._prove(unproven)
-        collected = [self._spool.collect(job, self._log(job.id)) for job, _ in orders]
-        self._spool.drop_snapshots(job for job, _ in orders)
-        return collected
 
     def average(self, model_digests: Sequence[str]) -> str:
         """Make a model that predicts the mean of what these predict; see `Spool.average`."""

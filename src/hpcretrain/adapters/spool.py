@@ -8,6 +8,7 @@ ROOT/batches/                       what one submission starts, see `hpcretrain.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -131,6 +132,7 @@ class Spool:
         assert result is not None
         if not self._ledger.notes("job_finished", job.id):
             facts = {key: result[key] for key in ("attempt", "restart", "segments", "cpu_s")}
+            facts["lives_cpu_s"] = math.fsum(life.cpu_s[0] for life in folder.lives())
             self._ledger.note("job_finished", job.id, ok="error" not in result, **facts)
         if error := result.get("error"):
             folder.sweep()

@@ -27,6 +27,7 @@ from hpcretrain.records import (
     Watch,
 )
 from hpcretrain.report import attempts, members
+from hpcretrain.report.cluster import cluster_line
 from hpcretrain.report.decline import worse_since
 from hpcretrain.report.result import describe_cycle
 
@@ -84,8 +85,10 @@ def explain_text(history: History, identifier: str, notes: Sequence[attempts.Not
     return "\n".join(lines)
 
 
-def status(history: History, ledger_head: str, cpu_s: Callable[[str], float]) -> dict[str, Any]:
-    """How the model stands."""
+def status(
+    history: History, ledger_head: str, cpu_s: Callable[[str], float], cluster: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """How the model stands; `cluster` is what training on one took."""
     champion = history.releases[-1] if history.releases else None
     open_cycle = history.open_cycle
     return {
@@ -101,6 +104,7 @@ def status(history: History, ledger_head: str, cpu_s: Callable[[str], float]) ->
         "watching": history.watched is not None,
         "quarantined": [list(plain(span)) for span in history.quarantine],
         "cycles": [describe_cycle(cycle, cpu_s) for cycle in history.cycles],
+        **({"cluster": cluster} if cluster else {}),
     }
 
 
@@ -121,6 +125,7 @@ def status_text(state: Mapping[str, Any], show_cycle: Callable[[Mapping[str, Any
     if state["worse_since"]:
         lines.append(f"worse than when it was judged, on rows since {state['worse_since']}")
     lines += [show_cycle(cycle) for cycle in state["cycles"]]
+    lines += [cluster_line(state["cluster"])] if "cluster" in state else []
     lines.append(f"ledger head {state['ledger_head']}")
     return "\n".join(lines)
 

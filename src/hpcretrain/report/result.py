@@ -23,6 +23,7 @@ def result(
     periods: Sequence[Mapping[str, Any]],
     cpu_s: Callable[[str], float],
     ungated_train_cpu_s: float,
+    cluster: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The result of a backtest.
 
@@ -35,6 +36,7 @@ def result(
         periods: Each with `start`, `end`, `rows` and the metrics of `served`, `frozen` and `ungated`.
         cpu_s: CPU seconds of a job's fits, by the job's identifier.
         ungated_train_cpu_s: CPU seconds of the fits of the ungated arm.
+        cluster: What training on a cluster took; left out of the result where there was none.
     """
     cycles = [describe_cycle(cycle, cpu_s) for cycle in history.cycles]
     return {
@@ -52,6 +54,7 @@ def result(
             "train_cpu_s": round(math.fsum(cycle["train_cpu_s"] for cycle in cycles), 3),
             "ungated_train_cpu_s": round(ungated_train_cpu_s, 3),
         },
+        **({"cluster": cluster} if cluster else {}),
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from hpcretrain.history import Cycle
 from hpcretrain.records import Outcome
+from hpcretrain.report.cluster import cluster_line
 
 
 def show_result(result: Mapping[str, Any]) -> str:
@@ -29,6 +30,7 @@ def show_result(result: Mapping[str, Any]) -> str:
         "",
         f"{summary['retrains']} retrainings, {summary['releases']} released, {summary['rollbacks']} rolled back; "
         f"CPU of fits {summary['train_cpu_s']:.3g} s, ungated {summary['ungated_train_cpu_s']:.3g} s",
+        *([cluster_line(result["cluster"])] if "cluster" in result else []),
         f"ledger head {result['ledger_head']}",
     ]
     return "\n".join(lines)
