@@ -102,4 +102,4 @@ def none_left(slurm: Slurm) -> None:
     def gone() -> bool:
         return not slurm.ask("squeue", "--noheader", "--me", "--format=%A").strip()
 
-    wait_for(gone, 60, "jobs that were cancelled end")
+    wait_for(gone, 60, "jobs that were canceled end")
