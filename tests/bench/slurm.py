@@ -25,7 +25,7 @@ def submissions(runs: int = 25, jobs: int = 1000) -> Measured:
 
 
 def urgent_starts(
-    runs: int = 7, nodes: int = 1, schedulers: tuple[str, ...] = ("fast", "default"), *, native: bool = True
+    runs: int = 5, nodes: int = 1, schedulers: tuple[str, ...] = ("fast", "default"), *, native: bool = True
 ) -> Measured:
     """Urgent starts, with the minicluster's intervals of the scheduler and with Slurm's own.
 

@@ -50,8 +50,8 @@ class Ours:
     def submit(self) -> float:
         """Wall seconds of the decision, the intent, and the submission.
 
-        As in the product, rows are written between decision and intent, which is not counted, and meanwhile Slurm is
-        asked whether inference is out of reach.
+        As in the product, rows are written between decision and intent, which is not counted; and before the intent
+        Slurm is asked whether inference is out of reach.
         """
         self._number += 1
         self._clock.hours += 1

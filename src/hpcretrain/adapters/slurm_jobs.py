@@ -307,9 +307,10 @@ class SlurmJobs:
                 self._rung = True
             elif each.open:
                 ended = self._judge.by_its_words(each) or ended
-                # That it has begun is no news: it was bound to.
-                wants_asking = each.submission is None or each.marker.ended is not None
-                self._rung = self._rung or (each.open and wants_asking)
+                # That one has begun is no news: it was bound to.
+                if each.open and (each.submission is None or each.marker.ended is not None):
+                    # News, since Slurm may need longer to requeue it than until the first answer.
+                    self._rung, self._judge.news_at = True, self._clock()
         return ended
 
     def _ask_slurm(self, open_: Sequence[Attempt]) -> None:
