@@ -232,7 +232,7 @@ GROUPS = (
                     "ratio",
                     "lower",
                     1.2,
-                    f"With {intervals}; a line of Python in a step; the victim trains on 60,000 rows",
+                    f"With {intervals}; a line of Python in a step; the victim ends a segment of 60,000 rows first",
                     ours_over_peer,
                 ),
                 Benchmark(
