@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Container, Iterable, Mapping
 
@@ -13,7 +14,7 @@ from hpcretrain.policy.reach import reachable, untouched
 from hpcretrain.records import Finding, PriorityClass
 
 FRESH_S = 60.0
-"""How long Slurm's answer is relied on."""
+"""How long Slurm's answer is relied on before a submission."""
 
 
 class Reach:
@@ -29,7 +30,7 @@ class Reach:
         self._slurm = slurm
         self._profile = profile
         self._clock = clock
-        self._seen_at = -float("inf")
+        self._seen_at: float | None = None
         self._partitions: dict[str, frozenset[str]] = {}
         self._reservations: dict[str, frozenset[str]] = {}
 
@@ -39,7 +40,7 @@ class Reach:
         Raises:
             SlurmError: Slurm does not answer, or knows no such partition.
         """
-        self._look()
+        self._look(FRESH_S)
         wanted = self._profile.classes.of(priority_class)
         names = wanted.partition.split(",")
         self._require(f"classes.{priority_class.value}.partition", "partition", names, self._partitions)
@@ -52,15 +53,17 @@ class Reach:
 
     def forget(self) -> None:
         """Ask Slurm anew, next time."""
-        self._seen_at = -float("inf")
+        self._seen_at = None
 
     def after(self, ran_on: Mapping[str, str]) -> Finding:
         """Whether lives kept off the nodes that serve; `ran_on` has the host list of each, "" where it is not known.
 
+        Which nodes serve is asked only where it is not known or `forget` was called.
+
         Raises:
             SlurmError: Slurm does not say which nodes serve.
         """
-        self._look()
+        self._look(math.inf)
         return untouched({life: expand(hosts) if hosts else None for life, hosts in ran_on.items()}, self.serving())
 
     def serving(self) -> frozenset[str]:
@@ -69,7 +72,7 @@ class Reach:
         Raises:
             SlurmError: Slurm does not answer, or knows no such partition or node.
         """
-        self._look()
+        self._look(math.inf)
         place = self._profile.inference
         self._require("inference.partitions", "partition", place.partitions, self._partitions)
         named = expand(place.nodes) if place.nodes else []
@@ -86,9 +89,10 @@ class Reach:
                 "refused",
             )
 
-    def _look(self) -> None:
+    def _look(self, oldest_s: float) -> None:
+        """Ask Slurm, unless it told within the last `oldest_s` seconds."""
         now = self._clock()
-        if now - self._seen_at < FRESH_S:
+        if self._seen_at is not None and now - self._seen_at < oldest_s:
             return
         self._partitions = {each["PartitionName"]: _nodes(each) for each in self._slurm.show("partition")}
         classes = self._profile.classes
