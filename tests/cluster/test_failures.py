@@ -107,7 +107,7 @@ def test_a_time_limit_is_met_with_a_checkpoint_and_another_start(site: Site) -> 
 
 
 def test_where_no_checkpoint_is_reached_within_the_limit_more_time_is_asked_for(site: Site) -> None:
-    params = {"segments": 2, "sleep_s": 65.0}
+    params = {"segments": 2, "sleep_s": 150.0}
     short = {"classes": {"background": {"partition": "train", "qos": "background", "account": "retrain",
                                         "memory_mb": 500, "time_limit_min": 1}},
              "preemption": {"signal": None, "lead_s": 10}, "limits": {"most_time_min": 1}}  # fmt: skip
