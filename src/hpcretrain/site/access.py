@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 
 from hpcretrain.config.cluster import ClusterProfile
 from hpcretrain.site.asked import Asked
@@ -193,10 +194,12 @@ def _qos(asked: Asked, site: Site) -> Item:
         return unseen(check, "the profile names no QOS, and the user has no default one that is seen")
     table = f"classes.{asked.name}"
     mine = sorted(set().union(*(each.qos for each in asked.associations)))
-    others = [profile(table, f'qos = "{each}"') for each in mine if each != name][-1:]
+    # A slip of the pen is likelier than a QOS that was never made.
+    near = get_close_matches(name, mine, 1)
+    others = [profile(table, f'qos = "{each}"') for each in near or [each for each in mine if each != name][-1:]]
     if asked.qos is None:
-        lines = f"sacctmgr -i add qos {name}\nsacctmgr -i modify user {site.user} set qos+={name}"
-        return wrong(check, f"there is no QOS {name}", operate(lines), *others)
+        add = operate(f"sacctmgr -i add qos {name}\nsacctmgr -i modify user {site.user} set qos+={name}")
+        return wrong(check, f"there is no QOS {name}", *([*others, add] if near else [add, *others]))
     if asked.associations and not any(_may(each, name) for each in asked.associations):
         account = asked.associations[0].account
         line = f"sacctmgr -i modify user {site.user} where account={account} set qos+={name}"

@@ -41,7 +41,8 @@ def node(terms: ClusterProfile, asked: Asked, site: Site) -> Iterator[Item]:
     name = asked.name
     probe = site.probes.get(asked.priority_class)
     if probe is None or not probe.ran:
-        yield unseen(f"node.{name}", probe.why if probe else "no job was sent", "you, when a node is free: --wait 600")
+        who = "you, when a node is free: --wait 600" if probe else "you, once what is wrong above is mended"
+        yield unseen(f"node.{name}", probe.why if probe else "no job was sent", who)
         return
     where = fold(probe.nodes) or "a node"
     trouble = _spool_there(terms, name, probe, where)
