@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
@@ -88,6 +89,17 @@ def test_a_controller_that_dies_while_it_waits_finds_its_jobs_again(site: Site) 
     assert len(training.start().end()["digests"]) == 3
     assert len(training.notes("job_intended")) == 3
     until(lambda: training.accounted()["COMPLETED"] == 3)
+
+
+def test_an_interrupted_controller_names_the_jobs_that_go_on_and_how_to_end_them(site: Site, undisturbed: str) -> None:
+    training = site.training(params=SLOW).start()
+    until(lambda: training.told("begun"))
+    assert training.process is not None
+    training.process.send_signal(signal.SIGINT)
+    _, told = training.process.communicate(timeout=30)
+    assert f"to end them: scancel {training.numbers()[0]}" in told
+    assert training.start().end()["digests"] == [undisturbed]
+    assert len(training.notes("job_intended")) == 1
 
 
 def test_what_ended_while_nobody_looked_is_known_afterwards(site: Site, undisturbed: str) -> None:

@@ -85,6 +85,13 @@ class SlurmTrainer:
                 self._spool.prepare(job, rows)
         try:
             self._see_through(pending, lambda: done(len(orders) - len(pending)))
+        except KeyboardInterrupt:
+            keys = [str(key) for job in pending if job in self._jobs.attempts and (key := self._jobs.newest(job).key)]
+            if keys:
+                self._tell(
+                    f"these jobs go on at Slurm, and the same command finds them; to end them: scancel {' '.join(keys)}"
+                )
+            raise
         finally:
             self._jobs.note_calls()
         collected = [self._spool.collect(job, self._log(job.id)) for job, _ in orders]
