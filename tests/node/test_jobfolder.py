@@ -197,8 +197,9 @@ def test_a_full_disk_ends_a_life_with_its_reason_and_nothing_half_written(tmp_pa
         # No file may become larger: what a write to a full disk meets, save for the number of the error.
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
         # What pytest keeps of the output may be larger already.
-        sys.stdout = sys.stderr = open(os.devnull, "w")
-        os._exit({"outside": 7}.get(run(folder.path, 1).value, 1))
+        with open(os.devnull, "w") as sys.stdout:
+            sys.stderr = sys.stdout
+            os._exit({"outside": 7}.get(run(folder.path, 1).value, 1))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     life = folder.life(Life(1))
     ended = life.told("ended")
