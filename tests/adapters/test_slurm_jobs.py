@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from pretend_site import Controller, job, problems
 from pretend_slurm import World
 
 from hpcretrain.adapters import slurm_attempts, slurm_jobs
+from hpcretrain.adapters.slurm_spool import SlurmSpool
 from hpcretrain.adapters.slurm_submission import Task
 from hpcretrain.errors import HpcretrainError
 from hpcretrain.records import PriorityClass
@@ -81,19 +81,6 @@ def test_jobs_that_begin_and_end_all_the_hour_cost_no_more_than_one_that_is_sile
     assert sum(note["fate"] == "finished" for note in notes(controller, "job_ended")) > 380
 
 
-def test_a_look_at_5000_jobs_takes_a_fraction_of_a_second(world: World, start: Start) -> None:
-    world.nodes = ()
-    controller = start()
-    controller.jobs.submit([Task(f"job-{number}", PriorityClass.BACKGROUND, 1) for number in range(5000)])
-    answer = controller.slurm.ask("squeue")
-    controller.slurm.ask = lambda *_, **__: answer  # type: ignore[method-assign]
-    for _ in range(2):
-        world.now += 61
-        began = time.process_time()
-        assert controller.jobs.look()
-    assert time.process_time() - began < 0.5
-
-
 def test_a_job_that_slurm_will_not_start_now_is_asked_for_once(world: World, start: Start) -> None:
     controller = start()
     world.plan = [(2.0, "preempt", (0,)), (125.0, "preempt", (0,))]
@@ -143,6 +130,30 @@ def test_a_submission_in_an_outage_waits_for_its_end(tmp_path: Path, world: Worl
     assert len(start().train(jobs_of(2))) == 2
     assert 300 < world.now < 400
     assert problems(tmp_path, world, jobs_of(2)) == []
+
+
+def test_a_spool_that_is_away_is_waited_for_ever_more_patiently(
+    world: World, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller = start()
+    controller.jobs.submit([Task("job-0", PriorityClass.BACKGROUND, 1)])
+    tries = []
+
+    def gone(_: SlurmSpool) -> set[tuple[str, int]]:
+        tries.append(world.now)
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as away:
+        away.setattr(SlurmSpool, "rung", gone)
+        until = world.now + 600
+        while world.now < until:
+            assert not controller.jobs.look(["job-0"])
+            world.now += 0.5
+    assert 10 < len(tries) < 20
+    assert "the spool cannot be read" in controller.jobs.trouble
+    world.now += 60
+    assert controller.jobs.look(["job-0"])
+    assert controller.jobs.trouble == ""
 
 
 # Results that come when nobody expects them

@@ -71,6 +71,8 @@ class SlurmJobs:
         self._rung = False
         self._refusals = 0
         self._again_at: float | None = None
+        self._lapses = 0
+        self._spool_again_at = -float("inf")
         self._noted: Counter[str] = Counter()
         self.trouble = ""
         """Why Slurm's last answer was none; empty when it answered."""
@@ -132,13 +134,17 @@ class SlurmJobs:
         Returns:
             Whether there may be something to do: for the caller, or for `follow_up`.
         """
+        if self._clock() < self._spool_again_at:
+            return False
         try:
-            return self._look(awaited)
+            news = self._look(awaited)
         except (OSError, SpoolError) as error:
             # A shared file system that is away for a moment is waited out, as Slurm is.
-            self._failures, self.trouble = self._failures + 1, f"the spool cannot be read: {error}"
-            self._looked_at = self._clock()
+            self._lapses, self.trouble = self._lapses + 1, f"the spool cannot be read: {error}"
+            self._spool_again_at = self._clock() + self._patience_s(self._lapses)
             return False
+        self._lapses = 0
+        return news
 
     def _look(self, awaited: Collection[str]) -> bool:
         news = self._listen()
@@ -292,10 +298,11 @@ class SlurmJobs:
         if error.trouble == "refused":
             raise error
         self._refusals, self.trouble = self._refusals + 1, str(error)
-        wait = wait_s(
-            every_s=self._profile.status.every_s, awaited=True, rung=False, quiet_s=0, failures=self._refusals
-        )
-        self._again_at = self._clock() + wait
+        self._again_at = self._clock() + self._patience_s(self._refusals)
+
+    def _patience_s(self, failures: int) -> float:
+        """Seconds to wait after so many failures in a row."""
+        return wait_s(every_s=self._profile.status.every_s, awaited=True, rung=False, quiet_s=0, failures=failures)
 
     def _listen(self) -> bool:
         """Learn from the jobs that rang; whether one of them has ended."""
