@@ -49,6 +49,19 @@ def test_a_job_that_somebody_cancels_is_not_submitted_again_until_the_same_comma
     assert training.told("ended")[0]["kind"] == "interrupted", "it left a checkpoint"
 
 
+def test_tasks_that_somebody_cancels_before_they_start_stay_canceled(site: Site) -> None:
+    list(site.fill("urgent", 60))
+    training = site.training(jobs=[{"seed": 1}, {"seed": 2}], params=SLOW).start()
+    until(lambda: training.queue() == ["PENDING", "PENDING"])
+    until(training.numbers)
+    [number] = set(training.numbers())
+    # Slurm then tells of both in one line that names neither.
+    site.cluster.ask("scancel", f"{number}_0", f"{number}_1")
+    assert "canceled by somebody else" in training.end()["refused"]
+    assert training.fates() == ["canceled", "canceled"]
+    assert training.notes("job_duplicate") == []
+
+
 def test_a_job_that_the_controller_itself_cancels_begins_anew_at_its_checkpoint(site: Site, undisturbed: str) -> None:
     training = site.training(params=SLOW).start()
     until(lambda: training.told("begun"))

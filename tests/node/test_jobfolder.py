@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from hpcretrain.node.durable import building, write
 from hpcretrain.node.jobfolder import JobFolder, Superseded
 from hpcretrain.node.life import Life, LifeFolder
 from hpcretrain.node.model import Manifest, check, seal
-from hpcretrain.node.train import run
 
 LIVES = st.builds(Life, st.integers(1, 30), st.integers(0, 30))
 MANIFEST = Manifest("slow:SlowMean", {}, "binary", ("amount",), ())
@@ -192,15 +191,18 @@ def test_a_specification_of_another_version_is_refused(folder: JobFolder) -> Non
 def test_a_full_disk_ends_a_life_with_its_reason_and_nothing_half_written(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW_MEAN.replace("{model[0]!r} {model[1]}", "{model[0]!r} {model[1]:>99999}"))
     folder = job_folder(tmp_path, recipe="slow:SlowMean", segments=3)
-    child = os.fork()
-    if child == 0:
-        # No file may become larger: what a write to a full disk meets, save for the number of the error.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-        # What pytest keeps of the output may be larger already.
-        with open(os.devnull, "w") as sys.stdout:
-            sys.stderr = sys.stdout
-            os._exit({"outside": 7}.get(run(folder.path, 1).value, 1))
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    # A process of its own: the recipe of that name may be imported here already.
+    program = f"""
+import resource
+from pathlib import Path
+from hpcretrain.node.train import run
+
+# No file may become larger: what a write to a full disk meets, save for the number of the error.
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+print(run(Path({str(folder.path)!r}), 1).value)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert ran.stdout.splitlines()[-1:] == ["outside"], ran.stderr
     life = folder.life(Life(1))
     ended = life.told("ended")
     assert ended is not None

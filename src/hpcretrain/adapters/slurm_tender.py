@@ -44,7 +44,11 @@ class Tender:
         Raises:
             SlurmError: Slurm does not answer; what was to be canceled is so with the next call.
         """
-        current = {attempts[-1].key for attempts in self._attempts.values()}
+        newest = [attempts[-1] for attempts in self._attempts.values()]
+        # Tasks of an array that ended before they started are one line without a place.
+        current = {each.key for each in newest} | {
+            Key(each.submission) for each in newest if each.submission is not None
+        }
         strange = [line for line in lines if line.key not in current]
         if not strange:
             return
