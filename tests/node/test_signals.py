@@ -128,3 +128,37 @@ def test_a_recipe_that_fails_because_the_signal_reached_its_processes_is_interru
     assert reason in ended["reason"]
     assert folder.result() is None
     assert run(folder.path, 2) is End.FINISHED
+
+
+class AfterLooks(Interruption):
+    """A signal that comes after it was looked for so many times: in the midst of any segment."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+        super().__init__()
+
+    @property
+    def signal(self) -> int | None:  # type: ignore[override]
+        self.looks -= 1
+        return signal.SIGUSR1 if self.looks < 0 else None
+
+    @signal.setter
+    def signal(self, _: int | None) -> None:
+        pass
+
+
+def test_a_warned_lightgbm_leaves_the_segment_that_runs_and_yet_each_life_goes_further(tmp_path: Path) -> None:
+    whole = job_folder(tmp_path / "whole", rounds=100)
+    assert run(whole.path, 1) is End.FINISHED
+    folder = job_folder(tmp_path, rounds=100)
+    # A segment is 25 rounds. It is looked for twice before the first, after each, and in each round save of the first.
+    for life, (looks, segments) in enumerate([(20, 1), (0, 0), (10, 2), (28, 4)], start=1):
+        assert run(folder.path, life, interruption=AfterLooks(looks)) is End.INTERRUPTED
+        ended = folder.life(Life(life)).told("ended")
+        assert ended is not None
+        assert ended["segments"] == segments
+    assert run(folder.path, 5) is End.FINISHED
+    results = [each.result() for each in (whole, folder)]
+    assert results[0] is not None
+    assert results[1] is not None
+    assert results[0]["model_digest"] == results[1]["model_digest"]

@@ -167,6 +167,9 @@ class LightGBM:
             booster = _booster(dataset, params | _segment_seeds(seed, first), done)
             for _ in range(min(step, rounds - first)):
                 booster.update()
+                if data.interrupted():
+                    # `done` goes to the checkpoint: to end the segment can take longer than the grace.
+                    return
             last = min(first + step, rounds)
             scores = None if last == rounds else _scores(booster, data.task)
             done = Trees(booster.model_to_string(), encoder, last, scores)

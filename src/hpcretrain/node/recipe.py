@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -32,12 +32,16 @@ class TrainingData:
     `features` has one column a feature, shape (rows, features): numbers as float64 (NaN where missing), and those named
     in `categorical` as objects (str, or None where missing). `target` is float64, shape (rows,); 0 or 1 where `task` is
     "binary", any number where it is "regression".
+
+    `interrupted` tells whether this life is to end: a recipe with long segments may look at it within one and return,
+    if the model that it yielded last is whole still. It is false until a segment was yielded.
     """
 
     features: pd.DataFrame
     target: npt.NDArray[np.float64]
     categorical: tuple[str, ...]
     task: str
+    interrupted: Callable[[], bool] = lambda: False
 
 
 class Recipe(Protocol):
@@ -47,7 +51,7 @@ class Recipe(Protocol):
     """How often one training reads each row (boosting rounds, epochs): the unit of modeled cost."""
 
     def train(self, data: TrainingData, *, seed: int, threads: int, resume: Path | None) -> Iterator[Any]:
-        """Yield the model after each segment, the finished one last.
+        """Yield the model after each segment, the finished one last, unless `data.interrupted` was heeded.
 
         A job can be killed at any moment and begun again. The model must come out the same, so whatever a segment needs
         from the one before must be in what `save` writes.

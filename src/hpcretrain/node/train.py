@@ -1,7 +1,7 @@
 """One life of a training job, as it runs on a node. It reads and writes files only; see `jobfolder` and `life`.
 
 It can be killed at any moment: the next life goes on from the best checkpoint, to the same model. Where it is warned by
-a signal it saves what it has at the end of the segment that runs, and ends.
+a signal it saves the model of the last segment, and ends: at once if the recipe looks, else when the segment ends.
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ class _Work:
         self._interruption = interruption
         self._segments = 0
         self._segments_cpu_s = 0.0
+        self._abandoned = False
         self._saved_at = time.monotonic()
         self._checkpoint_s: float | None = None
         self._segment_s: float | None = None
@@ -176,6 +177,7 @@ class _Work:
             target=frame[LABEL].to_numpy(dtype="float64"),
             categorical=spec.categorical,
             task=spec.task,
+            interrupted=self._abandon,
         )
         return self._save(recipe, self._trained(recipe, data, spec, manifest, state), manifest, finished=True)
 
@@ -195,16 +197,23 @@ class _Work:
 
     def _trained(self, recipe: Recipe, data: TrainingData, spec: Spec, manifest: Manifest, state: State | None) -> Any:
         resume = state.folder if state else None
-        model = None
+        model, saved = None, self._segments
         self._heed()
         _say(self._mine.life, f"trains on {len(data.target)} rows of {data.features.shape[1]} features")
         self._saved_at = time.monotonic()
         for model in self._timed(recipe.train(data, seed=spec.seed, threads=spec.threads, resume=resume)):
             self._folder.require_newest(self._mine.life)
-            worked_s = time.monotonic() - self._saved_at
-            if self._interruption.signal or worked_s >= interval_s(self._checkpoint_s, spec.interrupted_every_s):
+            # Looked at once: a signal that comes after this is not to end the life before it has saved.
+            warned, worked_s = self._interruption.signal, time.monotonic() - self._saved_at
+            if warned or worked_s >= interval_s(self._checkpoint_s, spec.interrupted_every_s):
                 self._save(recipe, model, manifest)
-            self._heed()
+                saved = self._segments
+            if warned:
+                raise Interrupted
+        if self._abandoned:
+            if saved < self._segments:
+                self._save(recipe, model, manifest)
+            raise Interrupted
         if self._segments == 0:
             raise RuntimeError(f'recipe "{spec.recipe}": train yielded no model')
         return recipe.load(resume) if model is None and resume else model
@@ -213,12 +222,20 @@ class _Work:
         if self._interruption.signal:
             raise Interrupted
 
+    def _abandon(self) -> bool:
+        # A life that has yielded nothing yet ends its first segment, so that each goes a step further.
+        self._abandoned = self._segment_s is not None and self._interruption.signal is not None
+        return self._abandoned
+
     def _timed(self, segments: Iterator[Any]) -> Iterator[Any]:
         while True:
             begun, cpu_s = time.monotonic(), _cpu_s()
             try:
                 model = next(segments)
             except StopIteration:
+                if self._abandoned:
+                    # In no model.
+                    cpu_s = _cpu_s()
                 return
             finally:
                 self._segments_cpu_s += _cpu_s() - cpu_s
