@@ -24,7 +24,7 @@ demo: $(VENV)/ready
 
 # CI reads pytest's closing line, so pytest comes last.
 test: lint
-	@$(VENV)/bin/pytest -n 2 $(ARGS)
+	@$(VENV)/bin/pytest -n 2 --dist worksteal $(ARGS)
 
 lint: $(VENV)/ready-for-tests
 	@$(VENV)/bin/ruff check .

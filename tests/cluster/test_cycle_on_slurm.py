@@ -69,7 +69,8 @@ def end(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def notes(place: Path, event: str) -> list[dict[str, Any]]:
-    if not (place / "home" / "ledger.db").exists():
+    if not (place / "home" / "anchor.json").exists():
+        # It comes last.
         return []
     ledger = SqliteLedger(place / "home" / "ledger.db", read_only=True)
     return [dict(note) for note in ledger.notes(event)]

@@ -188,8 +188,9 @@ def test_a_daemon_that_comes_back_finds_its_state(cluster: Cluster, daemon: str,
     job = submit(cluster, "sleep 600", "--nodelist=train1")
     eventually(lambda: state(cluster, job) == "RUNNING")
     if (daemon, end) == ("slurmctld", "kill"):
-        # It writes down what it knows every five seconds; killed before, it forgets a job that already runs.
+        # It writes down what has changed every five seconds; killed before, it forgets a job that already runs.
         began = time.time()
+        cluster.ask("scontrol", "update", f"JobId={job}", "Comment=drill")
         eventually(lambda: (cluster.places.controller / "job_state").stat().st_mtime > began)
     before = cluster.status()[daemon]
     if end == "kill":

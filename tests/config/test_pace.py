@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hpcretrain.config.pace import MIN_BATCHES, Pace, Times, guess_pace
@@ -67,6 +67,7 @@ def test_usual_histories_get_usual_calendars(times: Times, observe: str, report:
     st.floats(0.0005, 1),
     st.integers(0, 10**6),
 )
+@example(count=1_000, seconds=10_177.0, zone="UTC", rarer=1.0, seed=0)
 def test_every_guess_is_one_that_a_backtest_takes(
     count: int, seconds: float, zone: str, rarer: float, seed: int
 ) -> None:

@@ -86,7 +86,7 @@ def guess_pace(times: Times, zone: str, min_rows: int, rarer_share: float) -> Pa
     replayed = times.at(1.0) - until
     report = _report(times, replayed, length)
     if report.endswith("mo"):
-        until = _month_start(times, until, zone, min_rows)
+        until = _month_start(times, until, zone, length, min_rows)
     if times.at(1.0) - until < length:
         raise InputError(
             f"the rows span {_span(span)} only, from {times.at(0.0):%Y-%m-%d %H:%M} to {times.at(1.0):%Y-%m-%d %H:%M}; "
@@ -152,11 +152,12 @@ def _rounded_up(moment: datetime, zone: str, length: timedelta) -> datetime:
     return start if start == local else (start.astimezone(UTC) + timedelta(hours=1)).astimezone(ZoneInfo(zone))
 
 
-def _month_start(times: Times, until: datetime, zone: str, min_rows: int) -> datetime:
-    """The nearest first day of a month, where the reference remains about as large, and large enough."""
+def _month_start(times: Times, until: datetime, zone: str, length: timedelta, min_rows: int) -> datetime:
+    """The nearest first day of a month, where reference and batches remain about as many, and enough."""
     start = until.astimezone(ZoneInfo(zone)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     wanted = times.before(until)
-    known = {each: times.before(each) for each in (start, start + relativedelta(months=1))}
+    latest = times.at(1.0) - length * (MIN_BATCHES // 2)
+    known = {each: times.before(each) for each in (start, start + relativedelta(months=1)) if each <= latest}
     fitting = [each for each in known if max(_SMALLER * wanted, min_rows) <= known[each] <= _LARGER * wanted]
     return min(fitting, key=lambda each: abs(known[each] - wanted), default=until)
 
