@@ -273,6 +273,9 @@ class PretendSlurm(Slurm):
             raise failure(name, f"{name}: error: Socket timed out on send/recv operation")
         return answer
 
+    def start(self, name: str, *arguments: str) -> Callable[[], str]:
+        return lambda: self.ask(name, *arguments)
+
     def _sbatch(self, *options: str, given: str, fault: str) -> str:
         places = next((option.partition("-")[2] for option in options if option.startswith("--array=")), "")
         wanted = int(places.rpartition("-")[2]) + 1 if places else 1

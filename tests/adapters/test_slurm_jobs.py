@@ -16,7 +16,7 @@ from hpcretrain.adapters import slurm_attempts, slurm_jobs
 from hpcretrain.adapters.slurm_spool import SlurmSpool
 from hpcretrain.adapters.slurm_submission import Task
 from hpcretrain.errors import HpcretrainError
-from hpcretrain.records import PriorityClass
+from hpcretrain.records import Outcome, PriorityClass
 from hpcretrain.witnesses import Fate
 
 HOUR_S = 3600.0
@@ -276,3 +276,24 @@ def test_a_proof_waits_for_a_slurm_that_is_down(world: World, start: Start) -> N
     world.plan = [(7.0, "fall", ("slurmctld",)), (60.0, "rise", ("slurmctld",))]
     assert len(start().train(jobs_of(1))) == 1
     assert 60 < world.now < 100
+
+
+def test_what_slurm_was_asked_ahead_serves_a_submission_while_it_is_fresh_and_never_a_proof(
+    world: World, start: Start
+) -> None:
+    controller = start()
+    reach, asked = controller.jobs._reach, controller.slurm.calls
+    reach.look_ahead()
+    reach.look_ahead()
+    assert reach.before(PriorityClass.URGENT).outcome is Outcome.PASS
+    assert asked["scontrol"] == 1
+    world.now += 100
+    reach.look_ahead()
+    world.now += 100
+    assert reach.before(PriorityClass.URGENT).outcome is Outcome.PASS
+    assert asked["scontrol"] == 3, "the answer had become too old"
+    world.now += 100
+    reach.look_ahead()
+    reach.forget()
+    assert reach.after({"life 1": "train1"}).outcome is Outcome.PASS
+    assert asked["scontrol"] == 5

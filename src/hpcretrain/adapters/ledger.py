@@ -72,8 +72,9 @@ class SqliteLedger:
             else:
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
                 self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
-                # A rollback journal keeps all in one file once a transaction ends; FULL syncs before it does.
-                self._db.execute("PRAGMA journal_mode = DELETE")
+                # With a rollback journal all is in one file once a transaction ends; FULL syncs before it does. What is
+                # left beside it is void, and spares making a file each time.
+                self._db.execute("PRAGMA journal_mode = PERSIST")
                 self._db.execute("PRAGMA synchronous = FULL")
                 for chain in CHAINS:
                     self._db.executescript(_TABLE.format(chain=chain))

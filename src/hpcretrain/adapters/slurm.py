@@ -102,22 +102,31 @@ class Slurm:
         Raises:
             SlurmError: It failed.
         """
-        return self._call(name, arguments, given).stdout
+        return self._answer(name, self._start(name, arguments, reads=given is not None), given)[0]
 
-    def _call(
-        self, name: str, arguments: Sequence[str], given: Callable[[], str] | None
-    ) -> subprocess.CompletedProcess[str]:
+    def start(self, name: str, *arguments: str) -> Callable[[], str]:
+        """Start a command; to be called for what it prints, which may raise a `SlurmError`."""
+        process = self._start(name, arguments)
+        return lambda: self._answer(name, process)[0]
+
+    def _start(self, name: str, arguments: Sequence[str], *, reads: bool = False) -> subprocess.Popen[str]:
         self.calls[name] += 1
-        with subprocess.Popen(
+        return subprocess.Popen(
             [self.command(name), *arguments],
-            stdin=subprocess.PIPE if given else subprocess.DEVNULL,
+            stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
             env=self._environment,
             umask=0o077,
-        ) as process:
+        )
+
+    def _answer(
+        self, name: str, process: subprocess.Popen[str], given: Callable[[], str] | None = None
+    ) -> tuple[str, str]:
+        """What a command that was started prints, and what it says besides."""
+        with process:
             try:
                 told, error = process.communicate(given() if given else None, self._timeout_s)
             except subprocess.TimeoutExpired:
@@ -128,7 +137,7 @@ class Slurm:
                 raise
         if process.returncode:
             raise failure(name, error or told)
-        return subprocess.CompletedProcess(process.args, 0, told, error)
+        return told, error
 
     def submit(self, options: Sequence[str], script: Callable[[], str]) -> int:
         """Submit a batch script; the identifier of the job, or of the array.
@@ -154,7 +163,7 @@ class Slurm:
         Raises:
             SlurmError: It would be refused.
         """
-        return self._call("sbatch", ["--test-only", *options], lambda: script).stderr
+        return self._answer("sbatch", self._start("sbatch", ["--test-only", *options], reads=True), lambda: script)[1]
 
     def queue(self) -> list[QueueLine]:
         """All jobs of this user that slurmctld knows, those that ended lately too: one call, however many they are.
@@ -180,9 +189,14 @@ class Slurm:
 
     def show(self, kind: str, name: str | None = None) -> list[Mapping[str, str]]:
         """Partitions, reservations, nodes, jobs: what `scontrol show` tells, a mapping of keys to values for each."""
+        return self.start_show(kind, name)()
+
+    def start_show(self, kind: str, name: str | None = None) -> Callable[[], list[Mapping[str, str]]]:
+        """Start to ask for what `show` tells; to be called for the answer, which may raise a `SlurmError`."""
         named = [name] if name else []
         # All: partitions that this user may not use are hidden otherwise, and those that serve are among them.
-        return read_records(self.ask("scontrol", "--oneliner", "--all", "show", kind, *named))
+        answer = self.start("scontrol", "--oneliner", "--all", "show", kind, *named)
+        return lambda: read_records(answer())
 
     def cancel(self, keys: Collection[Key]) -> None:
         """Cancel jobs; one that has ended is left as it is."""

@@ -81,6 +81,10 @@ class SlurmJobs:
             if each.number <= self._forgiven[each.job]:
                 each.waiting_since = datetime.now(UTC)
 
+    def look_ahead(self) -> None:
+        """Start to ask Slurm what a submission must know, while the caller makes ready for it."""
+        self._reach.look_ahead()
+
     def submit(self, tasks: Sequence[Task]) -> None:
         """Submit an attempt at each task; one that is under way already is left to it.
 

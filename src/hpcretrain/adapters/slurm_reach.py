@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -31,6 +32,7 @@ class Reach:
         self._profile = profile
         self._clock = clock
         self._seen_at: float | None = None
+        self._asked: tuple[float, Callable[[], list[Mapping[str, str]]]] | None = None
         self._partitions: dict[str, frozenset[str]] = {}
         self._reservations: dict[str, frozenset[str]] = {}
 
@@ -51,9 +53,19 @@ class Reach:
             reached[place] = self._reservations.get(wanted.reservation, frozenset())
         return reachable(reached, self.serving())
 
+    def look_ahead(self) -> None:
+        """Start to ask, if Slurm's answer is too old for a submission that will follow: it then need not wait."""
+        if self._asked is None and not self._fresh(FRESH_S):
+            self._asked = (self._clock(), self._slurm.start_show("partition"))
+
     def forget(self) -> None:
         """Ask Slurm anew, next time."""
         self._seen_at = None
+        if self._asked:
+            _, answer = self._asked
+            self._asked = None
+            with contextlib.suppress(SlurmError):
+                answer()
 
     def after(self, ran_on: Mapping[str, str]) -> Finding:
         """Whether lives kept off the nodes that serve; `ran_on` has the host list of each, "" where it is not known.
@@ -91,15 +103,22 @@ class Reach:
 
     def _look(self, oldest_s: float) -> None:
         """Ask Slurm, unless it told within the last `oldest_s` seconds."""
-        now = self._clock()
-        if self._seen_at is not None and now - self._seen_at < oldest_s:
-            return
-        self._partitions = {each["PartitionName"]: _nodes(each) for each in self._slurm.show("partition")}
+        if self._asked:
+            self._see(*self._asked)
+        if not self._fresh(oldest_s):
+            self._see(self._clock(), self._slurm.start_show("partition"))
+
+    def _fresh(self, oldest_s: float) -> bool:
+        return self._seen_at is not None and self._clock() - self._seen_at < oldest_s
+
+    def _see(self, asked_at: float, answer: Callable[[], list[Mapping[str, str]]]) -> None:
+        self._asked = None
+        self._partitions = {each["PartitionName"]: _nodes(each) for each in answer()}
         classes = self._profile.classes
         if any(each.reservation for each in (classes.urgent, classes.standard, classes.background)):
             shown = self._slurm.show("reservation")
             self._reservations = {each["ReservationName"]: _nodes(each) for each in shown if "ReservationName" in each}
-        self._seen_at = now
+        self._seen_at = asked_at
 
 
 def _nodes(shown: Mapping[str, str]) -> frozenset[str]:
