@@ -25,7 +25,7 @@ def submissions(runs: int = 25, jobs: int = 1000) -> Measured:
 
 
 def urgent_starts(
-    runs: int = 5, nodes: int = 1, schedulers: tuple[str, ...] = ("fast", "default"), *, native: bool = True
+    runs: int = 15, nodes: int = 1, schedulers: tuple[str, ...] = ("fast", "default"), *, native: bool = True
 ) -> Measured:
     """Urgent starts, with the minicluster's intervals of the scheduler and with Slurm's own.
 
@@ -55,7 +55,7 @@ def lost_cpu(runs: int = 5, rows: int = 200_000, rounds: int = 1_000) -> Measure
     return Measured({"preemption_cpu_lost": Samples(found["preempted"], found["undisturbed"])})
 
 
-def tracking(windows: int = 5, window_s: float = 40, jobs: int = 1000, lasts_s: float = 15) -> Measured:
+def tracking(windows: int = 5, window_s: float = 60, jobs: int = 1000, lasts_s: float = 15) -> Measured:
     """What it costs to track jobs."""
     found = measured("slurm_tracking", windows, window_s, jobs, lasts_s)
     return Measured(
