@@ -35,7 +35,9 @@ class Fate(enum.Enum):
 
 
 ALIVE = frozenset({Fate.WAITING, Fate.HELD, Fate.RUNNING})
-ENDED = frozenset(Fate) - ALIVE - {Fate.UNKNOWN}
+OPEN = (*ALIVE, Fate.UNKNOWN)
+"""May still be at work, or come to be; a tuple, since whoever tracks thousands of jobs asks all the time."""
+ENDED = frozenset(Fate).difference(OPEN)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from hpcretrain.adapters.slurm_output import NAMES, Key
 from hpcretrain.policy.retry import Ask, Past
 from hpcretrain.ports import Ledger
 from hpcretrain.records import PriorityClass
-from hpcretrain.witnesses import ALIVE, ENDED, Accounted, Fate, Marker, Queued
+from hpcretrain.witnesses import ALIVE, OPEN, Accounted, Fate, Marker, Queued
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Attempt:
     @property
     def open(self) -> bool:
         """Whether it may still be at work, or come to be."""
-        return self.fate not in ENDED
+        return self.fate in OPEN
 
     @property
     def past(self) -> Past:

@@ -182,7 +182,7 @@ class SlurmJobs:
         again: list[tuple[Task, Ask]] = []
         for job in jobs:
             last = self.newest(job)
-            if last.fate is Fate.FINISHED or self._came_late(last):
+            if last.fate is Fate.FINISHED or self._undisturbed(last) or self._came_late(last):
                 continue
             if refusal := self._overdue(last):
                 given_up[job] = refusal
@@ -338,6 +338,10 @@ class SlurmJobs:
             self._failures, self.trouble = self._failures + 1, str(error)
         else:
             self._failures, self.trouble = 0, self._judge.trouble
+
+    def _undisturbed(self, last: Attempt) -> bool:
+        """Whether nothing can be due about a first attempt that goes on: most of a thousand jobs at each look."""
+        return last.open and not last.restarts and self._rules.queue_deadline_h is None and last.number == 1
 
     def _overdue(self, last: Attempt) -> Finding | None:
         """Why a job that may yet go on is to be given up; None while it is not."""

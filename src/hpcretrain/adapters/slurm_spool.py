@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,11 +72,11 @@ class SlurmSpool:
     def rung(self) -> set[tuple[str, int]]:
         """The jobs, and their attempts, that wrote since the last look that a life has begun or ended."""
         heard = set()
-        for path in self._inbox.iterdir():
-            job, attempt, *_ = path.name.rsplit(".", 3)
+        for name in os.listdir(self._inbox):
+            job, attempt, *_ = name.rsplit(".", 3)
             if attempt.isdecimal():
                 heard.add((job, int(attempt)))
-            path.unlink(missing_ok=True)
+            (self._inbox / name).unlink(missing_ok=True)
         return heard
 
     def has_result(self, job: str) -> bool:

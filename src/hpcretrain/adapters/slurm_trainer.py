@@ -15,7 +15,7 @@ from hpcretrain.ports import Ledger, Rows, Trained
 from hpcretrain.records import Finding, Job, Outcome
 from hpcretrain.witnesses import Fate
 
-_POLL_S = 0.05
+_POLL_S = 0.1
 _TELL_EVERY_S = 10.0
 _LOG_TAIL_CHARS = 2000
 
