@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -196,9 +197,10 @@ class Cluster:
         Raises:
             Failed: A process does not end, or the user cannot be removed.
         """
-        if not self.state.exists():
+        # Somebody may have removed the folder alone.
+        if not self.state.exists() and not self._lives_on():
             return
-        with locked(self.state):
+        with locked(self.state, make=True):
             if not self.places.record.exists():
                 if any(self.state.iterdir()):
                     raise Refused(f"state folder {self.state}: holds something else")
@@ -206,11 +208,17 @@ class Cluster:
                 self._load()
             self._remove()
 
-    def _remove(self) -> None:
+    def _lives_on(self) -> bool:
+        return self._who() is not None or bool(left_over(self.state, self.conf, None))
+
+    def _who(self) -> pwd.struct_passwd | None:
         try:
-            who = user.find(self.user, self.places)
+            return user.find(self.user, self.places)
         except Refused:
-            who = None
+            return None
+
+    def _remove(self) -> None:
+        who = self._who()
         for daemon in self.daemons.values():
             if process := daemon.process:
                 process.send(signal.SIGKILL)

@@ -96,8 +96,7 @@ def text_of(log: Path) -> str:
 
 def none_left(slurm: Slurm) -> None:
     """Cancel all jobs of this user and wait until none is left."""
-    keys = {line.key for line in slurm.queue()}
-    slurm.cancel(keys)
+    slurm.cancel({line.key: line.name for line in slurm.queue()})
 
     def gone() -> bool:
         return not slurm.ask("squeue", "--noheader", "--me", "--format=%A").strip()

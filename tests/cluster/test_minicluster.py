@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 import pwd
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -107,6 +109,30 @@ def test_down_works_after_every_daemon_was_killed_and_twice(fresh: Make) -> None
     cluster.down()
     cluster.down()
     assert not cluster.state.exists()
+
+
+def test_down_ends_what_runs_although_somebody_removed_its_folder(fresh: Make) -> None:
+    cluster = fresh(training_nodes=1, inference_nodes=1, accounting=False)
+    cluster.up()
+    user = pwd.getpwnam(cluster.user).pw_uid
+    shutil.rmtree(cluster.state)
+    cluster.down()
+    assert processes_of(cluster, user) == []
+    assert not cluster.state.exists()
+    with pytest.raises(KeyError):
+        pwd.getpwnam(cluster.user)
+
+
+def test_it_comes_up_for_a_root_whose_files_are_closed_to_others(fresh: Make) -> None:
+    before = os.umask(0o077)
+    try:
+        cluster = fresh(training_nodes=1, inference_nodes=1, accounting=False)
+        cluster.up()
+        assert os.umask(0o077) == 0o077
+    finally:
+        os.umask(before)
+    job = submit(cluster, "true")
+    eventually(lambda: state(cluster, job) == "COMPLETED")
 
 
 @pytest.mark.parametrize("seconds", [0.3, 1.2, 3, 5])
