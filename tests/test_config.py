@@ -92,8 +92,14 @@ def test_a_policy_of_ones_own_counts_by_what_it_says_and_not_by_its_name(tmp_pat
     same = load(tmp_path / "config.toml")
     (tmp_path / "mine.toml").write_text(text.replace("threshold = 300 ", "threshold = 400 "))
     other = load(tmp_path / "config.toml")
+    (tmp_path / "mine.toml").write_text(text.replace("most_failures = 3", "most_failures = 5"))
+    patient = load(tmp_path / "config.toml")
     shipped = load(configure(tmp_path / "shipped", TABLE))
     assert same.policy_digest == shipped.policy_digest != other.policy_digest
+    assert patient.policy.jobs.most_failures == 5
+    assert patient.policy_digest == same.policy_digest, (
+        "how often a job is tried decides nothing, and a home may change it"
+    )
     (tmp_path / "mine.toml").write_text(text.replace("threshold = 300 ", "threshold = 3000\nthreshhold = 1 "))
     assert "score.threshhold: unknown key" in problems(tmp_path / "config.toml")
     assert "score.threshold" in problems(tmp_path / "config.toml")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -198,7 +197,7 @@ class Cluster:
             Failed: A process does not end, or the user cannot be removed.
         """
         # Somebody may have removed the folder alone.
-        if not self.state.exists() and not self._lives_on():
+        if not (self.state.exists() or user.own(self.user, self.places) or left_over(self.state, self.conf, None)):
             return
         with locked(self.state, make=True):
             if not self.places.record.exists():
@@ -208,17 +207,8 @@ class Cluster:
                 self._load()
             self._remove()
 
-    def _lives_on(self) -> bool:
-        return self._who() is not None or bool(left_over(self.state, self.conf, None))
-
-    def _who(self) -> pwd.struct_passwd | None:
-        try:
-            return user.find(self.user, self.places)
-        except Refused:
-            return None
-
     def _remove(self) -> None:
-        who = self._who()
+        who = user.own(self.user, self.places)
         for daemon in self.daemons.values():
             if process := daemon.process:
                 process.send(signal.SIGKILL)

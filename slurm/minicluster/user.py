@@ -31,6 +31,14 @@ def find(name: str, places: Places) -> pwd.struct_passwd | None:
     return user
 
 
+def own(name: str, places: Places) -> pwd.struct_passwd | None:
+    """The user, if there is one of this name and it is this cluster's."""
+    try:
+        return find(name, places)
+    except Refused:
+        return None
+
+
 def make(name: str, places: Places) -> pwd.struct_passwd:
     """The user, made if there is none, and its home and spool.
 
@@ -56,11 +64,7 @@ def remove(name: str, places: Places) -> None:
     Raises:
         Failed: userdel refused.
     """
-    try:
-        user = find(name, places)
-    except Refused:
-        return
-    if user is not None:
+    if own(name, places) is not None:
         with _users_locked():
             _call("userdel", name)
 

@@ -13,6 +13,7 @@ from pretend_slurm import World
 
 from hpcretrain.adapters.slurm import Slurm, failure
 from hpcretrain.adapters.slurm_output import SQUEUE_FIELDS
+from hpcretrain.adapters.slurm_spool import SlurmSpool
 from hpcretrain.adapters.slurm_submission import Task
 from hpcretrain.config.cluster import Commands
 from hpcretrain.errors import HpcretrainError, SlurmError
@@ -126,7 +127,8 @@ def test_a_result_without_proof_is_not_waited_for_as_long_as_slurm_remembers_its
     controller = Controller(tmp_path, world, status={"accounting": False})
     world.plan = [(2.0, "preempt", (0,))]
     controller.jobs.submit([Task("job-1", BACKGROUND, 1)])
-    world.sleep(2.5)
+    world.sleep(1.0)  # It runs, and nobody looks where;
+    world.sleep(1.5)  # then it is put back.
     while controller.jobs.newest("job-1").open:
         world.sleep(0.5)
         controller.jobs.look(["job-1"])
@@ -178,30 +180,27 @@ def test_a_strange_file_in_the_inbox_is_left_alone(tmp_path: Path, world: World)
     assert strange.exists()
 
 
+@pytest.mark.parametrize("part", ["newest_attempt", "raise_fence", "write_batch"])
 def test_a_spool_that_is_away_when_a_job_is_to_be_submitted_again_is_waited_for(
-    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
-    controller = at(tmp_path, world)
-    world.plan = [(1.0, "lose", (0,))]
-    controller.jobs.submit([Task("job-1", BACKGROUND, 1)])
-    [task] = world.tasks
-    task.requeue = False
-    while controller.jobs.newest("job-1").open:
-        world.sleep(0.5)
-        controller.jobs.look(["job-1"])
-    newest = controller.jobs._spool.newest_attempt
+    controller, spool = at(tmp_path, world), SlurmSpool
+    world.plan, world.kept_s = [(1.0, "kill", (0,))], 5.0
+    usual, failures = getattr(spool, part), 0
 
-    def away(_: str) -> int:
-        raise PermissionError(13, "Permission denied")
+    def away(self: SlurmSpool, *arguments: Any) -> Any:
+        nonlocal failures
+        if world.tasks and failures < 3:
+            failures += 1
+            raise PermissionError(13, "Permission denied")
+        return usual(self, *arguments)
 
-    monkeypatch.setattr(controller.jobs._spool, "newest_attempt", away)
-    assert controller.jobs.follow_up(["job-1"]) == {}
-    assert "the spool cannot be used" in controller.jobs.trouble
-    monkeypatch.setattr(controller.jobs._spool, "newest_attempt", newest)
-    assert controller.jobs.newest("job-1").number == 1
-    world.sleep(5.0)
-    controller.jobs.follow_up(["job-1"])
-    assert controller.jobs.newest("job-1").number == 2
+    monkeypatch.setattr(spool, part, away)
+    assert controller.train([job(0)])
+    assert failures == 3
+    assert [note["fate"] for note in controller.ledger.notes("job_ended")][-1] == "finished"
+    assert len(world.tasks) == 2
+    assert controller.ledger.notes("job_duplicate") == []
 
 
 @pytest.fixture

@@ -185,6 +185,8 @@ class SlurmJobs:
             return self._follow_up(jobs)
         except (OSError, SpoolError) as error:
             self._wait_for_spool(error)
+            # With nothing under way, nothing else would lead here again.
+            self._again_at = self._spool_again_at
             return {}
 
     def _follow_up(self, jobs: Collection[str]) -> dict[str, Finding]:

@@ -172,7 +172,11 @@ class Submitter:
         """Write down what is meant, and fence off what is older; the script that does it."""
         reach = self._require_distance(attempts[0].priority_class).reason
         self._ledger.note_each("job_intended", {each.job: {**intention(each), "reach": reach} for each in attempts})
-        for each in attempts:
-            self._spool.raise_fence(each.job, each.number)
-        batch = self._spool.write_batch(attempts[0].name, [(each.job, each.number) for each in attempts])
+        try:
+            for each in attempts:
+                self._spool.raise_fence(each.job, each.number)
+            batch = self._spool.write_batch(attempts[0].name, [(each.job, each.number) for each in attempts])
+        except OSError as error:
+            # What else was submitted together is not forgotten for it; this one is found not to be, and tried again.
+            raise SlurmError(f"the spool cannot be written: {error}", "unreachable") from error
         return slurm_script.script(self._profile, batch)

@@ -115,7 +115,10 @@ class ClassOfJobs(_Table):
     gres: Word | None = Field(default=None, description='Generic resources, such as "gpu:1".')
     memory_mb: int | None = Field(default=None, ge=1, description="Memory of a job.")
     time_limit_min: int = Field(ge=1, description="Time limit of a job.")
-    options: tuple[Word, ...] = Field(default=(), description='Further options of sbatch: "--constraint=skylake".')
+    options: tuple[Word, ...] = Field(
+        default=(),
+        description='Further options of sbatch, each one word: "--constraint=skylake". None that is set here.',
+    )
 
     @field_validator("options")
     @classmethod
