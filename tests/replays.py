@@ -23,7 +23,7 @@ from hpcretrain.history import History
 from hpcretrain.node.recipe import TrainingData, load_recipe
 from hpcretrain.ports import FloatArray, Meeting, Page, Rows, Trained
 from hpcretrain.records import Candidate, Job
-from hpcretrain.steps.desk import Book, Desk
+from hpcretrain.steps.desk import Book, Desk, newest
 from hpcretrain.wiring import open_table
 
 
@@ -144,7 +144,7 @@ def desk(config: Path, home: Path) -> Iterator[tuple[Desk, VirtualClock, datetim
             trainer=models,
             predictor=models,
             registry=NoRegistry(),
-            book=Book(ledger),
+            book=Book(ledger, newest(ledger)),
         ),
         clock,
         table.last_time,

@@ -28,7 +28,7 @@ from hpcretrain.report.cluster import cluster_use
 from hpcretrain.report.explain import status
 from hpcretrain.report.result import result
 from hpcretrain.report.served import all_served, served_at
-from hpcretrain.steps.desk import Book, Desk
+from hpcretrain.steps.desk import Book, Desk, newest
 from hpcretrain.steps.tick import require_reference
 from hpcretrain.trainers import Cluster, local_trainer, slurm_trainer
 
@@ -198,7 +198,7 @@ def open_desk(
                     trainer=trainer,
                     predictor=predictor,
                     registry=MlflowRegistry(place.mlflow, model.name, place.models, ledger, clock=clock, origin=origin),
-                    book=Book(ledger),
+                    book=Book(ledger, newest(ledger)),
                 ),
                 place,
             )
