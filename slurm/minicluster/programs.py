@@ -17,6 +17,8 @@ PACKAGES = {
     "sinfo": "slurm-client",
     "mariadbd": "mariadb-server-core",
     "mariadb-install-db": "mariadb-server-core",
+    # mariadb-install-db calls it, and on Debian nothing that it depends on brings it.
+    "my_print_defaults": "mariadb-client-core",
 }
 # Daemons lie in sbin, which is not on everybody's PATH.
 FOLDERS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
