@@ -122,8 +122,10 @@ class NoRegistry:
 
 
 @contextmanager
-def desk(config: Path, home: Path) -> Iterator[tuple[Desk, VirtualClock, datetime]]:
-    """A desk over a table, its clock, and the time of the last row."""
+def desk(
+    config: Path, home: Path, resume: Callable[[SqliteLedger], datetime | None] = newest
+) -> Iterator[tuple[Desk, VirtualClock, datetime]]:
+    """A desk over a table, its clock, and the time of the last row; `resume` tells where it was cut short."""
     terms = load(config)
     clock = VirtualClock(terms.reference_until)
     model = terms.config.model
@@ -144,7 +146,7 @@ def desk(config: Path, home: Path) -> Iterator[tuple[Desk, VirtualClock, datetim
             trainer=models,
             predictor=models,
             registry=NoRegistry(),
-            book=Book(ledger, newest(ledger)),
+            book=Book(ledger, resume(ledger)),
         ),
         clock,
         table.last_time,

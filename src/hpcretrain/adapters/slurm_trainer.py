@@ -11,7 +11,7 @@ from hpcretrain.adapters.slurm_spool import SlurmSpool
 from hpcretrain.adapters.slurm_submission import Task
 from hpcretrain.adapters.spool import Spool
 from hpcretrain.errors import HpcretrainError, TrainingError
-from hpcretrain.ports import Ledger, Rows, Trained
+from hpcretrain.ports import Awaited, Ledger, Rows, Trained
 from hpcretrain.records import Finding, Job, Outcome
 from hpcretrain.witnesses import Fate
 
@@ -30,6 +30,7 @@ class SlurmTrainer:
         ledger: Gets the proof that inference was left alone.
         threads: Cores of each job.
         tell: Called now and then, while jobs are waited for, with how they stand.
+        waits: Whether to wait for jobs; else `train` raises `Awaited` while there are some under way.
         clock: Seconds, ever increasing.
         sleep: Waits so many of them.
     """
@@ -42,6 +43,8 @@ class SlurmTrainer:
         ledger: Ledger,
         threads: int,
         tell: Callable[[str], None],
+        *,
+        waits: bool = True,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -51,6 +54,7 @@ class SlurmTrainer:
         self._ledger = ledger
         self._threads = threads
         self._tell = tell
+        self._waits = waits
         self._clock = clock
         self._sleep = sleep
         self._told_at = clock()
@@ -112,6 +116,8 @@ class SlurmTrainer:
                 done()
             self._go_on(pending)
             while pending and not self._jobs.look(pending):
+                if not self._waits:
+                    raise Awaited({name: self._stands(name) for name in pending})
                 self._say(pending)
                 self._sleep(_POLL_S)
         self._prove(unproven)
@@ -135,6 +141,8 @@ class SlurmTrainer:
         if not jobs:
             return
         while (found := self._jobs.proofs(jobs, anew=True)) is None:
+            if not self._waits:
+                raise Awaited(dict.fromkeys(jobs, self._jobs.trouble))
             self._say(())
             self._sleep(_POLL_S)
         self._refuse(found)
@@ -148,6 +156,10 @@ class SlurmTrainer:
                     f"{job}: {found.check}: {found.reason}. Without this proof its model is not used; the same "
                     "command, once the cause is mended, has it done again"
                 )
+
+    def _stands(self, job: str) -> str:
+        newest = self._jobs.newest(job)
+        return f"{newest.fate.value}: {newest.why}" if newest.why else newest.fate.value
 
     def _log(self, job: str) -> str:
         return self._shared.log_tail(self._jobs.newest(job))[-_LOG_TAIL_CHARS:] if job in self._jobs.attempts else ""

@@ -82,7 +82,7 @@ class Branch:
         since: The last record that the training sees; None where it sees none.
     """
 
-    def __init__(self, book: Book, since: Record | None) -> None:
+    def __init__(self, book: Entries, since: Record | None) -> None:
         known = iter(book.history.known.values())
         self.history = History()
         while since is not None and since.id not in self.history.known:
