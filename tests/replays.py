@@ -18,13 +18,13 @@ from hpcretrain.adapters.table import MemoryTable
 from hpcretrain.adapters.whylogs import WhylogsProfiles
 from hpcretrain.canonical import sha256
 from hpcretrain.config.load import Terms, load
+from hpcretrain.desks import open_table
 from hpcretrain.errors import TrainingError
 from hpcretrain.history import History
 from hpcretrain.node.recipe import TrainingData, load_recipe
 from hpcretrain.ports import FloatArray, Meeting, Page, Rows, Trained
 from hpcretrain.records import Candidate, Job
 from hpcretrain.steps.desk import Book, Desk, newest
-from hpcretrain.wiring import open_table
 
 
 class InlineModels:
