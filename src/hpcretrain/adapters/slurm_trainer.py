@@ -84,7 +84,7 @@ class SlurmTrainer:
         self._told_at = self._clock()
         proven = {note["serves"] for note in self._ledger.notes("job_proven")}
         pending = {job.id: job for job, rows in orders if job.id not in proven}
-        if pending:
+        if pending.keys() - self._jobs.attempts.keys():
             self._jobs.look_ahead()
         for job, rows in orders:
             if job.id in pending:
