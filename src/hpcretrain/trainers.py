@@ -59,7 +59,7 @@ def slurm_trainer(
     name = home_name(ledger, secrets.token_hex(5))
     shared = SlurmSpool(profile.spool.path, name, ledger, requeue=_may_requeue(profile))
     spool = Spool(shared.root, models, table, ledger, settings)
-    jobs = SlurmJobs(slurm, profile, rules, shared, ledger)
+    jobs = SlurmJobs(slurm, profile, rules, shared, ledger, asked=None if waits else shared.root / "asked")
     return SlurmTrainer(spool, shared, jobs, ledger, settings.threads, cluster.tell, waits=waits)
 
 

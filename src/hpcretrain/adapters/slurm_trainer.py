@@ -82,8 +82,8 @@ class SlurmTrainer:
             ModelFileError: A job is finished, but its model is missing or was altered.
         """
         self._told_at = self._clock()
-        proven = {note["serves"] for note in self._ledger.notes("job_proven")}
-        pending = {job.id: job for job, rows in orders if job.id not in proven}
+        settled = {note["serves"] for note in self._ledger.notes("job_proven")} | self._refused().keys()
+        pending = {job.id: job for job, rows in orders if job.id not in settled}
         if pending.keys() - self._jobs.attempts.keys():
             self._jobs.look_ahead()
         for job, rows in orders:
@@ -100,7 +100,13 @@ class SlurmTrainer:
             raise
         finally:
             self._jobs.note_calls()
-        collected = [self._spool.collect(job, self._log(job.id)) for job, _ in orders]
+        refused = self._refused()
+        collected = [
+            TrainingError(refused[job.id], self._log(job.id))
+            if job.id in refused
+            else self._spool.collect(job, self._log(job.id))
+            for job, _ in orders
+        ]
         self._spool.drop_snapshots(job for job, _ in orders)
         return collected
 
@@ -115,12 +121,13 @@ class SlurmTrainer:
                     del pending[name]
                 done()
             self._go_on(pending)
-            while pending and not self._jobs.look(pending):
+            while pending and not self._jobs.look(pending if self._waits else ()):
                 if not self._waits:
                     raise Awaited({name: self._stands(name) for name in pending})
                 self._say(pending)
                 self._sleep(_POLL_S)
-        self._prove(unproven)
+        refused = self._refused()
+        self._prove([name for name in unproven if name not in refused])
 
     def average(self, model_digests: Sequence[str]) -> str:
         """Make a model that predicts the mean of what these predict; see `Spool.average`."""
@@ -128,13 +135,22 @@ class SlurmTrainer:
 
     def _go_on(self, pending: dict[str, Job]) -> None:
         given_up = self._jobs.follow_up(pending)
-        if given_up:
+        if not self._waits:
+            for job in given_up:
+                del pending[job]
+        elif given_up:
             raise HpcretrainError(
                 "\n".join(
                     f"{job}: {finding.check}: {finding.reason}\n{self._log(job)}".rstrip()
                     for job, finding in given_up.items()
                 )
             )
+
+    def _refused(self) -> Mapping[str, str]:
+        """Jobs that were given up, and why: what came of them, unless somebody waits, who is told and may try again."""
+        if self._waits:
+            return {}
+        return {note["serves"]: f"{note['check']}: {note['reason']}" for note in self._ledger.notes("job_given_up")}
 
     def _prove(self, jobs: Sequence[str]) -> None:
         """Have Slurm say of all that is finished that it kept off what serves now that it is finished."""
