@@ -1,10 +1,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def umask() -> Iterator[None]:
+    """A life that is lived in this process closes all files that are made from then on; the next test's are its own."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
 
 
 def refused(report: Any) -> Any:

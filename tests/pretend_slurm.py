@@ -130,7 +130,8 @@ class World:
             self._end(task, "COMPLETED")
             return
         try:
-            mine = folder.begin(life, {"host": node, "pid": 1, "at": "", "slurm_nodelist": node})
+            facts = {"slurm_job_id": str(task.submission), "slurm_nodelist": node}
+            mine = folder.begin(life, {"host": node, "pid": 1, "at": "", **facts})
         except Superseded:
             self._end(task, "FAILED")
             return
@@ -324,8 +325,8 @@ class PretendSlurm(Slurm):
             f"PartitionName=inference AllowQos=serving Nodes={self.world.serving} State=UP\n"
         )
 
-    def _scancel(self, *keys: str, **_: Any) -> str:
+    def _scancel(self, option: str, *keys: str, **_: Any) -> str:
         for task in self.world.tasks:
-            if task.key in keys and task.alive:
+            if task.key in keys and task.alive and option == f"--name={task.name}":
                 self.world.cancel_task(task)
         return ""

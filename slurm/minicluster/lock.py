@@ -22,12 +22,22 @@ def locked(state: Path, *, make: bool = False) -> Iterator[None]:
     Raises:
         Refused: It is not there.
     """
+    # Slurm's users look into what is made meanwhile, however closed the files of this shell's user are.
+    before = os.umask(0o022)
+    try:
+        with _held(state, make):
+            yield
+    finally:
+        os.umask(before)
+
+
+@contextmanager
+def _held(state: Path, make: bool) -> Iterator[None]:
     while True:
         if make:
             # Another cluster's end may remove the folder above just now.
             with suppress(FileNotFoundError, FileExistsError):
                 state.mkdir(mode=0o755, parents=True)
-                state.chmod(0o755)
         try:
             descriptor = os.open(state, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:

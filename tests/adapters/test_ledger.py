@@ -196,7 +196,8 @@ def test_a_new_ledger_is_intact(tmp_path: Path) -> None:
 def test_a_commit_cut_short_by_a_crash_is_undone_and_not_told_as_damage(filled: Path, tmp_path: Path) -> None:
     crashed = tmp_path / "crashed"
     crashed.mkdir()
-    database = sqlite3.connect(filled, isolation_level=None)
+    ledger = SqliteLedger(filled)
+    database = ledger._db
     # A cache of one page makes SQLite write to the file before the commit; the copy is what a crash would leave.
     database.execute("PRAGMA cache_size = 1")
     database.execute("BEGIN IMMEDIATE")
@@ -205,7 +206,7 @@ def test_a_commit_cut_short_by_a_crash_is_undone_and_not_told_as_damage(filled: 
     for each in filled.parent.glob("*.*"):
         shutil.copy(each, crashed)
     database.execute("ROLLBACK")
-    database.close()
+    ledger.close()
     assert (crashed / "ledger.db-journal").stat().st_size > 0
     assert list(SqliteLedger(crashed / "ledger.db", read_only=True).records()) == RECORDS
     assert intact(crashed / "ledger.db")

@@ -150,7 +150,7 @@ def test_a_spool_that_is_away_is_waited_for_ever_more_patiently(
             assert not controller.jobs.look(["job-0"])
             world.now += 0.5
     assert 10 < len(tries) < 20
-    assert "the spool cannot be read" in controller.jobs.trouble
+    assert "the spool cannot be used" in controller.jobs.trouble
     world.now += 60
     assert controller.jobs.look(["job-0"])
     assert controller.jobs.trouble == ""

@@ -104,7 +104,7 @@ def batch_ms(profile: ClusterProfile, number: int, jobs: int) -> float:
     begun = time.perf_counter()
     home.tracker.submit(tasks)
     taken = time.perf_counter() - begun
-    home.slurm.cancel({each.key for job in home.tracker.attempts.values() for each in job if each.key})
+    home.slurm.cancel({each.key: each.name for job in home.tracker.attempts.values() for each in job if each.key})
     return taken * 1000 / jobs
 
 

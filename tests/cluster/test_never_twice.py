@@ -126,10 +126,12 @@ def test_jobs_go_on_while_slurmctld_is_down(site: Site) -> None:
 
 def test_a_job_that_slurmctld_forgets_in_a_crash_is_done_nevertheless(site: Site) -> None:
     training = site.training(params={**SLOW, "segments": 150}).start()
-    until(lambda: training.told("begun"))
+    # Its own words on where it runs; without them there is no proof, once it is forgotten.
+    until(lambda: [life for life in training.lives() if (life / "slurm.txt").exists()])
     site.cluster.kill("slurmctld")
     site.cluster.start("slurmctld")
-    assert len(training.end(200)["digests"]) == 1
+    told = training.end(200)
+    assert len(told["digests"]) == 1, told
     assert one_attempt_worked(training)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import time
+
 import pytest
 from site_for_tests import Site, until
 
@@ -47,4 +50,37 @@ def test_a_preempted_job_goes_on_to_the_same_model(site: Site, undisturbed: str,
             user_signal=before.user_signal, grace_s=before.grace_s, preempt_mode=before.preempt_mode
         )
     assert told["digests"] == [undisturbed]
-    print(training.fates(), [end["signal"] for end in training.told("ended")], training.accounted())
+    heard = {end["signal"] for end in training.told("ended")} - {None}
+    accounted = training.accounted()
+    if how == "no grace":
+        assert accounted["PREEMPTED"] == 2, "Slurm took it before it could requeue itself"
+    else:
+        assert heard == {signal.SIGTERM if how == "no user signal" else signal.SIGUSR2}
+        assert accounted["FAILED" if how == "cancel" else "REQUEUED"] == 2
+    assert training.fates() == [*(["interrupted"] * 2 if how == "cancel" else []), "finished"]
+
+
+def test_a_preemption_while_the_interpreter_starts_is_an_interruption_and_no_failure(
+    site: Site, undisturbed: str
+) -> None:
+    slow = site.folder / "slow_python"
+    slow.write_text(f'#!/bin/bash\nsleep 3\nexec {site.cluster.python} "$@"\n')
+    slow.chmod(0o755)
+    training = site.training(params=SLOW, profile_changes={"environment": {"python": str(slow)}}).start()
+    seen: list[str] = []
+
+    def starts() -> set[str]:
+        lines = site.cluster.ask("squeue", "-h", "-tRUNNING", "-OJobID,RestartCnt,Name:80").splitlines()
+        return {" ".join(line.split()[:2]) for line in lines if f".{training.home.name}." in line}
+
+    for lives in (1, 2, 3):
+        until(lambda: starts().difference(seen), because=f"life {lives}")
+        seen.extend(starts())
+        # At any moment: before its step is there, while the interpreter starts, and after that.
+        time.sleep(2 * (lives - 1))
+        list(site.fill("urgent", 1))
+        until(lambda: starts().isdisjoint(seen), because=f"life {lives} makes way")
+    told = training.end()
+    assert told["digests"] == [undisturbed]
+    assert set(training.fates()) <= {"interrupted", "finished"}
+    assert {end["signal"] for end in training.told("ended")} == {12, None}

@@ -65,3 +65,21 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as refused:
         load(tmp_path, broken)
     assert len(refused.value.problems) == 2
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--partition=inference", "--part=inference", "-pinference", "-p", "--job-name=x", "--array=0-3", "--no-requeue",
+     "--requeue", "-M", "inference", "--", "-", "--wrap=true", "-Jx"],
+)  # fmt: skip
+def test_an_option_that_would_undo_what_is_checked_is_refused(tmp_path: Path, option: str) -> None:
+    text = PROFILE.replace('partition = "gpu"', f'partition = "gpu"\noptions = ["--constraint=skylake", "{option}"]', 1)
+    with pytest.raises(InputError, match=r"classes\.urgent\.options: .*hpcretrain's to set"):
+        load(tmp_path, text)
+
+
+def test_other_options_are_the_sites_own(tmp_path: Path) -> None:
+    options = (
+        '["--constraint=skylake", "-Cskylake", "--mem-bind=local", "--ntasks-per-core=1", "--exclusive", "--nice=5"]'
+    )
+    load(tmp_path, PROFILE.replace('partition = "gpu"', f'partition = "gpu"\noptions = {options}', 1))

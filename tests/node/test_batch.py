@@ -263,3 +263,19 @@ def test_a_batch_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "b.json").read_text())["tasks"][1] == {"folder": "../jobs/b", "attempt": 7}
     with pytest.raises(SpoolError, match="there is no such file"):
         Batch.read(tmp_path / "c.json")
+
+
+def test_a_warning_that_comes_while_the_interpreter_starts_is_heard_once_it_is_up(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+    environ |= {"SLURM_JOB_ID": "17", "SLURM_ARRAY_JOB_ID": "15", "SLURM_ARRAY_TASK_ID": "1"}
+    # As the batch script does it; the shell stands for all that is slow before Python is.
+    held = ["env", "--block-signal=USR1,USR2,TERM", "bash", "-c"]
+    slow = f"sleep 1; exec {sys.executable} -m hpcretrain.node.batch {site.batch}"
+    process = subprocess.Popen([*held, slow], env=environ, stdout=subprocess.PIPE, text=True)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGUSR2)
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode == 75, said
+    assert site.told(Life(3))["signal"] == signal.SIGUSR2
+    assert site.calls[-1] == "requeue 15_1"

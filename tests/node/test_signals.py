@@ -157,8 +157,52 @@ def test_a_warned_lightgbm_leaves_the_segment_that_runs_and_yet_each_life_goes_f
         ended = folder.life(Life(life)).told("ended")
         assert ended is not None
         assert ended["segments"] == segments
+        states = [state.segments for state in folder.life(Life(life)).states()]
+        assert max(states, default=0) == segments, "what is done is saved"
     assert run(folder.path, 5) is End.FINISHED
     results = [each.result() for each in (whole, folder)]
     assert results[0] is not None
     assert results[1] is not None
     assert results[0]["model_digest"] == results[1]["model_digest"]
+
+
+GREEDY = '''
+import os, signal, time
+
+class Greedy:
+    """Uses much in a segment, is warned in the midst of the second, and leaves it."""
+
+    passes = 3
+
+    def train(self, data, *, seed, threads, resume):
+        for part in range(int((resume / "part").read_text()) if resume else 0, 3):
+            end = time.process_time() + 0.4
+            while time.process_time() < end:
+                pass
+            if part == 1 and not resume:
+                os.kill(os.getpid(), signal.SIGUSR1)
+                if data.interrupted():
+                    return
+            yield part + 1
+
+    def save(self, model, folder):
+        (folder / "part").write_text(str(model))
+
+    def load(self, folder):
+        return int((folder / "part").read_text())
+
+    def predict(self, model, features):
+        raise NotImplementedError
+'''
+
+
+def test_what_a_segment_used_that_was_left_is_in_no_model(tmp_path: Path) -> None:
+    (tmp_path / "greedy.py").write_text(GREEDY)
+    folder = job_folder(tmp_path, recipe="greedy:Greedy", every_s=3600.0)
+    with noticed() as interruption:
+        assert run(folder.path, 1, interruption=interruption) is End.INTERRUPTED
+    assert run(folder.path, 2) is End.FINISHED
+    result = folder.result()
+    assert result is not None
+    assert result["segments"] == 3
+    assert 1.2 <= result["cpu_s"] < 1.5

@@ -186,3 +186,16 @@ def test_one_that_says_it_finished_is_given_time_for_its_result_to_come_into_sig
     said = Marker(begun=True, ended="finished")
     late = Witnesses(queued=Queued("FAILED"), queue_answered=True, marker=said, ended_s=FILES_LAG_S)
     assert fate(late)[0] is Fate.UNKNOWN
+
+
+@pytest.mark.parametrize("code", ["12:0", "0:12", "140:0", "15:0", "138:0"])
+def test_one_that_a_warning_ended_before_it_could_heed_it_was_interrupted(code: str) -> None:
+    life = Accounted("FAILED", code)
+    queued = Queued("FAILED", "NonZeroExitCode")
+    for begun, lives in ((Marker(), (life,)), (Marker(restart=0, begun=True), (life, life))):
+        seen = Witnesses(queued, True, lives, accounting_answered=True, marker=begun, ended_s=100)
+        assert fate(seen)[0] is Fate.INTERRUPTED
+    seen = Witnesses(queued, True, (life,), accounting_answered=True, marker=Marker(begun=True), ended_s=100)
+    assert fate(seen)[0] is Fate.FAILED, "it could have heeded it"
+    other = Witnesses(queued, True, (Accounted("FAILED", "1:0"),), accounting_answered=True, ended_s=100)
+    assert fate(other)[0] is Fate.FAILED

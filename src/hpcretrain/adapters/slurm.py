@@ -111,16 +111,20 @@ class Slurm:
 
     def _start(self, name: str, arguments: Sequence[str], *, reads: bool = False) -> subprocess.Popen[str]:
         self.calls[name] += 1
-        return subprocess.Popen(
-            [self.command(name), *arguments],
-            stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env=self._environment,
-            umask=0o077,
-        )
+        try:
+            return subprocess.Popen(
+                [self.command(name), *arguments],
+                stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                env=self._environment,
+                umask=0o077,
+            )
+        except OSError as error:
+            # A login node limits processes and memory, and both come back.
+            raise SlurmError(f"{name} could not be started: {error.strerror or error}", "unreachable") from error
 
     def _answer(
         self, name: str, process: subprocess.Popen[str], given: Callable[[], str] | None = None
@@ -135,6 +139,9 @@ class Slurm:
             except BaseException:
                 process.kill()
                 raise
+        if process.returncode < 0:
+            # By whatever watches over a login node; nobody knows what it had done.
+            raise SlurmError(f"{name} was ended by signal {-process.returncode}", "unreachable")
         if process.returncode:
             raise failure(name, error or told)
         return told, error
@@ -198,15 +205,17 @@ class Slurm:
         answer = self.start("scontrol", "--oneliner", "--all", "show", kind, *named)
         return lambda: read_records(answer())
 
-    def cancel(self, keys: Collection[Key]) -> None:
-        """Cancel jobs; one that has ended is left as it is."""
-        if not keys:
-            return
-        try:
-            self.ask("scancel", *sorted(map(str, keys)))
-        except SlurmError as error:
-            if error.trouble == "unreachable":
-                raise
+    def cancel(self, jobs: Mapping[Key, str]) -> None:
+        """Cancel jobs, each with the name that it was submitted by; one that has ended is left as it is.
+
+        By both, since another cluster, or this one once its counter was set back, gives the same number to another job.
+        """
+        for name in sorted(set(jobs.values())):
+            try:
+                self.ask("scancel", f"--name={name}", *sorted(str(key) for key in jobs if jobs[key] == name))
+            except SlurmError as error:
+                if error.trouble == "unreachable":
+                    raise
 
     def cancel_named(self, names: Collection[str]) -> None:
         """Cancel this user's jobs of these names, whose numbers may not be known."""

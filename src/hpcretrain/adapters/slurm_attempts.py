@@ -90,9 +90,11 @@ class Attempt:
 
     def learn(self, queued: Queued | None, lives: Sequence[Accounted]) -> bool:
         """Learn from what Slurm says; whether it has been requeued."""
-        for life, told in enumerate(lives):
-            if told.nodes:
-                self.ran_on[life] = told.nodes
+        # Where accounting lacks a life, nobody knows which of the others it tells of.
+        if len(lives) > max(self.restarts, queued.restarts if queued else 0):
+            for life, told in enumerate(lives):
+                if told.nodes:
+                    self.ran_on[life] = told.nodes
         self.queued = queued
         if queued is None:
             return False

@@ -25,7 +25,7 @@ from hpcretrain.adapters.slurm_tender import Tender
 from hpcretrain.config.cluster import ClusterProfile
 from hpcretrain.errors import SlurmError, SpoolError
 from hpcretrain.policy.poll import LATELY_S, wait_s
-from hpcretrain.policy.retry import Ask, Most, interrupted_too_often, retry
+from hpcretrain.policy.retry import Ask, Most, anew, interrupted_too_often, retry
 from hpcretrain.policy.types import JobRules
 from hpcretrain.ports import Ledger
 from hpcretrain.records import Finding, Outcome
@@ -148,12 +148,15 @@ class SlurmJobs:
         try:
             news = self._look(awaited)
         except (OSError, SpoolError) as error:
-            # A shared file system that is away for a moment is waited out, as Slurm is.
-            self._lapses, self.trouble = self._lapses + 1, f"the spool cannot be read: {error}"
-            self._spool_again_at = self._clock() + self._patience_s(self._lapses)
+            self._wait_for_spool(error)
             return False
         self._lapses = 0
         return news
+
+    def _wait_for_spool(self, error: Exception) -> None:
+        """A shared file system that is away for a moment is waited out, as Slurm is."""
+        self._lapses, self.trouble = self._lapses + 1, f"the spool cannot be used: {error}"
+        self._spool_again_at = self._clock() + self._patience_s(self._lapses)
 
     def _look(self, awaited: Collection[str]) -> bool:
         news = self._listen()
@@ -183,6 +186,15 @@ class SlurmJobs:
         Raises:
             SlurmError: Slurm refuses it.
         """
+        if self._clock() < self._spool_again_at:
+            return {}
+        try:
+            return self._follow_up(jobs)
+        except (OSError, SpoolError) as error:
+            self._wait_for_spool(error)
+            return {}
+
+    def _follow_up(self, jobs: Collection[str]) -> dict[str, Finding]:
         due = self._again_at is None or self._clock() >= self._again_at
         self._again_at = None if due else self._again_at
         given_up: dict[str, Finding] = {}
@@ -204,7 +216,8 @@ class SlurmJobs:
             self.cancel(given_up)
             if again and due:
                 # Whatever is left of the attempt before must not hold nodes beside its successor.
-                self._slurm.cancel({key for task, _ in again if (key := self.newest(task.job).key)})
+                last_ones = [self.newest(task.job) for task, _ in again]
+                self._slurm.cancel({each.key: each.name for each in last_ones if each.key})
                 self._submit(again)
         except SlurmError as error:
             self._back_off(error)
@@ -220,15 +233,15 @@ class SlurmJobs:
         Raises:
             SlurmError: Slurm does not answer.
         """
-        keys = set()
+        under_way = {}
         for job in jobs:
             last = self.newest(job)
             if last.open and last.key:
                 if not last.by_us:
                     self._ledger.note("job_canceled", job, attempt=last.number, slurm_job=str(last.key))
                 last.by_us = True
-                keys.add(last.key)
-        self._slurm.cancel(keys)
+                under_way[last.key] = last.name
+        self._slurm.cancel(under_way)
 
     def note_calls(self) -> None:
         """Write down what was asked of Slurm since this was done last."""
@@ -264,14 +277,15 @@ class SlurmJobs:
         return True
 
     def _counted(self, job: str) -> list[Attempt]:
-        return [each for each in self.attempts[job] if each.number > self._forgiven.get(job, 0)]
+        return [each for each in self.attempts.get(job, ()) if each.number > self._forgiven.get(job, 0)]
 
     def _ask(self, task: Task) -> Ask:
-        """What the last attempt asked for, since that was learned; else what the class gives."""
-        if task.job in self.attempts:
+        """What the last attempt asked for; where a person runs it again, what the profile says now."""
+        if self._counted(task.job):
             return self.newest(task.job).ask
         wanted = self._profile.classes.of(task.priority_class)
-        return Ask(wanted.memory_mb, wanted.time_limit_min)
+        past = [each.past for each in self.attempts.get(task.job, ())]
+        return anew(Ask(wanted.memory_mb, wanted.time_limit_min), past, self._rules, self._most())
 
     def _submit(self, asked: Sequence[tuple[Task, Ask]]) -> None:
         numbered = [(task, ask, 1 + self._spool.newest_attempt(task.job)) for task, ask in asked]
@@ -294,8 +308,13 @@ class SlurmJobs:
         for task, ask in asked:
             if task.job not in self.attempts:
                 self.attempts[task.job] = [put_off(task.job, task.priority_class, task.cpus, ask, str(error))]
-        if error is not None:
+        # A submission that was too large is halved: what counts is whether all were taken in the end.
+        if error is not None and not all(self._taken(self.newest(task.job)) for task, _ in asked):
             self._back_off(error)
+
+    @staticmethod
+    def _taken(last: Attempt) -> bool:
+        return last.open and last.submission is not None
 
     def _not_taken(self, attempts: Sequence[Attempt], error: SlurmError) -> None:
         """Where Slurm said that it did not take them they have ended; where it said nothing the queue will tell."""

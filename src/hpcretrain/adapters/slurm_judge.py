@@ -84,7 +84,7 @@ class Judge:
             if each.learn(queued, lives):
                 self.news_at = self._clock()
             become, why = self._fate(each, queued, lives, answered=histories is not None)
-            if become is Fate.FINISHED and self._lacks_proof(each) and self._silent_s(each) < PATIENCE_S:
+            if become is Fate.FINISHED and self._lacks_proof(each) and self._over_s(each) < PATIENCE_S:
                 each.why = "it has its result; Slurm has not told yet where all its lives ran"
             elif become in ENDED:
                 ended.append((each, become, why))
@@ -148,6 +148,10 @@ class Judge:
 
     def _silent_s(self, each: Attempt) -> float:
         return self._clock() - each.heard_at
+
+    def _over_s(self, each: Attempt) -> float:
+        """How long ago Slurm was first heard to say that an attempt ended, or last heard to know it at all."""
+        return self._silent_s(each) if each.ended_at is None else self._clock() - each.ended_at
 
     def _lacks_proof(self, each: Attempt) -> bool:
         for life in each.unproven:

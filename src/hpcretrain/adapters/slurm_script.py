@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpcretrain.config.cluster import ClusterProfile, Environment
+from hpcretrain.node.signals import SIGNALS
 from hpcretrain.policy.retry import Ask
 from hpcretrain.records import PriorityClass
 
@@ -49,11 +50,19 @@ def options(
     return [f"--{key}={value}" for key, value in given.items() if value is not None] + [requeue, *wanted.options]
 
 
+# A warning would kill an interpreter that only starts; held back, it is heard once there is somebody to hear it. Before
+# version 8.31 coreutils cannot do this; then Slurm tells by which signal the job ended.
+_HELD = (
+    f"HELD='env --block-signal={','.join(each.name.removeprefix('SIG') for each in SIGNALS)}'",
+    "$HELD true 2>/dev/null || HELD=",
+)
+
+
 def script(profile: ClusterProfile, batch: Path) -> str:
     """The batch script: the environment of the node, and the one program that does the work."""
     place = profile.environment
-    program = step(place, batch.parent.parent, "-m", "hpcretrain.node.batch", str(batch))
-    return "\n".join([*preamble(place), program, ""])
+    program = step(place, batch.parent.parent, "-m", "hpcretrain.node.batch", str(batch), held="$HELD ")
+    return "\n".join([*preamble(place), *_HELD, program, ""])
 
 
 def preamble(place: Environment, first: Sequence[str] = ()) -> list[str]:
@@ -66,15 +75,14 @@ def preamble(place: Environment, first: Sequence[str] = ()) -> list[str]:
     return [*lines, *place.setup]
 
 
-def step(place: Environment, root: Path, *arguments: str) -> str:
-    """The line that runs the interpreter of the environment.
+def step(place: Environment, root: Path, *arguments: str, held: str = "") -> str:
+    """The line that runs the interpreter of the environment; `held` stands before the program.
 
     It runs in a step, since Slurm warns steps before it takes a node away, and batch scripts only afterwards.
     """
     srun = ["exec", "srun", "--ntasks=1", "--export=ALL", "--unbuffered", "--input=none", "--quiet"]
-    return (
-        f'{shlex.join(srun)} --cpus-per-task="$SLURM_CPUS_PER_TASK" {shlex.join([*_program(place, root), *arguments])}'
-    )
+    program = shlex.join([*_program(place, root), *arguments])
+    return f'{shlex.join(srun)} --cpus-per-task="$SLURM_CPUS_PER_TASK" {held}{program}'
 
 
 def _program(place: Environment, root: Path) -> list[str]:

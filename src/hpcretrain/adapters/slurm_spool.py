@@ -73,10 +73,13 @@ class SlurmSpool:
         """The jobs, and their attempts, that wrote since the last look that a life has begun or ended."""
         heard = set()
         for name in os.listdir(self._inbox):
-            job, attempt, *_ = name.rsplit(".", 3)
-            if attempt.isdecimal():
-                heard.add((job, int(attempt)))
-            (self._inbox / name).unlink(missing_ok=True)
+            match name.rsplit(".", 3):
+                case [job, attempt, *_] if attempt.isdecimal():
+                    heard.add((job, int(attempt)))
+                    (self._inbox / name).unlink(missing_ok=True)
+                case _:
+                    # Somebody else's.
+                    continue
         return heard
 
     def has_result(self, job: str) -> bool:
@@ -140,8 +143,9 @@ def _nodes(life: LifeFolder) -> str | None:
     except (OSError, ValueError):
         return None
     begun = life.told("begun") or {}
-    # Words about another start of the same job prove nothing about this one.
-    matching = [each for each in shown if each.get("Restarts") == str(begun.get("restart"))]
+    # Asked for the last task of an array Slurm tells of all; and words about another start are no proof of this one.
+    mine = (str(begun.get("slurm_job_id")), str(begun.get("restart")))
+    matching = [each for each in shown if (each.get("JobId"), each.get("Restarts")) == mine]
     return matching[0].get("NodeList") or None if matching else None
 
 

@@ -44,16 +44,14 @@ class Tender:
         Raises:
             SlurmError: Slurm does not answer; what was to be canceled is so with the next call.
         """
-        newest = [attempts[-1] for attempts in self._attempts.values()]
         # Tasks of an array that ended before they started are one line without a place.
-        current = {each.key for each in newest} | {
-            Key(each.submission) for each in newest if each.submission is not None
-        }
+        bare = {Key(each.submission) for tried in self._attempts.values() for each in tried if each.submission}
+        current = bare | {tried[-1].key for tried in self._attempts.values()}
         strange = [line for line in lines if line.key not in current]
         if not strange:
             return
         known = {(each.name, each.place): each for attempts in self._attempts.values() for each in attempts}
-        superfluous = set()
+        superfluous: dict[Key, str] = {}
         for line in sorted(strange, key=lambda line: line.key.submission):
             each = known.get((line.name, line.key.place))
             if each is not None and self._awaits_adoption(each):
@@ -62,7 +60,8 @@ class Tender:
             lives = alive(line.seen)
             if each is None or each.key != line.key or (lives and not self._is_newest(each)):
                 self._note_duplicate(line, each)
-                superfluous |= {line.key} if lives else set()
+                if lives:
+                    superfluous[line.key] = line.name
         self._slurm.cancel(superfluous)
 
     def tend(self, lines: Mapping[Key, QueueLine]) -> None:
@@ -75,7 +74,7 @@ class Tender:
         if not waiting:
             return
         done = {last.key for attempts in self._attempts.values() if (last := attempts[-1]).marker.result}
-        self._slurm.cancel(waiting.keys() & done)
+        self._slurm.cancel({key: lines[key].name for key in waiting.keys() & done})
         # Slurm lets a requeued job wait until its old credentials have expired; its owner need not.
         hurried = {(key, seen.restarts) for key, seen in waiting.items() if seen.reason == "BeginTime"} - self._hurried
         self._slurm.start_now({key for key, _ in hurried if key not in done})

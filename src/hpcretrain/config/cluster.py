@@ -96,6 +96,15 @@ class Limits(_Table):
     most_time_min: int | None = Field(default=None, ge=1, description="Time limit up to which a retry may be raised.")
 
 
+_OURS = (
+    "account", "array", "chdir", "cluster", "clusters", "cpus-per-task", "error", "gres", "help", "hold",
+    "job-name", "mem", "mem-per-cpu", "mem-per-gpu", "no-requeue", "nodelist", "nodes", "ntasks", "open-mode",
+    "output", "parsable", "partition", "qos", "quiet", "requeue", "reservation", "signal", "test-only", "time",
+    "usage", "version", "wait", "wrap",
+)  # fmt: skip
+_OURS_SHORT = tuple("AaDMceHhJNnopqQtVWwi")
+
+
 class ClassOfJobs(_Table):
     """What Slurm is asked for by jobs of one priority class."""
 
@@ -107,6 +116,22 @@ class ClassOfJobs(_Table):
     memory_mb: int | None = Field(default=None, ge=1, description="Memory of a job.")
     time_limit_min: int = Field(ge=1, description="Time limit of a job.")
     options: tuple[Word, ...] = Field(default=(), description='Further options of sbatch: "--constraint=skylake".')
+
+    @field_validator("options")
+    @classmethod
+    def _leave_ours_alone(cls, options: tuple[str, ...]) -> tuple[str, ...]:
+        """The last of two options counts for sbatch: one of ours given again would undo what was checked and noted."""
+        for option in options:
+            name = option[2:].partition("=")[0] if option.startswith("--") else ""
+            # sbatch takes any beginning of a name.
+            ours = [each for each in _OURS if name and each.startswith(name)]
+            if ours or option[1:2] in _OURS_SHORT or not option.startswith("-") or option.strip("-") == "":
+                what = f"--{ours[0]} is hpcretrain's to set" if ours else "it is hpcretrain's to set, or no option"
+                raise ValueError(
+                    f'"{option}": {what}; partition, qos, account, reservation, gres, memory_mb and time_limit_min are '
+                    'keys of their own, and others are written as one word: "--constraint=skylake"'
+                )
+        return options
 
 
 class Classes(_Table):

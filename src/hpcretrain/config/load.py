@@ -95,7 +95,8 @@ def _config_text(config: Config) -> str:
 
 
 def _policy_text(policy: Policy) -> str:
-    return canonical(policy.model_dump(mode="json"))
+    # How jobs are tried again changes no decision, and must be mendable while a home is at work.
+    return canonical(policy.model_dump(mode="json", exclude={"jobs"}))
 
 
 def shipped_policy() -> Policy:
@@ -105,12 +106,14 @@ def shipped_policy() -> Policy:
 
 
 def kept_policy(text: str, where: str) -> Policy:
-    """The policy that `policy_text` wrote.
+    """The policy that `policy_text` wrote; as to `jobs`, which it leaves out, the one that ships.
 
     Raises:
         InputError: It lacks what a policy has now, or has what it has no more.
     """
-    return parse(Policy, json.loads(text), where)
+    kept = json.loads(text)
+    jobs = shipped_policy().jobs.model_dump(mode="json")
+    return parse(Policy, {**kept, "jobs": jobs} if isinstance(kept, dict) else kept, where)
 
 
 def _policy(name: str, folder: Path) -> Policy:

@@ -34,6 +34,8 @@ def noticed() -> Iterator[Interruption]:
     """Note the signals that come while inside; in the main thread only."""
     interruption = Interruption()
     before = {number: signal.signal(number, interruption.note) for number in SIGNALS}
+    # The batch script has them held back until here.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         yield interruption
     finally:

@@ -54,6 +54,11 @@ GONE_AFTER_S = 10.0
 FILES_LAG_S = 5.0
 """How long after an end that Slurm names the job's own files may still come into sight on a shared file system."""
 
+# Numbers on Linux; those of the machine that reads need not be those of the nodes.
+_WARNINGS = {
+    str(base + number): name for base in (0, 128) for number, name in ((10, "USR1"), (12, "USR2"), (15, "TERM"))
+}
+
 _BY_MARKER = {"interrupted": Fate.INTERRUPTED, "out_of_memory": Fate.OUT_OF_MEMORY, "outside": Fate.FAILED}
 # Reasons with which a pending job stays until a person acts.
 _HELD = ("JobHeldUser", "JobHeldAdmin", "DependencyNeverSatisfied")
@@ -137,7 +142,18 @@ def _ended(told: Fate, words: str, seen: Witnesses) -> tuple[Fate, str]:
         return told, words
     if own := _BY_MARKER.get(seen.marker.ended or ""):
         return own, f"{words}, and it wrote that it ended: {_own(seen.marker)}"
+    if warned := _warned_too_early(seen):
+        return Fate.INTERRUPTED, f"{words}, by {warned}, before it had begun"
     return Fate.FAILED, f"{words}, and it left no result"
+
+
+def _warned_too_early(seen: Witnesses) -> str | None:
+    """The signal that ended a program which had not come to where it heeds signals, by the exit code of its job."""
+    if not seen.lives or (seen.marker.begun and seen.marker.restart >= len(seen.lives) - 1):
+        return None
+    # A code and a signal; srun, and a shell with 128 added, make a code of the signal that ended the program.
+    code, _, number = seen.lives[-1].exit_code.partition(":")
+    return next((name for told in (number, code) if (name := _WARNINGS.get(told))), None)
 
 
 def _files_lag_s(told: Fate, marker: Marker) -> float:

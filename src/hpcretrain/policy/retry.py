@@ -72,6 +72,27 @@ def retry(past: Sequence[Past], rules: JobRules, most: Most, *, by_us: bool = Fa
     return _after_failure(past, rules, most)
 
 
+def anew(ask: Ask, past: Sequence[Past], rules: JobRules, most: Most) -> Ask:
+    """What a job asks for that a person runs again: what its class gives now, or more where that was not enough before.
+
+    Args:
+        ask: What the class gives now.
+        past: The attempts before, oldest first.
+        rules: How much more is asked for after memory or time was not enough.
+        most: The most that may be asked for.
+    """
+    for each in past:
+        if each.fate is Fate.OUT_OF_MEMORY and each.ask.memory_mb and ask.memory_mb:
+            more = _with_more_memory(each.ask, rules, most, "").ask
+            if more and more.memory_mb:
+                ask = replace(ask, memory_mb=max(ask.memory_mb, more.memory_mb))
+        elif each.fate is Fate.TIMED_OUT and not each.progress:
+            more = _with_more_time(each.ask, rules, most, "").ask
+            if more:
+                ask = replace(ask, time_limit_min=max(ask.time_limit_min, more.time_limit_min))
+    return ask
+
+
 def interrupted_too_often(interruptions: int, rules: JobRules) -> Finding | None:
     """Why a job that was interrupted so often is given up; None while it is not."""
     if interruptions <= rules.most_interruptions:

@@ -153,7 +153,7 @@ class WatchRules(_Table):
 
 
 class JobRules(_Table):
-    """What is done about training jobs that do not end well."""
+    """What is done about training jobs that do not end well. It decides nothing else: a home at work may change it."""
 
     most_failures: Annotated[int, Field(ge=1)] = Field(
         description="Attempts of one job that may fail, each for whatever cause, before it is given up."
