@@ -18,13 +18,13 @@ from hpcretrain.adapters.table import MemoryTable
 from hpcretrain.adapters.whylogs import WhylogsProfiles
 from hpcretrain.canonical import sha256
 from hpcretrain.config.load import Terms, load
+from hpcretrain.desks import open_table
 from hpcretrain.errors import TrainingError
 from hpcretrain.history import History
 from hpcretrain.node.recipe import TrainingData, load_recipe
 from hpcretrain.ports import FloatArray, Meeting, Page, Rows, Trained
 from hpcretrain.records import Candidate, Job
-from hpcretrain.steps.desk import Book, Desk
-from hpcretrain.wiring import open_table
+from hpcretrain.steps.desk import Book, Desk, newest
 
 
 class InlineModels:
@@ -122,8 +122,10 @@ class NoRegistry:
 
 
 @contextmanager
-def desk(config: Path, home: Path) -> Iterator[tuple[Desk, VirtualClock, datetime]]:
-    """A desk over a table, its clock, and the time of the last row."""
+def desk(
+    config: Path, home: Path, resume: Callable[[SqliteLedger], datetime | None] = newest
+) -> Iterator[tuple[Desk, VirtualClock, datetime]]:
+    """A desk over a table, its clock, and the time of the last row; `resume` tells where it was cut short."""
     terms = load(config)
     clock = VirtualClock(terms.reference_until)
     model = terms.config.model
@@ -144,7 +146,7 @@ def desk(config: Path, home: Path) -> Iterator[tuple[Desk, VirtualClock, datetim
             trainer=models,
             predictor=models,
             registry=NoRegistry(),
-            book=Book(ledger),
+            book=Book(ledger, resume(ledger)),
         ),
         clock,
         table.last_time,

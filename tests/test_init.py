@@ -22,9 +22,10 @@ from tables import demand, orders
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.config.load import load, shipped_policy
 from hpcretrain.config.template import shipped_policy_text
+from hpcretrain.desks import open_table
 from hpcretrain.errors import InputError
 from hpcretrain.start import init
-from hpcretrain.wiring import open_table, read_status
+from hpcretrain.wiring import read_status
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 

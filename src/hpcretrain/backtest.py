@@ -16,7 +16,7 @@ from hpcretrain.history import History
 from hpcretrain.ports import FloatArray, Rows, Trained
 from hpcretrain.records import PriorityClass, Purpose
 from hpcretrain.stats import metrics
-from hpcretrain.steps.desk import Desk
+from hpcretrain.steps.desk import Desk, newest
 from hpcretrain.steps.plan import everything, whole
 from hpcretrain.steps.tick import begin, tick
 from hpcretrain.steps.train import specify
@@ -55,7 +55,7 @@ def replay(desk: Desk, clock: VirtualClock, last: datetime, progress: Progress) 
         progress: Told of each step.
     """
     until, step = desk.terms.reference_until, desk.terms.config.backtest.observe_every
-    resume = desk.book.resume_at
+    resume = newest(desk.ledger)
     clock.moment = until
     if resume is None or resume == until:
         progress("training the first champion", 0, 1, desk.history)

@@ -123,6 +123,12 @@ class History:
         return None
 
     @property
+    def training(self) -> Cycle | None:
+        """The cycle whose decision was to run and of which nothing came yet."""
+        last = self.cycles[-1] if self.cycles else None
+        return last if last and last.run and not last.release and not last.review else None
+
+    @property
     def watched(self) -> Cycle | None:
         """The cycle whose release is still being watched; a newer request may be waiting meanwhile."""
         return next((each for each in reversed(self.cycles) if each.release and not each.review), None)

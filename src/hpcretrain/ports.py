@@ -122,6 +122,18 @@ class Trained:
     cpu_s: float
 
 
+class Awaited(Exception):
+    """Raised by a trainer that does not wait, while jobs are under way; the same call later gives what came of them.
+
+    Attributes:
+        jobs: How each of them stands, in words, by identifier.
+    """
+
+    def __init__(self, jobs: Mapping[str, str]) -> None:
+        super().__init__(", ".join(f"{job}: {how}" for job, how in jobs.items()))
+        self.jobs = dict(jobs)
+
+
 class Trainer(Protocol):
     """Runs training jobs in other processes; adopts or fences what an earlier life of the controller left behind."""
 
@@ -131,7 +143,9 @@ class Trainer(Protocol):
     def train(
         self, orders: Sequence[tuple[Job, Rows]], done: Callable[[int], None] = lambda _: None
     ) -> list[Trained | TrainingError]:
-        """Train, perhaps several at once, wait, and give what came of each; at once for what was finished before.
+        """Train, perhaps several at once, and give what came of each; at once for what was finished before.
+
+        Raises `Awaited` while jobs are under way, if it is not the trainer's to wait for them.
 
         Args:
             orders: Jobs with the rows that they learn from.

@@ -165,8 +165,8 @@ def _check(text: str, sample: Sample) -> None:
     """Read configuration and sample as a backtest does; whatever that refuses is refused here."""
     from hpcretrain.adapters.clock import VirtualClock
     from hpcretrain.config.load import load
+    from hpcretrain.desks import open_table
     from hpcretrain.steps.tick import require_reference
-    from hpcretrain.wiring import open_table
 
     with TemporaryDirectory(prefix="hpcretrain-init-") as folder:
         _write(Path(folder), {POLICY_FILE: shipped_policy_text(), CONFIG_FILE: text})

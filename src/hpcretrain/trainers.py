@@ -42,8 +42,10 @@ def slurm_trainer(
     ledger: Ledger,
     settings: TrainerSettings,
     rules: JobRules,
+    *,
+    waits: bool,
 ) -> Trainer:
-    """Trains on Slurm, in this home's part of the site's spool.
+    """Trains on Slurm, in this home's part of the site's spool; `waits` tells whether it waits for its jobs.
 
     Raises:
         InputError: The spool cannot be written.
@@ -57,8 +59,8 @@ def slurm_trainer(
     name = home_name(ledger, secrets.token_hex(5))
     shared = SlurmSpool(profile.spool.path, name, ledger, requeue=_may_requeue(profile))
     spool = Spool(shared.root, models, table, ledger, settings)
-    jobs = SlurmJobs(slurm, profile, rules, shared, ledger)
-    return SlurmTrainer(spool, shared, jobs, ledger, settings.threads, cluster.tell)
+    jobs = SlurmJobs(slurm, profile, rules, shared, ledger, asked=None if waits else shared.root / "asked")
+    return SlurmTrainer(spool, shared, jobs, ledger, settings.threads, cluster.tell, waits=waits)
 
 
 def _may_requeue(profile: ClusterProfile) -> bool:

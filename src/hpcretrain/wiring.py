@@ -7,8 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,25 +19,23 @@ from hpcretrain.adapters.home import Home, write_whole
 from hpcretrain.adapters.ledger import SqliteLedger
 from hpcretrain.canonical import sha256
 from hpcretrain.config.load import Terms, kept_policy, load
+from hpcretrain.desks import open_desk, open_table
 from hpcretrain.errors import InputError, ModelFileError
 from hpcretrain.history import History
 from hpcretrain.ports import Ledger
-from hpcretrain.records import RULE_VERSION, Candidate, Finding, Outcome
+from hpcretrain.records import Candidate, Finding, Outcome
 from hpcretrain.report.cluster import cluster_use
 from hpcretrain.report.explain import status
 from hpcretrain.report.result import result
 from hpcretrain.report.served import all_served, served_at
-from hpcretrain.steps.desk import Book, Desk
 from hpcretrain.steps.tick import require_reference
-from hpcretrain.trainers import Cluster, local_trainer, slurm_trainer
+from hpcretrain.trainers import Cluster
 
 if TYPE_CHECKING:
-    from hpcretrain.adapters.origin import Origin
-    from hpcretrain.adapters.table import MemoryTable
     from hpcretrain.report.page import Source
 
 DEFAULT_HOME = ".hpcretrain"
-_POLICY, _CONFIGURATION, _RESULT, PAGE = "policy.json", "configuration.json", "result.json", "report.html"
+POLICY, CONFIGURATION, _RESULT, PAGE = "policy.json", "configuration.json", "result.json", "report.html"
 
 
 def default_home() -> Path:
@@ -97,8 +94,8 @@ def _run(
     with open_desk(terms, table, clock, home, shown, cluster) as (desk, place):
         if keep is not None:
             shutil.copytree(keep, place.path / "demo", dirs_exist_ok=True)
-        place.write(_POLICY, terms.policy_text)
-        place.write(_CONFIGURATION, terms.config_text)
+        place.write(POLICY, terms.policy_text)
+        place.write(CONFIGURATION, terms.config_text)
         backtest.replay(desk, clock, table.last_time, progress)
         arms = backtest.compare_arms(desk, clock, table.last_time, progress)
         outcome = result(
@@ -115,110 +112,6 @@ def _run(
         place.write(_RESULT, json.dumps(outcome, indent=1))
         write_report(place.path)
     return outcome
-
-
-def open_table(terms: Terms, clock: VirtualClock) -> MemoryTable:
-    """The table that a configuration names, as of a clock.
-
-    Raises:
-        InputError: It cannot be used.
-    """
-    from hpcretrain.adapters.table import TableSpec, read
-
-    model, data = terms.config.model, terms.config.data
-    return read(
-        TableSpec(
-            paths=terms.paths,
-            time_column=data.time_column,
-            timezone=data.timezone,
-            time_format=data.time_format,
-            target=model.target,
-            task=model.task,
-            features=model.features,
-            categorical=model.categorical,
-            label_delay=data.label_delay,
-            reference_until=terms.reference_until,
-        ),
-        clock,
-    )
-
-
-@contextmanager
-def open_desk(
-    terms: Terms,
-    table: MemoryTable,
-    clock: VirtualClock,
-    home: Path,
-    shown: Path | None = None,
-    cluster: Cluster | None = None,
-) -> Iterator[tuple[Desk, Home]]:
-    """The desk of a backtest, over its locked home; `shown` is where people find configuration and table."""
-    from hpcretrain.adapters.mlflow import MlflowRegistry
-    from hpcretrain.adapters.predictor import ModelPredictor
-    from hpcretrain.adapters.slurm import Slurm
-    from hpcretrain.adapters.spool import TrainerSettings
-    from hpcretrain.adapters.whylogs import WhylogsProfiles
-
-    model = terms.config.model
-    identity = {
-        "model": model.name,
-        "configuration": terms.config_digest,
-        "policy": terms.policy_digest,
-        "data": table.fingerprint,
-        "rules": RULE_VERSION,
-    }
-    settings = TrainerSettings(
-        recipe=model.recipe,
-        params=model.params,
-        threads=model.threads,
-        task=model.task,
-        categorical=tuple(column.name for column in table.columns if column.kind == "category"),
-        search_path=terms.folder,
-    )
-    origin = _origin(terms, table, (shown or terms.folder).resolve())
-    slurm = Slurm(cluster.profile.commands) if cluster else None
-    with Home.open(home, identity) as place:
-        ledger = SqliteLedger(place.ledger)
-        if cluster and slurm:
-            rules = terms.policy.jobs
-            trainer = slurm_trainer(cluster, slurm, place.models, table, ledger, settings, rules)
-        else:
-            trainer = local_trainer(place, table, ledger, settings)
-        with ModelPredictor(table, place.models) as predictor:
-            yield (
-                Desk(
-                    terms=terms,
-                    start=table.first_time,
-                    clock=clock,
-                    ledger=ledger,
-                    table=table,
-                    profiles=WhylogsProfiles(
-                        table, place.profiles, ledger, model.name, terms.policy.data_gate.range_slack
-                    ),
-                    trainer=trainer,
-                    predictor=predictor,
-                    registry=MlflowRegistry(place.mlflow, model.name, place.models, ledger, clock=clock, origin=origin),
-                    book=Book(ledger),
-                ),
-                place,
-            )
-
-
-def _origin(terms: Terms, table: MemoryTable, shown: Path) -> Origin:
-    from hpcretrain.adapters.origin import Origin, code, environment, recipe_file
-
-    model, data = terms.config.model, terms.config.data
-    tags, distributions = environment()
-    types = {"number": "double", "category": "string"}
-    return Origin(
-        tags={**code(terms.files, str(shown / terms.files[0].name), recipe_file(model.recipe)), **tags},
-        params={"task": model.task, "target": model.target, "threads": str(model.threads)},
-        environment=distributions,
-        table=Path(data.path).name,
-        source=str(shown / data.path),
-        columns=[(column.name, types[column.kind]) for column in table.columns],
-        metric=model.primary_metric,
-    )
 
 
 def read_history(home: Path | str | None = None) -> tuple[History, SqliteLedger]:
@@ -272,8 +165,8 @@ def _source(place: Home) -> Source:
     ledger = SqliteLedger(place.ledger, read_only=True)
     history = History.fold(ledger.records())
     baseline = history.baseline
-    policy = _terms(place.path / _POLICY, baseline.policy_digest if baseline else None)
-    configuration = json.loads(_terms(place.path / _CONFIGURATION, baseline.config_digest if baseline else None))
+    policy = _terms(place.path / POLICY, baseline.policy_digest if baseline else None)
+    configuration = json.loads(_terms(place.path / CONFIGURATION, baseline.config_digest if baseline else None))
     outcome = _finished(place.path / _RESULT, ledger.head())
     notes = ledger.notes()
     # The arm that is retrained without any check leaves no decisions, only trainings.
@@ -284,7 +177,7 @@ def _source(place: Home) -> Source:
     }
     return Source(
         history=history,
-        policy=kept_policy(policy, f"{place.path / _POLICY} (of another version of hpcretrain?)"),
+        policy=kept_policy(policy, f"{place.path / POLICY} (of another version of hpcretrain?)"),
         primary_metric=configuration["model"]["primary_metric"],
         timezone=configuration["data"]["timezone"],
         result=outcome,

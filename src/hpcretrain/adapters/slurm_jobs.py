@@ -8,10 +8,12 @@ Slurm's word on where it ran needs no query.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from hpcretrain.adapters.slurm import Slurm
 from hpcretrain.adapters.slurm_attempts import Attempt, follow, forgiven, put_off, recall
@@ -40,6 +42,7 @@ class SlurmJobs:
         spool: The folder that the nodes share.
         ledger: Gets a note before and after each act.
         clock: Seconds, ever increasing.
+        asked: A file whose time tells when Slurm was asked last, for short runs that share it.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class SlurmJobs:
         spool: SlurmSpool,
         ledger: Ledger,
         clock: Callable[[], float] = time.monotonic,
+        asked: Path | None = None,
     ) -> None:
         self._slurm = slurm
         self._profile = profile
@@ -64,7 +68,8 @@ class SlurmJobs:
         self._tender = Tender(slurm, spool.home, ledger, self._submitter.adopt, self.attempts)
         self._forgiven = forgiven(ledger, self.attempts)
         self._distrusted = {note["serves"]: int(note["attempt"]) for note in ledger.notes("job_unproven")}
-        self._looked_at = -float("inf")
+        self._asked = asked
+        self._looked_at = clock() - _age_s(asked) if asked else -math.inf
         self._looks: deque[float] = deque()
         self._submitted_at = clock()
         self._failures = 0
@@ -168,6 +173,8 @@ class SlurmJobs:
         )
         if now - self._looked_at >= wait and (open_ := self._open()):
             self._looked_at, self._rung = now, False
+            if self._asked:
+                self._asked.touch(mode=0o600)
             self._looks.append(now)
             self._ask_slurm(open_)
             return True
@@ -383,3 +390,11 @@ class SlurmJobs:
 
     def _most(self) -> Most:
         return Most(self._profile.limits.most_memory_mb, self._profile.limits.most_time_min)
+
+
+def _age_s(path: Path) -> float:
+    """Seconds since a file was touched; infinite where there is none."""
+    try:
+        return max(0.0, time.time() - path.stat().st_mtime)
+    except FileNotFoundError:
+        return math.inf

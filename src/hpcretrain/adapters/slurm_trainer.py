@@ -11,7 +11,7 @@ from hpcretrain.adapters.slurm_spool import SlurmSpool
 from hpcretrain.adapters.slurm_submission import Task
 from hpcretrain.adapters.spool import Spool
 from hpcretrain.errors import HpcretrainError, TrainingError
-from hpcretrain.ports import Ledger, Rows, Trained
+from hpcretrain.ports import Awaited, Ledger, Rows, Trained
 from hpcretrain.records import Finding, Job, Outcome
 from hpcretrain.witnesses import Fate
 
@@ -30,6 +30,7 @@ class SlurmTrainer:
         ledger: Gets the proof that inference was left alone.
         threads: Cores of each job.
         tell: Called now and then, while jobs are waited for, with how they stand.
+        waits: Whether to wait for jobs; else `train` raises `Awaited` while there are some under way.
         clock: Seconds, ever increasing.
         sleep: Waits so many of them.
     """
@@ -42,6 +43,8 @@ class SlurmTrainer:
         ledger: Ledger,
         threads: int,
         tell: Callable[[str], None],
+        *,
+        waits: bool = True,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -51,6 +54,7 @@ class SlurmTrainer:
         self._ledger = ledger
         self._threads = threads
         self._tell = tell
+        self._waits = waits
         self._clock = clock
         self._sleep = sleep
         self._told_at = clock()
@@ -78,8 +82,8 @@ class SlurmTrainer:
             ModelFileError: A job is finished, but its model is missing or was altered.
         """
         self._told_at = self._clock()
-        proven = {note["serves"] for note in self._ledger.notes("job_proven")}
-        pending = {job.id: job for job, rows in orders if job.id not in proven}
+        settled = {note["serves"] for note in self._ledger.notes("job_proven")} | self._refused().keys()
+        pending = {job.id: job for job, rows in orders if job.id not in settled}
         if pending.keys() - self._jobs.attempts.keys():
             self._jobs.look_ahead()
         for job, rows in orders:
@@ -96,7 +100,13 @@ class SlurmTrainer:
             raise
         finally:
             self._jobs.note_calls()
-        collected = [self._spool.collect(job, self._log(job.id)) for job, _ in orders]
+        refused = self._refused()
+        collected = [
+            TrainingError(refused[job.id], self._log(job.id))
+            if job.id in refused
+            else self._spool.collect(job, self._log(job.id))
+            for job, _ in orders
+        ]
         self._spool.drop_snapshots(job for job, _ in orders)
         return collected
 
@@ -111,10 +121,13 @@ class SlurmTrainer:
                     del pending[name]
                 done()
             self._go_on(pending)
-            while pending and not self._jobs.look(pending):
+            while pending and not self._jobs.look(pending if self._waits else ()):
+                if not self._waits:
+                    raise Awaited({name: self._stands(name) for name in pending})
                 self._say(pending)
                 self._sleep(_POLL_S)
-        self._prove(unproven)
+        refused = self._refused()
+        self._prove([name for name in unproven if name not in refused])
 
     def average(self, model_digests: Sequence[str]) -> str:
         """Make a model that predicts the mean of what these predict; see `Spool.average`."""
@@ -122,7 +135,10 @@ class SlurmTrainer:
 
     def _go_on(self, pending: dict[str, Job]) -> None:
         given_up = self._jobs.follow_up(pending)
-        if given_up:
+        if not self._waits:
+            for job in given_up:
+                del pending[job]
+        elif given_up:
             raise HpcretrainError(
                 "\n".join(
                     f"{job}: {finding.check}: {finding.reason}\n{self._log(job)}".rstrip()
@@ -130,11 +146,19 @@ class SlurmTrainer:
                 )
             )
 
+    def _refused(self) -> Mapping[str, str]:
+        """Jobs that were given up, and why: what came of them, unless somebody waits, who is told and may try again."""
+        if self._waits:
+            return {}
+        return {note["serves"]: f"{note['check']}: {note['reason']}" for note in self._ledger.notes("job_given_up")}
+
     def _prove(self, jobs: Sequence[str]) -> None:
         """Have Slurm say of all that is finished that it kept off what serves now that it is finished."""
         if not jobs:
             return
         while (found := self._jobs.proofs(jobs, anew=True)) is None:
+            if not self._waits:
+                raise Awaited(dict.fromkeys(jobs, self._jobs.trouble))
             self._say(())
             self._sleep(_POLL_S)
         self._refuse(found)
@@ -148,6 +172,10 @@ class SlurmTrainer:
                     f"{job}: {found.check}: {found.reason}. Without this proof its model is not used; the same "
                     "command, once the cause is mended, has it done again"
                 )
+
+    def _stands(self, job: str) -> str:
+        newest = self._jobs.newest(job)
+        return f"{newest.fate.value}: {newest.why}" if newest.why else newest.fate.value
 
     def _log(self, job: str) -> str:
         return self._shared.log_tail(self._jobs.newest(job))[-_LOG_TAIL_CHARS:] if job in self._jobs.attempts else ""

@@ -79,3 +79,16 @@ def _came_to(cycle: Cycle) -> str:
 
 def _number(value: float | None) -> str:
     return "not defined" if value is None else f"{value:.4f}"
+
+
+def show_stand(stand: Mapping[str, Any]) -> str:
+    """How a home that lives stands after a tick."""
+    ticks, awaits = stand["ticks"], stand["awaits"]
+    done = f"{len(ticks)} batches observed, the last until {ticks[-1]}" if ticks else "nothing was due"
+    lines = [f"{stand['model']}: {done}"]
+    if stand["serves"]:
+        score = "" if stand["score"] is None else f", score {stand['score']} of 1000"
+        lines.append(f"{stand['serves']} serves{score}")
+    lines += [f"waits for {each['job']}: {each['stands']}" for each in awaits]
+    lines.append(f"the next batch is complete at {stand['next']}")
+    return "\n".join(lines)

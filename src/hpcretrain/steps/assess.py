@@ -31,9 +31,9 @@ def wanted(desk: Desk, assessment: Assessment) -> Wish | None:
 
 
 def request(desk: Desk, assessment: Assessment) -> None:
-    """Record a request if one is called for and none is open."""
+    """Record a request if one is called for, none is open, and no training is under way."""
     asked = wanted(desk, assessment)
-    if asked is None or desk.history.open_cycle is not None:
+    if asked is None or desk.history.open_cycle is not None or desk.history.training is not None:
         return
     desk.book.enter(
         RetrainRequest(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
 import numpy as np
 
@@ -16,18 +17,32 @@ from hpcretrain.ports import Clock, Ledger, Predictor, Profiles, Registry, Rows,
 from hpcretrain.records import Record, Slice
 
 
+class Entries(Protocol):
+    """Where records go, and the state that they say."""
+
+    @property
+    def history(self) -> History:
+        """The fold over the records so far."""
+
+    def enter(self, *records: Record) -> None:
+        """Take records in."""
+
+
 class Book:
     """Takes records into the history and the ledger, in step.
 
     After a restart the history holds what came before the tick that was cut short; the records of that tick are
     expected again, in order and to the byte.
+
+    Args:
+        ledger: Where they are kept.
+        resume_at: The time of the tick that was cut short; None where none was.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, resume_at: datetime | None) -> None:
         records = list(ledger.records())
-        self.resume_at: datetime | None = records[-1].at if records else None
-        self.history = History.fold(record for record in records if record.at != self.resume_at)
-        self._expected = deque(record for record in records if record.at == self.resume_at)
+        self.history = History.fold(record for record in records if record.at != resume_at)
+        self._expected = deque(record for record in records if record.at == resume_at)
         self._ledger = ledger
 
     def enter(self, *records: Record) -> None:
@@ -51,6 +66,36 @@ class Book:
             self._ledger.append(fresh)
 
 
+def newest(ledger: Ledger) -> datetime | None:
+    """The time of the last record, which tells where a replay was cut short; None before the first."""
+    last = deque(ledger.records(), maxlen=1)
+    return last[0].at if last else None
+
+
+class Branch:
+    """What a training that outlasts its tick sees: the records up to its decision, and those that it makes itself.
+
+    Begun anew at each wake-up, it makes the same records again, to the byte; the main book gets each of them once.
+
+    Args:
+        book: The main book.
+        since: The last record that the training sees; None where it sees none.
+    """
+
+    def __init__(self, book: Entries, since: Record | None) -> None:
+        known = iter(book.history.known.values())
+        self.history = History()
+        while since is not None and since.id not in self.history.known:
+            self.history.add(next(known))
+        self._book = book
+
+    def enter(self, *records: Record) -> None:
+        """Take records in, and write down those that are new."""
+        for record in records:
+            self.history.add(record)
+        self._book.enter(*(record for record in records if record.id not in self._book.history.known))
+
+
 @dataclass
 class Desk:
     """The terms on which one model is watched, and the doors to the world."""
@@ -65,7 +110,7 @@ class Desk:
     trainer: Trainer
     predictor: Predictor
     registry: Registry
-    book: Book
+    book: Entries
     _spread: float | None = field(default=None, init=False)
     _counts: dict[Span, BatchCounts] = field(default_factory=dict, init=False)
 

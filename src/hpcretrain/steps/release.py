@@ -67,7 +67,18 @@ def _serve(desk: Desk, release: Release) -> Release:
     """Announce, move the alias, read it back, confirm."""
     desk.book.enter(release)
     desk.ledger.note("release_intended", release.id, candidate=release.candidate)
+    _confirm(desk, release)
+    return release
+
+
+def confirm(desk: Desk) -> None:
+    """Do what is left to do of the newest release, where a process ended before it had."""
+    release = desk.history.champion
+    if not desk.ledger.notes("release_confirmed", release.id):
+        _confirm(desk, release)
+
+
+def _confirm(desk: Desk, release: Release) -> None:
     desk.registry.alias(release.candidate, "champion")
     desk.ledger.note("release_confirmed", release.id, candidate=release.candidate)
     show(desk, release)
-    return release

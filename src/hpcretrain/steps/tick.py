@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -91,36 +92,72 @@ def _whole(fits: list[Candidate | TrainingError]) -> list[Candidate]:
     return [fit for fit in fits if isinstance(fit, Candidate)]
 
 
+@dataclass(frozen=True)
+class Run:
+    """A decision to run, its cycle, and the rows that it was made on."""
+
+    cycle: Cycle
+    decision: Decision
+    split: Plan
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """What came of a training that is not released; `by` is the verdict that ended it."""
+
+    by: Verdict
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What came of a training that is released: the verdict of the gate, what it judged, the full fit if as good."""
+
+    judged: Verdict
+    twin: Candidate
+    refit: tuple[Verdict, Candidate] | None
+
+
 def tick(desk: Desk) -> None:
     """Observe, assess, watch, request, decide; and where the decision is to run: train, validate, release."""
+    if run := consider(desk):
+        conclude(desk, run.cycle, retrain(desk, run.decision, run.split))
+
+
+def consider(desk: Desk) -> Run | None:
+    """Observe, assess, watch, request and decide; the decision, if it is to run."""
     observe(desk)
     assessment = assess(desk)
     watched = desk.history.watched
     if watched is not None and watch(desk, watched):
-        return
+        return None
     request(desk, assessment)
     cycle = desk.history.open_cycle
     if cycle is None:
-        return
+        return None
     split = plan(desk, desk.history.learned[1])
     decision = decide(desk, cycle, assessment, split)
-    if decision.action is Action.RUN:
-        retrain(desk, cycle, decision, split)
+    return Run(cycle, decision, split) if decision.action is Action.RUN else None
 
 
-def retrain(desk: Desk, cycle: Cycle, decision: Decision, split: Plan) -> None:
-    """Let pilots compete, judge the winner against the champion, fit it in full, and release what passed."""
+def retrain(desk: Desk, decision: Decision, split: Plan) -> Passed | Rejected:
+    """Let pilots compete, judge the winner against the champion, and fit it in full."""
     won = compete(desk, decision, split)
     if isinstance(won, Verdict):
-        close(desk, cycle, Closing.REJECTED, won.id)
-        return
+        return Rejected(won)
     twin = won.candidate
     desk.registry.alias(twin.id, "challenger")
     judged = validate(desk, twin, split, won.verdict)
     if judged.outcome is not Outcome.PASS:
-        close(desk, cycle, Closing.REJECTED, judged.id)
-        return
-    promote(desk, judged, twin, _fit_in_full(desk, decision, won, judged, split))
+        return Rejected(judged)
+    return Passed(judged, twin, _fit_in_full(desk, decision, won, judged, split))
+
+
+def conclude(desk: Desk, cycle: Cycle, came: Passed | Rejected) -> None:
+    """Release what passed; close the cycle of what did not."""
+    if isinstance(came, Passed):
+        promote(desk, came.judged, came.twin, came.refit)
+    else:
+        close(desk, cycle, Closing.REJECTED, came.by.id)
 
 
 def _fit_in_full(

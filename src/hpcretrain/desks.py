@@ -1,0 +1,159 @@
+"""Opens the desk of a model: its table, its home and all that the steps need, made of concrete classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcretrain.adapters.clock import VirtualClock
+from hpcretrain.adapters.home import Home
+from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.config.load import Terms
+from hpcretrain.live import cut_short
+from hpcretrain.ports import Ledger
+from hpcretrain.records import RULE_VERSION
+from hpcretrain.steps.desk import Book, Desk, newest
+from hpcretrain.trainers import Cluster, local_trainer, slurm_trainer
+
+if TYPE_CHECKING:
+    from hpcretrain.adapters.origin import Origin
+    from hpcretrain.adapters.table import MemoryTable
+
+
+@dataclass(frozen=True)
+class Mode:
+    """What differs between a replay and a home that lives.
+
+    Attributes:
+        data: What stands in the home's identity for a table that grows; None for the digest of the whole table.
+        waits: Whether trainings on a cluster are waited for.
+        resume: Where the ledger says that an earlier process was cut short.
+    """
+
+    data: str | None
+    waits: bool
+    resume: Callable[[Ledger], datetime | None]
+
+
+REPLAY = Mode(None, True, newest)
+LIVE = Mode("as it comes", False, cut_short)
+
+
+def open_table(terms: Terms, clock: VirtualClock) -> MemoryTable:
+    """The table that a configuration names, as of a clock.
+
+    Raises:
+        InputError: It cannot be used.
+    """
+    from hpcretrain.adapters.table import TableSpec, read
+
+    model, data = terms.config.model, terms.config.data
+    return read(
+        TableSpec(
+            paths=terms.paths,
+            time_column=data.time_column,
+            timezone=data.timezone,
+            time_format=data.time_format,
+            target=model.target,
+            task=model.task,
+            features=model.features,
+            categorical=model.categorical,
+            label_delay=data.label_delay,
+            reference_until=terms.reference_until,
+        ),
+        clock,
+    )
+
+
+@contextmanager
+def open_desk(
+    terms: Terms,
+    table: MemoryTable,
+    clock: VirtualClock,
+    home: Path,
+    shown: Path | None = None,
+    cluster: Cluster | None = None,
+    *,
+    mode: Mode = REPLAY,
+) -> Iterator[tuple[Desk, Home]]:
+    """The desk of a model, over its locked home.
+
+    Args:
+        terms: The terms.
+        table: Its table, as of `clock`.
+        clock: The clock.
+        home: The home.
+        shown: Where people find configuration and table; by default where they lie.
+        cluster: Where to train; by default on this machine.
+        mode: Whether history is replayed, or passes.
+    """
+    from hpcretrain.adapters.mlflow import MlflowRegistry
+    from hpcretrain.adapters.predictor import ModelPredictor
+    from hpcretrain.adapters.slurm import Slurm
+    from hpcretrain.adapters.spool import TrainerSettings
+    from hpcretrain.adapters.whylogs import WhylogsProfiles
+
+    model = terms.config.model
+    identity = {
+        "model": model.name,
+        "configuration": terms.config_digest,
+        "policy": terms.policy_digest,
+        "data": mode.data or table.fingerprint,
+        "rules": RULE_VERSION,
+    }
+    settings = TrainerSettings(
+        recipe=model.recipe,
+        params=model.params,
+        threads=model.threads,
+        task=model.task,
+        categorical=tuple(column.name for column in table.columns if column.kind == "category"),
+        search_path=terms.folder,
+    )
+    origin = _origin(terms, table, (shown or terms.folder).resolve())
+    slurm = Slurm(cluster.profile.commands) if cluster else None
+    with Home.open(home, identity) as place:
+        ledger = SqliteLedger(place.ledger)
+        if cluster and slurm:
+            rules = terms.policy.jobs
+            trainer = slurm_trainer(cluster, slurm, place.models, table, ledger, settings, rules, waits=mode.waits)
+        else:
+            trainer = local_trainer(place, table, ledger, settings)
+        with ModelPredictor(table, place.models) as predictor:
+            yield (
+                Desk(
+                    terms=terms,
+                    start=table.first_time,
+                    clock=clock,
+                    ledger=ledger,
+                    table=table,
+                    profiles=WhylogsProfiles(
+                        table, place.profiles, ledger, model.name, terms.policy.data_gate.range_slack
+                    ),
+                    trainer=trainer,
+                    predictor=predictor,
+                    registry=MlflowRegistry(place.mlflow, model.name, place.models, ledger, clock=clock, origin=origin),
+                    book=Book(ledger, mode.resume(ledger)),
+                ),
+                place,
+            )
+
+
+def _origin(terms: Terms, table: MemoryTable, shown: Path) -> Origin:
+    from hpcretrain.adapters.origin import Origin, code, environment, recipe_file
+
+    model, data = terms.config.model, terms.config.data
+    tags, distributions = environment()
+    types = {"number": "double", "category": "string"}
+    return Origin(
+        tags={**code(terms.files, str(shown / terms.files[0].name), recipe_file(model.recipe)), **tags},
+        params={"task": model.task, "target": model.target, "threads": str(model.threads)},
+        environment=distributions,
+        table=Path(data.path).name,
+        source=str(shown / data.path),
+        columns=[(column.name, types[column.kind]) for column in table.columns],
+        metric=model.primary_metric,
+    )
