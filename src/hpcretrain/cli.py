@@ -72,9 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     alive.add_argument(
         "--arrival", default="0h", metavar="TIME", help="how long after its time a row is in the table: 30min, 6h (0h)"
     )
-    alive.add_argument(
-        "--from", dest="from_time", metavar="TIME", help="let the past pass as if live, from then on"
-    )
+    alive.add_argument("--from", dest="from_time", metavar="TIME", help="let the past pass as if live, from then on")
     alive.add_argument("--speed", type=float, metavar="N", help="how many times faster the past passes (1)")
     _command(commands, "tick", _tick, "do all that is due in a home that lives; waits for no training")
     _command(commands, "status", _status, "how the model of a home stands")
