@@ -7,7 +7,7 @@ an earlier time must look the same whatever came later.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,8 +75,36 @@ def load(path: Path, wanted: Collection[str] | None) -> Sheet:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise InputError(f'{path}: files must end in .csv or .parquet, not in "{path.suffix}"; convert it')
+    return _sheet(path, lambda: reader(path, wanted), typed=reader is _read_parquet)
+
+
+def load_groups(path: Path, wanted: Collection[str], groups: Sequence[int]) -> Sheet:
+    """Read some row groups of a Parquet file, as `load` reads all of it.
+
+    Raises:
+        InputError: It cannot be read, or names two columns alike.
+    """
+    return _sheet(path, lambda: _read_parquet(path, wanted, groups), typed=True)
+
+
+def group_rows(path: Path) -> tuple[int, ...] | None:
+    """How many rows each row group of a file has; None for a file that has no such groups.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    if path.suffix.lower() != ".parquet":
+        return None
     try:
-        names, table = reader(path, wanted)
+        with pq.ParquetFile(path) as file:
+            return tuple(file.metadata.row_group(number).num_rows for number in range(file.num_row_groups))
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+
+
+def _sheet(path: Path, read: Callable[[], tuple[list[str], Any]], *, typed: bool) -> Sheet:
+    try:
+        names, table = read()
         table.validate(full=True)
     except (pa.ArrowException, OSError, UnicodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
@@ -85,7 +113,7 @@ def load(path: Path, wanted: Collection[str] | None) -> Sheet:
         names=tuple(names),
         columns={name: _plain(table.column(name)) for name in table.column_names},
         rows=table.num_rows,
-        typed=reader is _read_parquet,
+        typed=typed,
     )
 
 
@@ -108,10 +136,13 @@ def _read_csv(path: Path, wanted: Collection[str] | None) -> tuple[list[str], An
     return names, table
 
 
-def _read_parquet(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Any]:
+def _read_parquet(
+    path: Path, wanted: Collection[str] | None, groups: Sequence[int] | None = None
+) -> tuple[list[str], Any]:
     with pq.ParquetFile(path) as file:
         names = _named(path, file.schema_arrow.names)
-        return names, file.read(columns=_chosen(names, wanted))
+        chosen = _chosen(names, wanted)
+        return names, file.read(columns=chosen) if groups is None else file.read_row_groups(groups, columns=chosen)
 
 
 _READERS: dict[str, Callable[[Path, Collection[str] | None], tuple[list[str], Any]]] = {
