@@ -72,9 +72,7 @@ def load(path: Path, wanted: Collection[str] | None) -> Sheet:
     Raises:
         InputError: It is of another kind, cannot be read, or names two columns alike.
     """
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise InputError(f'{path}: files must end in .csv or .parquet, not in "{path.suffix}"; convert it')
+    reader = _reader(path)
     return _sheet(path, lambda: reader(path, wanted), typed=reader is _read_parquet)
 
 
@@ -87,18 +85,19 @@ def load_groups(path: Path, wanted: Collection[str], groups: Sequence[int]) -> S
     return _sheet(path, lambda: _read_parquet(path, wanted, groups), typed=True)
 
 
-def group_rows(path: Path) -> tuple[int, ...] | None:
-    """How many rows each row group of a file has; None for a file that has no such groups.
+def outline(path: Path) -> tuple[tuple[str, ...], tuple[int, ...] | None]:
+    """The names of a file's columns, and how many rows each of its row groups has: None for a file without such groups.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: It is of another kind, cannot be read, or names two columns alike.
     """
-    if path.suffix.lower() != ".parquet":
-        return None
     try:
+        if _reader(path) is not _read_parquet:
+            return tuple(_named(path, _header(path))), None
         with pq.ParquetFile(path) as file:
-            return tuple(file.metadata.row_group(number).num_rows for number in range(file.num_row_groups))
-    except (pa.ArrowException, OSError) as error:
+            groups = tuple(file.metadata.row_group(number).num_rows for number in range(file.num_row_groups))
+            return tuple(_named(path, file.schema_arrow.names)), groups
+    except (pa.ArrowException, OSError, UnicodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
 
 
@@ -117,9 +116,13 @@ def _sheet(path: Path, read: Callable[[], tuple[list[str], Any]], *, typed: bool
     )
 
 
-def _read_csv(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Any]:
+def _header(path: Path) -> list[str]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        header = next(csv.reader(file), [])
+        return next(csv.reader(file), [])
+
+
+def _read_csv(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Any]:
+    header = _header(path)
     names = _named(path, header)
     table = pacsv.read_csv(
         path,
@@ -149,6 +152,13 @@ _READERS: dict[str, Callable[[Path, Collection[str] | None], tuple[list[str], An
     ".csv": _read_csv,
     ".parquet": _read_parquet,
 }
+
+
+def _reader(path: Path) -> Callable[[Path, Collection[str] | None], tuple[list[str], Any]]:
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(f'{path}: files must end in .csv or .parquet, not in "{path.suffix}"; convert it')
+    return reader
 
 
 def _named(path: Path, header: list[str]) -> list[str]:
