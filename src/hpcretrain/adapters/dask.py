@@ -46,8 +46,8 @@ _RETRIES = 2
 _ALLOWED_FAILURES = 20
 """Workers that may be lost under one task: preemption says nothing against it."""
 
-_FAULTS = frozenset({Fate.FAILED, Fate.FINISHED, Fate.TIMED_OUT, Fate.OUT_OF_MEMORY})
-"""Ends of a job that neither Slurm nor a person willed."""
+_FAULTS = frozenset({Fate.FAILED, Fate.TIMED_OUT, Fate.OUT_OF_MEMORY})
+"""Ends of a job that neither Slurm nor a person willed. One that is told to make room exits 0."""
 
 SETTINGS: Mapping[str, Any] = {
     # A worker that is lost is replaced at once; by default fifteen seconds later.
@@ -191,6 +191,11 @@ class Workers(SLURMCluster):  # type: ignore[misc]
         words = f"{counted['RUNNING']} workers running, {counted['PENDING']} waiting"
         return f"{words} ({refused[-1]})" if refused else words
 
+    async def _close(self) -> None:
+        await super()._close()
+        for name in ("ca_file", "cert", "key"):
+            getattr(self, f"_job_{name}").close()
+
     async def _drop(self, states: Mapping[int, str]) -> None:
         """Forget jobs that Slurm has ended: those that never connected are missed by nobody else."""
         connected = {str(state.name) for state in self.scheduler.workers.values()}
@@ -209,18 +214,14 @@ class Workers(SLURMCluster):  # type: ignore[misc]
 def prepared(site: Site) -> Iterator[None]:
     """Nothing is left of an earlier run before, and nothing of this one after, even if this process is killed."""
     site.slurm.cancel_named([site.name])
-    _sweep(site.folder)
-    make(site.folder / dask_script.LOGS)
+    for key in site.folder.glob(".dask-jobqueue.*"):
+        key.unlink(missing_ok=True)
+    logs = site.folder / dask_script.LOGS
+    shutil.rmtree(logs, ignore_errors=True)
+    make(logs)
     with site.slurm.canceled_at_end(site.name), dask.config.set(SETTINGS):
         yield
-    _sweep(site.folder)
-
-
-def _sweep(folder: Path) -> None:
-    """Keys and logs of a run that is over."""
-    for path in folder.glob(".dask-jobqueue.*"):
-        path.unlink(missing_ok=True)
-    shutil.rmtree(folder / dask_script.LOGS, ignore_errors=True)
+    shutil.rmtree(logs, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -250,12 +251,13 @@ class OnWorkers:
         """What came of each, in the order of the arguments."""
         # Not pure: the same call may have to be made again after files were removed.
         futures = self.client.map(act, arguments, pure=False, retries=_RETRIES)
-        told = ""
-        while waiting := [each for each in futures if not each.done()]:
-            with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+        told, waiting = "", futures
+        while waiting:
+            with contextlib.suppress(TimeoutError), self.client.as_current():
                 wait(waiting, timeout=LOOK_EVERY_S)
-            words = f"{getattr(act, '__name__', 'work')}: {len(futures) - len(waiting)} of {len(futures)} done"
-            line = f"{words}; {self.tend()}"
+            waiting = [each for each in futures if not each.done()]
+            done = len(futures) - len(waiting)
+            line = f"{getattr(act, '__name__', 'work')}: {done} of {len(futures)} done; {self.tend()}"
             if line != told:
                 told = line
                 self.tell(line)
