@@ -46,6 +46,10 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
         told["lines"].append(line)
         print(line, file=sys.stderr, flush=True)
 
+    if asked.get("flow"):
+        from hpcretrain.flows.profile import profile as flow
+
+        return {**flow(data=asked["data"], home=asked["home"], cluster=asked["profile"], memory_mb=700, most_workers=3)}
     try:
         with planned(asked["data"], asked["home"], spool=profile.spool.path, cells=asked.get("cells", 4000)) as (
             work,

@@ -58,7 +58,8 @@ class Run:
             **asked,
         }
         command = [str(self.cluster.python), "profile_driver.py", json.dumps(content)]
-        arguments = {**self.cluster.as_user(), "cwd": self.folder}
+        quiet = {"PREFECT_HOME": str(self.folder / "prefect"), "PREFECT_API_KEY": "secret", "DO_NOT_TRACK": "1"}
+        arguments = {**self.cluster.as_user(quiet), "cwd": self.folder}
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=(self.folder / "told").open("w"), text=True, **arguments
         )
@@ -140,6 +141,27 @@ def test_workers_of_the_background_class_count_what_one_machine_counts(cluster: 
     assert run.end()["counts"] == run.expected
     assert not run.jobs("PENDING,RUNNING")
     assert sorted(path.name.split("-")[0] for path in run.shared.iterdir()) == ["contract"]
+
+
+def test_the_flow_gives_the_same_counts_and_nodes_hear_nothing_of_prefect(cluster: Cluster, run: Run) -> None:
+    run.start(flow=True, memory_mb=700)
+    seen = ""
+    while run.process.poll() is None:
+        for number in (line.split()[0] for line in run.jobs("RUNNING")):
+            seen += cluster.ask("scontrol", "write", "batch_script", number, "-")
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                content = path.read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if "SLURM_JOB_NAME=hpcretrain-profile" in content:
+                seen += content
+        time.sleep(1)
+    assert "hpcretrain-profile" in seen
+    assert "PREFECT" not in seen
+    answer = run.end()
+    assert (answer["digest"], answer["rows"]) == (run.expected["digest"], run.expected["rows"])
+    assert not run.jobs("PENDING,RUNNING")
 
 
 def test_a_worker_makes_room_for_an_urgent_job_at_once_and_costs_only_what_it_had_in_hand(

@@ -37,7 +37,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 LOOK_EVERY_S = 10.0
-"""Seconds between two looks at the queue while results are awaited."""
+"""Seconds between two looks at the queue while results are awaited; fewer at first, when most goes wrong."""
 
 HOPELESS = 3
 """Workers that end by themselves without having been heard of, after which a run is given up."""
@@ -251,10 +251,11 @@ class OnWorkers:
         """What came of each, in the order of the arguments."""
         # Not pure: the same call may have to be made again after files were removed.
         futures = self.client.map(act, arguments, pure=False, retries=_RETRIES)
-        told, waiting = "", futures
+        told, waiting, pause_s = "", futures, 1.0
         while waiting:
             with contextlib.suppress(TimeoutError), self.client.as_current():
-                wait(waiting, timeout=LOOK_EVERY_S)
+                wait(waiting, timeout=pause_s)
+            pause_s = min(2 * pause_s, LOOK_EVERY_S)
             waiting = [each for each in futures if not each.done()]
             done = len(futures) - len(waiting)
             line = f"{getattr(act, '__name__', 'work')}: {done} of {len(futures)} done; {self.tend()}"
