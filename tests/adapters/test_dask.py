@@ -22,7 +22,7 @@ from lakes import by_one_machine, frozen_home, lake
 from hpcretrain.adapters.dask import SETTINGS, OnWorkers
 from hpcretrain.adapters.dask_script import asked, options, script
 from hpcretrain.config.cluster import ClusterProfile
-from hpcretrain.errors import InputError
+from hpcretrain.errors import InputError, SlurmError
 from hpcretrain.largetable import planned, profile_table
 
 SITE = {
@@ -105,6 +105,14 @@ def test_a_worker_that_dies_costs_nothing_but_time(tmp_path: Path) -> None:
             assert work.done_by(slowly, ledger) == expected
     done, all_of_them = map(int, re.findall(r"(\d+) of (\d+)", told[0])[0])
     assert done < all_of_them
+
+
+def test_a_part_that_ends_every_worker_is_an_error_and_not_for_ever() -> None:
+    options = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"allowed_failures": 1}}
+    local = LocalCluster(n_workers=1, threads_per_worker=1, **options)
+    fails = pytest.raises(SlurmError, match="they may lack memory")
+    with local as cluster, Client(cluster, set_as_default=False) as client, fails:
+        OnWorkers(client, lambda: "", lambda _: None)(lambda _: os._exit(1), [None])
 
 
 def test_a_profile_is_stored_once_and_noted_and_its_parts_are_gone(tmp_path: Path) -> None:

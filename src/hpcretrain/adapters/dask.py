@@ -20,6 +20,7 @@ from dask_jobqueue.slurm import SLURMJob
 from distributed import Client, wait
 from distributed.core import Status
 from distributed.deploy.spec import ProcessInterface
+from distributed.scheduler import KilledWorker
 from distributed.security import Security
 
 from hpcretrain.adapters import dask_script
@@ -249,6 +250,7 @@ class OnWorkers:
 
     def __call__(self, act: Callable[[A], B], arguments: Sequence[A]) -> list[B]:
         """What came of each, in the order of the arguments."""
+        name = getattr(act, "__name__", "work")
         # Not pure: the same call may have to be made again after files were removed.
         futures = self.client.map(act, arguments, pure=False, retries=_RETRIES)
         told, waiting, pause_s = "", futures, 1.0
@@ -258,9 +260,16 @@ class OnWorkers:
             pause_s = min(2 * pause_s, LOOK_EVERY_S)
             waiting = [each for each in futures if not each.done()]
             done = len(futures) - len(waiting)
-            line = f"{getattr(act, '__name__', 'work')}: {done} of {len(futures)} done; {self.tend()}"
+            line = f"{name}: {done} of {len(futures)} done; {self.tend()}"
             if line != told:
                 told = line
                 self.tell(line)
-        results: list[B] = self.client.gather(futures)
+        try:
+            results: list[B] = self.client.gather(futures)
+        except KilledWorker as error:
+            raise SlurmError(
+                f"{name}: one call ended {_ALLOWED_FAILURES} workers; they may lack memory: give them more, or make "
+                "parts smaller",
+                "refused",
+            ) from error
         return results
