@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hpcretrain.adapters.home import Home
+from hpcretrain.adapters.home import Home, default_home
 from hpcretrain.adapters.large import Each, build, here
 from hpcretrain.adapters.largeplan import PART_CELLS, Piece, Reading, Window, named, split, whole
 from hpcretrain.adapters.ledger import SqliteLedger
