@@ -1,0 +1,164 @@
+"""Tell Prefect how a home stands: an event for each new record, and artifacts that are always up to date.
+
+Prefect may be away, lose all, or hear the same twice: a home's own work never depends on it, and each call makes up for
+what earlier ones could not tell.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hpcretrain.errors import HpcretrainError
+from hpcretrain.report.artifacts.made import key
+from hpcretrain.report.artifacts.shown import Artifact
+from hpcretrain.report.events import Event
+from hpcretrain.standing import Standing, standing
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+_AT_ONCE = 100
+_LONGEST_MESSAGE = 200
+
+
+class _FlowRun(NamedTuple):
+    """The flow run in which this happens."""
+
+    id: str
+    name: str
+
+
+def publish(home: Path, tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr)) -> None:
+    """Announce the records that are new, and bring the artifacts up to date.
+
+    May be called at any time, by several at once, and again: what Prefect knows already is not told again, or changes
+    nothing.
+
+    Args:
+        home: The home; another process may be at it.
+        tell: Called with one line if Prefect, or MLflow, could not be told.
+
+    Raises:
+        InputError: There is no home there, or its terms cannot be read.
+        LedgerError: Its ledger cannot be read.
+    """
+    from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
+
+    if not PREFECT_API_URL.value():
+        tell("nothing is published: no Prefect server is named; set PREFECT_API_URL")
+        return
+    run, pages = _flow_run(), str(PREFECT_UI_URL.value() or "").rstrip("/")
+    with standing(home, pages, _mlflow()) as found:
+        problem = _tell_prefect(found, run)
+        if problem:
+            tell(f"Prefect at {PREFECT_API_URL.value()} could not be told ({problem}); the next call makes up for it")
+            return
+        if run is not None and found.cycles:
+            try:
+                found.name_flow_run(run.id, run.name, f"{pages}/runs/flow-run/{run.id}" if pages else "")
+            except HpcretrainError as error:
+                tell(f"the flow run could not be named: {error}; the next call makes up for it")
+                return
+        if found.fresh:
+            found.told()
+
+
+def _tell_prefect(found: Standing, run: _FlowRun | None) -> str:
+    """What kept Prefect from being told; empty if nothing did."""
+    import httpx
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import PrefectException
+
+    try:
+        with get_client(sync_client=True) as client:
+            _announce(client, found, run)
+            _show(client, found, run)
+    except (httpx.HTTPError, PrefectException, OSError) as error:
+        return " ".join(str(error).split())[:_LONGEST_MESSAGE] or type(error).__name__
+    return ""
+
+
+def _flow_run() -> _FlowRun | None:
+    from prefect.context import FlowRunContext
+
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return None
+    flow = context.flow.name if context.flow else "flow"
+    return _FlowRun(str(context.flow_run.id), f"{flow}, {context.flow_run.name}")
+
+
+def _mlflow() -> str:
+    """Where MLflow's pages are, if a server is named."""
+    address = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return address.rstrip("/") if address.startswith(("http://", "https://")) else ""
+
+
+def _announce(client: SyncPrefectClient, found: Standing, run: _FlowRun | None) -> None:
+    """Post events, in order. Prefect drops those whose identifiers it has."""
+    bodies = [_event(event, found, run) for event in found.fresh]
+    for start in range(0, len(bodies), _AT_ONCE):
+        client.request("POST", "/events", json=bodies[start : start + _AT_ONCE])
+
+
+def _event(event: Event, found: Standing, run: _FlowRun | None) -> dict[str, Any]:
+    flow_run = (
+        {"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.role": "flow-run"} if run else None
+    )
+    return {
+        "id": str(event.id),
+        "event": event.name,
+        "occurred": datetime.now(UTC).isoformat(),
+        "resource": {
+            "prefect.resource.id": f"hpcretrain.home.{_short(found.home)}",
+            "prefect.resource.name": found.model,
+            "hpcretrain.home": str(found.home),
+            "hpcretrain.model": found.model,
+        },
+        "related": [flow_run] if flow_run else [],
+        "payload": event.payload,
+    }
+
+
+def _short(home: Path) -> str:
+    return hashlib.sha256(str(home).encode()).hexdigest()[:8]
+
+
+def _show(client: SyncPrefectClient, found: Standing, run: _FlowRun | None) -> None:
+    """Make or bring up to date what differs. Prefect's own client would tell of each in an event, with all its data."""
+    names = [artifact.name for artifact in found.artifacts]
+    plain, own = (found.model, f"{found.model}-{_short(found.home)}")
+    there = _latest(client, [key(model, name) for model in (plain, own) for name in names])
+    for artifact in found.artifacts:
+        before = there.get(key(plain, artifact.name))
+        # Another home with a model of that name may be there.
+        model = plain if before is None or _owner(before) == str(found.home) else own
+        before = there.get(key(model, artifact.name))
+        facts = {"data": artifact.data, "description": artifact.summary}
+        if before is None or before["metadata_"].get("about") != artifact.about:
+            made = _made(artifact, key(model, artifact.name), found.home, run)
+            client.request("POST", "/artifacts/", json={**facts, **made})
+        elif any(before[name] != fact for name, fact in facts.items()):
+            client.request("PATCH", "/artifacts/{id}", path_params={"id": before["latest_id"]}, json=facts)
+
+
+def _made(artifact: Artifact, name: str, home: Path, run: _FlowRun | None) -> dict[str, Any]:
+    metadata = {"home": str(home), "about": artifact.about}
+    return {"key": name, "type": artifact.kind, "metadata_": metadata, **({"flow_run_id": run.id} if run else {})}
+
+
+def _owner(artifact: Mapping[str, Any]) -> str:
+    return str((artifact["metadata_"] or {}).get("home"))
+
+
+def _latest(client: SyncPrefectClient, keys: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """The newest version of each artifact."""
+    asked = {"artifacts": {"key": {"any_": list(keys)}}, "limit": len(keys)}
+    listed: Iterable[Mapping[str, Any]] = client.request("POST", "/artifacts/latest/filter", json=asked).json()
+    return {each["key"]: each for each in listed}
