@@ -56,7 +56,8 @@ class Standing:
 
     def told(self) -> None:
         """Keep in mind that all of it was told."""
-        write_whole(self.home / NAME, json.dumps({_ANNOUNCED: self.last}), 0o600)
+        if _announced(self.home) != self.last:
+            write_whole(self.home / NAME, json.dumps({_ANNOUNCED: self.last}), 0o600)
 
     def name_flow_run(self, run: str, name: str, address: str) -> None:
         """Name the flow run that brought the cycles on: in the chain of operations and on their runs in MLflow.
@@ -110,7 +111,7 @@ def _read(place: Home, prefect: str, mlflow: str) -> Standing:
     with closing(SqliteLedger(place.ledger, read_only=True)) as ledger:
         records, notes = list(ledger.records()), ledger.notes()
     history = History.fold(records)
-    fresh = _fresh(place.path / NAME, records)
+    fresh = _fresh(_announced(place.path), records)
     try:
         policy = kept_policy((place.path / POLICY).read_text(encoding="utf-8"), str(place.path / POLICY))
         terms = json.loads((place.path / CONFIGURATION).read_text(encoding="utf-8"))
@@ -140,15 +141,22 @@ def _read(place: Home, prefect: str, mlflow: str) -> Standing:
     )
 
 
-def _fresh(path: Path, records: Sequence[Record]) -> Sequence[Record]:
-    """The records after the last that was told."""
+def _announced(home: Path) -> str | None:
+    """The last record that was told; empty if the ledger was empty then, None if nobody knows."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8")).get(_ANNOUNCED)
-    except (OSError, ValueError, AttributeError):
-        told = None
-    places = [place for place, record in enumerate(records) if record.id == told]
-    if told == "" or places:
-        return records[places[0] + 1 :] if places else records
+        told = json.loads((home / NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return told.get(_ANNOUNCED) if isinstance(told, dict) else None
+
+
+def _fresh(told: str | None, records: Sequence[Record]) -> Sequence[Record]:
+    """The records after the last that was told."""
+    if told == "":
+        return records
+    for place, record in enumerate(records):
+        if record.id == told:
+            return records[place + 1 :]
     return [record for record in records if record.at == records[-1].at]
 
 

@@ -65,8 +65,7 @@ def publish(home: Path, tell: Callable[[str], None] = lambda line: print(line, f
             except HpcretrainError as error:
                 tell(f"the flow run could not be named: {error}; the next call makes up for it")
                 return
-        if found.fresh:
-            found.told()
+        found.told()
 
 
 def _tell_prefect(found: Standing, run: _FlowRun | None) -> str:
@@ -108,9 +107,6 @@ def _announce(client: SyncPrefectClient, found: Standing, run: _FlowRun | None) 
 
 
 def _event(event: Event, found: Standing, run: _FlowRun | None) -> dict[str, Any]:
-    flow_run = (
-        {"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.role": "flow-run"} if run else None
-    )
     return {
         "id": str(event.id),
         "event": event.name,
@@ -121,7 +117,9 @@ def _event(event: Event, found: Standing, run: _FlowRun | None) -> dict[str, Any
             "hpcretrain.home": str(found.home),
             "hpcretrain.model": found.model,
         },
-        "related": [flow_run] if flow_run else [],
+        "related": [{"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.role": "flow-run"}]
+        if run
+        else [],
         "payload": event.payload,
     }
 
@@ -132,6 +130,8 @@ def _short(home: Path) -> str:
 
 def _show(client: SyncPrefectClient, found: Standing, run: _FlowRun | None) -> None:
     """Make or bring up to date what differs. Prefect's own client would tell of each in an event, with all its data."""
+    if not found.artifacts:
+        return
     names = [artifact.name for artifact in found.artifacts]
     plain, own = (found.model, f"{found.model}-{_short(found.home)}")
     there = _latest(client, [key(model, name) for model in (plain, own) for name in names])

@@ -37,7 +37,7 @@ _IN_CYCLES = frozenset({"request", "decision", "job", "candidate", "verdict", "r
 
 @dataclass(frozen=True)
 class Event:
-    """An event. The same record of the same home gives the same identifier, so that a second telling changes nothing."""
+    """An event. The same record of the same home gives the same identifier, so telling it again changes nothing."""
 
     id: UUID
     name: str
@@ -67,7 +67,7 @@ def events(records: Iterable[Record], history: History, home: str, policy: Polic
 
 
 def cycles(records: Iterable[Record], history: History) -> list[str]:
-    """The cycles that records are part of: the identifiers of their requests; of the baseline for the first champion."""
+    """The cycles that records are part of: the identifiers of their requests, or of the baseline at the start."""
     return list(dict.fromkeys(cycle_of(history, record) for record in records if record.kind in _IN_CYCLES))
 
 

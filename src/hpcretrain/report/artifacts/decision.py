@@ -12,9 +12,8 @@ from hpcretrain.report.explain import headline
 def decision(shown: Shown) -> Artifact:
     """The newest decision: on which score, by which families, after which checks; and what came of it."""
     history = shown.history
-    cycle = max(
-        (each for each in history.cycles if each.decisions), key=lambda each: each.decisions[-1].at, default=None
-    )
+    decided = [each for each in history.cycles if each.decisions]
+    cycle = max(decided, key=lambda each: each.decisions[-1].at, default=None)
     if cycle is None:
         text = markdown.paragraphs("Nothing was decided yet.", _contributions(history.assessment), shown.foot)
         return Artifact("decision", MARKDOWN, "nothing was decided yet", text)
