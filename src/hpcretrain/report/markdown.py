@@ -10,7 +10,7 @@ from urllib.parse import quote
 _SPECIAL = re.compile(r"[\\`*_\[\]|~]")
 _MARKUP = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _LONGEST = 400
-_BAR = 20
+_BAR, _SHORT = 12, 16
 
 Cells = Sequence[str]
 
@@ -25,6 +25,11 @@ def escape(text: str) -> str:
 def code(identifier: str) -> str:
     """An identifier of ours, which holds no special characters, as code."""
     return f"`{identifier}`"
+
+
+def short(identifier: str) -> str:
+    """The beginning of an identifier, which `hpcretrain explain` understands, as code."""
+    return code(identifier[:_SHORT])
 
 
 def link(words: str, address: str) -> str:
@@ -44,9 +49,8 @@ def table(columns: Sequence[tuple[str, bool]], rows: Iterable[Cells]) -> str:
 
 
 def bar(share: float) -> str:
-    """A bar that is filled by a share, 0 to 1."""
-    filled = round(_BAR * min(max(share, 0.0), 1.0))
-    return "█" * filled + "░" * (_BAR - filled)
+    """A bar whose length is a share, 0 to 1."""
+    return "█" * round(_BAR * min(max(share, 0.0), 1.0))
 
 
 def image(words: str, kind: str, content: bytes) -> str:

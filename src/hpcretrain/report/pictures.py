@@ -18,6 +18,7 @@ _BETTER, _WORSE, _UNCLEAR = "#1a7f37", "#9a1b1b", "#555555"
 _POINTS = 400
 _BINS = 10
 _MOST_DOTS = 1_000
+_TWO_PANELS = 0.625
 
 
 def draw(meeting: Meeting, title: str, path: Path) -> None:
@@ -48,6 +49,18 @@ def draw(meeting: Meeting, title: str, path: Path) -> None:
     for axes in (first, second, third):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
+
+
+def panels(picture: bytes) -> bytes:
+    """Of a picture that `draw` made the two panels of predictions, so that they can be read in a narrow column."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    whole = Image.open(BytesIO(picture))
+    part = BytesIO()
+    whole.crop((0, 0, round(_TWO_PANELS * whole.width), whole.height)).save(part, "PNG", optimize=True)
+    return part.getvalue()
 
 
 def _roc(axes: Axes, labels: FloatArray, models: dict[str, FloatArray], gains: tuple[Gain, ...]) -> None:

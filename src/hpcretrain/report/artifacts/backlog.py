@@ -51,7 +51,7 @@ def _class(cycle: Cycle) -> PriorityClass:
 def _waits(cycle: Cycle, zone: ZoneInfo) -> markdown.Cells:
     request = cycle.request
     return (
-        markdown.code(request.id),
+        markdown.short(request.id),
         _class(cycle).value,
         str(request.score),
         wording.day(request.at, zone),
@@ -69,5 +69,8 @@ def _stands(cycle: Cycle) -> str:
         return "not decided yet"
     last = cycle.decisions[-1]
     loud = max(last.findings, key=lambda finding: finding.outcome.severity, default=None)
-    why = f": {markdown.escape(loud.reason)}" if loud is not None and loud.outcome is not Outcome.PASS else ""
-    return f"{last.action.value}{why}"
+    if loud is None or loud.outcome is Outcome.PASS:
+        return last.action.value
+    numbers = f" (seen {wording.digits(loud.observed)}, limit {wording.digits(loud.limit)})"
+    known = loud.observed is not None and loud.limit is not None
+    return f"{last.action.value}: {markdown.escape(f'{loud.check}: {loud.reason}{numbers if known else str()}')}"

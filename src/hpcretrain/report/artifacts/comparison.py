@@ -10,6 +10,7 @@ from hpcretrain.records import Candidate, Stage, Verdict
 from hpcretrain.report import markdown, wording
 from hpcretrain.report.artifacts.intervals import intervals
 from hpcretrain.report.artifacts.shown import MARKDOWN, Artifact, Shown, findings
+from hpcretrain.report.pictures import panels
 from hpcretrain.stats.metrics import METRICS
 
 _STAGES = {Stage.SELECTION: "selection", Stage.GATE: "gate", Stage.REFIT: "check of the full fit"}
@@ -38,7 +39,9 @@ def comparison(shown: Shown) -> Artifact:
             if gains
             else "",
             f"## Verdict\n\n{findings(verdict.findings)}",
-            markdown.image("Champion and candidate on the held-out rows", "image/png", picture) if picture else "",
+            markdown.image("Champion and candidate on the held-out rows", "image/png", panels(picture))
+            if picture
+            else "",
             f"{markdown.code(verdict.id)}; `hpcretrain explain {verdict.id}` tells more. {shown.foot}",
         ),
         verdict.id,
@@ -69,13 +72,12 @@ def _gain_table(gains: Sequence[Gain]) -> str:
         clear = " **better**" if gain.lower > 0 else " **worse**" if gain.upper < 0 else " not clear"
         ends = f"{_signed(gain.lower)} to {_signed(gain.upper)},{clear}"
         name = f"{wording.capitalized(wording.metric(gain.metric))} ({better} is better)"
-        rows.append((name, wording.digits(gain.champion), wording.digits(gain.candidate), _signed(gain.gain), ends))
+        rows.append((name, f"{gain.champion:.4g}", f"{gain.candidate:.4g}", _signed(gain.gain), ends))
     return markdown.table(headings, rows)
 
 
 def _signed(number: float) -> str:
-    text = wording.digits(number)
-    return text if number <= 0 else f"+{text}"
+    return f"{number:+.3g}".replace("-", wording.MINUS)
 
 
 def _first_gain(gains: Sequence[Gain]) -> str:
@@ -86,4 +88,4 @@ def _made(candidate: object) -> str:
     if not isinstance(candidate, Candidate):
         return "which gave no model"
     made = f"average of {wording.plural(len(candidate.members), 'fit')}, " if candidate.members else ""
-    return f"{made}window {markdown.escape(candidate.window.name)}"
+    return f"{made}window “{markdown.escape(candidate.window.name)}”"

@@ -26,7 +26,7 @@ def cost(shown: Shown) -> Artifact:
     totals = [_spent(cycle.jobs, spent, again, shown) for cycle in trained]
     listed = [
         (
-            markdown.code(cycle.request.id),
+            markdown.short(cycle.request.id),
             wording.day(cycle.request.at, shown.zone),
             _class_of(cycle),
             *_cells(each),

@@ -48,16 +48,14 @@ def _contributions(assessment: Assessment | None) -> str:
     if assessment is None:
         return ""
     points = sorted(assessment.contributions.items(), key=lambda item: (-item[1], item[0]))
-    rows = [
-        (
-            wording.capitalized(wording.family(name)),
-            str(value),
-            markdown.bar(value / 1000),
-            f"{assessment.levels[name]:.2f}",
+    rows = []
+    for name, value in points:
+        share = value / assessment.score if assessment.score else 0.0
+        level = f"{assessment.levels[name]:.2f}"
+        rows.append(
+            (wording.capitalized(wording.family(name)), str(value), level, f"{markdown.bar(share)} {share:.0%}")
         )
-        for name, value in points
-    ]
-    headings = (("Family", False), ("Points", True), ("Of 1000", False), ("Level", True))
+    headings = (("Family", False), ("Points", True), ("Level, 0 to 1", True), ("Share of the score", False))
     return f"## Score {assessment.score} of 1000\n\n{markdown.table(headings, rows)}"
 
 

@@ -53,7 +53,7 @@ def _row(gain: Gain, share: tuple[float, float, float], scale: Scale, top: float
     low, middle, high = share
     color = _BETTER if low > 0 else _WORSE if high < 0 else _UNCLEAR
     arrow = "↑" if METRICS[gain.metric].higher_is_better else "↓"
-    words = f"{middle:+.2f} % [{low:+.2f}, {high:+.2f}]".replace("-", wording.MINUS)
+    words = f"{middle:+.3g} % [{low:+.3g}, {high:+.3g}]".replace("-", wording.MINUS)
     line = top + 34
     return (
         _text(14, line + 4, f"{wording.metric(gain.metric)} {arrow}")
@@ -67,5 +67,6 @@ def _row(gain: Gain, share: tuple[float, float, float], scale: Scale, top: float
 
 def _text(x: float, y: float, words: str, *, anchor: str = "start", fill: str = "#1a1a1a", weight: str = "400") -> str:
     return (
-        f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" fill="{fill}" font-weight="{weight}">{escape(words)}</text>'
+        f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" fill="{fill}" '
+        f'stroke="#ffffff" stroke-width="4" paint-order="stroke" font-weight="{weight}">{escape(words)}</text>'
     )

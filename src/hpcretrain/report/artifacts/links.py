@@ -19,13 +19,11 @@ def links(shown: Shown) -> Artifact:
         page = {part: note for part in cycle.candidates if (note := registered.get(part))}
         listed.append(
             (
-                markdown.code(cycle.request.id),
+                markdown.short(cycle.request.id),
                 ", ".join(markdown.link(markdown.escape(name), shown.flow_page(run)) for run, name in runs.items())
                 or "none",
                 ", ".join(numbers) or "none",
-                ", ".join(
-                    markdown.link(f"version {note['version']}", shown.run_page(note["run"])) for note in page.values()
-                )
+                ", ".join(markdown.link(str(note["version"]), shown.run_page(note["run"])) for note in page.values())
                 or "none",
                 came_to(cycle),
             )
@@ -35,7 +33,7 @@ def links(shown: Shown) -> Artifact:
         ("Ledger", False),
         ("Prefect runs", False),
         ("Slurm jobs", False),
-        ("Models in MLflow", False),
+        ("Versions in MLflow", False),
         ("Came to", False),
     )
     summary = f"{wording.plural(len(listed), 'cycle')} of retraining, newest first"

@@ -22,7 +22,7 @@ def _so_far(going: Sequence[Going]) -> str:
         return "no training was ordered yet"
     done = sum(each.word == FINISHED for each in going)
     if not under_way(going):
-        return f"no training is under way; of the last one {done} of {wording.plural(len(going), 'job')} gave a model"
+        return f"none under way; of the last, {done} of {wording.plural(len(going), 'job')} gave a model"
     unknown = sum(each.word not in (FINISHED,) and each.share is None for each in going)
     not_known = f"; how far {wording.plural(unknown, 'job')} are is not known, and counts as nothing" if unknown else ""
     return f"{done} of {wording.plural(len(going), 'job')} finished{not_known}"
@@ -32,13 +32,13 @@ def jobs(shown: Shown) -> Artifact:
     """The trainings under way, or the last ones: class, place at Slurm, how they stand."""
     listed = [
         (
-            markdown.code(each.job.id),
+            markdown.short(each.job.id),
             f"{each.job.purpose.value}, {markdown.escape(each.job.window.name)}",
             each.job.priority_class.value,
             each.slurm_job or "none",
             str(each.attempts),
             f"{each.word}: {markdown.escape(each.stands)}",
-            f"{markdown.bar(each.share)} {each.share:.0%}" if each.share is not None else "not known",
+            f"{each.share:.0%}" if each.share is not None else "not known",
         )
         for each in shown.jobs
     ]

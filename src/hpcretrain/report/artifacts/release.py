@@ -49,7 +49,7 @@ def _side(each: Release, shown: Shown) -> dict[str, str]:
         "Until": wording.day(until, shown.zone) if until else "now",
         "Model": markdown.code(each.model_digest[:12]),
         "In MLflow": markdown.link(version, shown.run_page(registered.get("run"))),
-        "Learned": f"{markdown.escape(each.window.name)}, {each.window.rows:,} rows, "
+        "Learned": f"“{markdown.escape(each.window.name)}”, {each.window.rows:,} rows, "
         f"{wording.span(each.window.start, each.window.end, shown.zone)}",
         **{f"{wording.capitalized(wording.metric(name))} when judged": text for name, text in _judged(each.readings)},
     }

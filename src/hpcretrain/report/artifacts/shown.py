@@ -95,13 +95,13 @@ def findings(each: Sequence[Finding]) -> str:
         (
             finding.word if finding.outcome == Outcome.PASS.value else f"**{finding.word}**",
             markdown.escape(finding.check),
-            markdown.escape(finding.reason),
             markdown.escape(finding.observed),
             markdown.escape(finding.limit),
+            markdown.escape(finding.reason),
         )
         for finding in story.evidence(each)
     ]
-    headings = (("Outcome", False), ("Check", False), ("Reason", False), ("Seen", True), ("Limit", True))
+    headings = (("Outcome", False), ("Check", False), ("Seen", True), ("Limit", True), ("Reason", False))
     return markdown.table(headings, rows)
 
 
