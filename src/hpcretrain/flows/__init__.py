@@ -1,1 +1,1 @@
-"""Flows of Prefect: they observe and steer; the truth is in the ledger, and nothing is lost with a server."""
+"""Prefect flows: they show and steer what the library does, and may be lost at any time: the truth is the ledger."""

@@ -6,7 +6,6 @@ what earlier ones could not tell.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpcretrain.errors import HpcretrainError
+from hpcretrain.flows.names import home_id, labels
 from hpcretrain.report.artifacts.made import key
 from hpcretrain.report.artifacts.shown import Artifact
-from hpcretrain.report.events import Event
+from hpcretrain.report.events import DECIDED, DRIFT, Event
 from hpcretrain.standing import Standing, standing
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class _FlowRun(NamedTuple):
 
 
 def publish(home: Path, tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr)) -> None:
-    """Announce the records that are new, and bring the artifacts up to date.
+    """Announce the records that are new, and bring the artifacts up to date; nothing where no server is named.
 
     May be called at any time, by several at once, and again: what Prefect knows already is not told again, or changes
     nothing.
@@ -51,10 +51,10 @@ def publish(home: Path, tell: Callable[[str], None] = lambda line: print(line, f
     from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 
     if not PREFECT_API_URL.value():
-        tell("nothing is published: no Prefect server is named; set PREFECT_API_URL")
         return
-    run, pages = _flow_run(), str(PREFECT_UI_URL.value() or "").rstrip("/")
+    pages = str(PREFECT_UI_URL.value() or "").rstrip("/")
     with standing(home, pages, _mlflow()) as found:
+        run = _flow_run()
         problem = _tell_prefect(found, run)
         if problem:
             tell(f"Prefect at {PREFECT_API_URL.value()} could not be told ({problem}); the next call makes up for it")
@@ -107,16 +107,14 @@ def _announce(client: SyncPrefectClient, found: Standing, run: _FlowRun | None) 
 
 
 def _event(event: Event, found: Standing, run: _FlowRun | None) -> dict[str, Any]:
+    # Only what starts work bears the labels that work goes by.
+    told = event.payload if event.name in (DRIFT, DECIDED) else {}
+    starts = [str(told.get(name, "")) for name in ("priority_class", "action")]
     return {
         "id": str(event.id),
         "event": event.name,
         "occurred": datetime.now(UTC).isoformat(),
-        "resource": {
-            "prefect.resource.id": f"hpcretrain.home.{_short(found.home)}",
-            "prefect.resource.name": found.model,
-            "hpcretrain.home": str(found.home),
-            "hpcretrain.model": found.model,
-        },
+        "resource": {**labels(found.home, event.record, *starts), "hpcretrain.model": found.model},
         "related": [{"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.role": "flow-run"}]
         if run
         else [],
@@ -124,16 +122,12 @@ def _event(event: Event, found: Standing, run: _FlowRun | None) -> dict[str, Any
     }
 
 
-def _short(home: Path) -> str:
-    return hashlib.sha256(str(home).encode()).hexdigest()[:8]
-
-
 def _show(client: SyncPrefectClient, found: Standing, run: _FlowRun | None) -> None:
     """Make or bring up to date what differs. Prefect's own client would tell of each in an event, with all its data."""
     if not found.artifacts:
         return
     names = [artifact.name for artifact in found.artifacts]
-    plain, own = (found.model, f"{found.model}-{_short(found.home)}")
+    plain, own = (found.model, f"{found.model}-{home_id(found.home)}")
     there = _latest(client, [key(model, name) for model in (plain, own) for name in names])
     for artifact in found.artifacts:
         before = there.get(key(plain, artifact.name))

@@ -12,12 +12,13 @@ from hpcretrain.history import History
 from hpcretrain.policy.assess import decline
 from hpcretrain.policy.request import wish
 from hpcretrain.policy.types import Policy
-from hpcretrain.records import Assessment, Outcome, Record, Signal
+from hpcretrain.records import Assessment, Decision, Outcome, Record, Signal
 from hpcretrain.report.explain import headline
 from hpcretrain.report.lineage import cycle_of
 
 PREFIX = "hpcretrain."
-DRIFT = f"{PREFIX}drift"
+DRIFT, DECIDED = f"{PREFIX}drift", f"{PREFIX}decided"
+"""The events that start work."""
 _LONGEST = 500
 _TOLD: Mapping[str, tuple[str, ...]] = {
     "signal": ("family", "name"),
@@ -41,6 +42,7 @@ class Event:
 
     id: UUID
     name: str
+    record: str
     payload: Mapping[str, Any]
 
 
@@ -60,7 +62,8 @@ def events(records: Iterable[Record], history: History, home: str, policy: Polic
     for record in records:
         if isinstance(record, Signal) and record.finding.outcome is Outcome.PASS:
             continue
-        told.append(Event(_id(home, record.id), f"{PREFIX}{record.kind}", _payload(record, history, home)))
+        name = DECIDED if isinstance(record, Decision) else f"{PREFIX}{record.kind}"
+        told.append(Event(_id(home, record.id), name, record.id, _payload(record, history, home)))
         if isinstance(record, Assessment) and (drift := _drift(record, home, policy)):
             told.append(drift)
     return told
@@ -77,6 +80,7 @@ def _id(home: str, what: str) -> UUID:
 
 def _payload(record: Record, history: History, home: str) -> dict[str, Any]:
     fields = {name: plain(getattr(record, name)) for name in _TOLD.get(record.kind, ())}
+    cycle = cycle_of(history, record) if record.kind in _IN_CYCLES else None
     triggers = getattr(record, "triggers", None)
     return {
         "home": home,
@@ -85,7 +89,8 @@ def _payload(record: Record, history: History, home: str) -> dict[str, Any]:
         "kind": record.kind,
         "at": plain(record.at),
         "summary": headline(record)[:_LONGEST],
-        **({"cycle": cycle_of(history, record)} if record.kind in _IN_CYCLES else {}),
+        **({"cycle": cycle} if cycle else {}),
+        **({"decision": record.id, "request": cycle} if isinstance(record, Decision) else {}),
         **({"families": list(triggers)} if triggers is not None else {}),
         **({"outcome": record.finding.outcome.value} if isinstance(record, Signal) else {}),
         **fields,
@@ -107,4 +112,4 @@ def _drift(assessment: Assessment, home: str, policy: Policy) -> Event | None:
         "families": list(asked.triggers),
         "reason": asked.reason,
     }
-    return Event(_id(home, f"drift:{assessment.id}"), DRIFT, payload)
+    return Event(_id(home, f"drift:{assessment.id}"), DRIFT, assessment.id, payload)

@@ -18,7 +18,7 @@ _BETTER, _WORSE, _UNCLEAR = "#1a7f37", "#9a1b1b", "#555555"
 _POINTS = 400
 _BINS = 10
 _MOST_DOTS = 1_000
-_TWO_PANELS = 0.625
+_TWO_PANELS = 0.64
 
 
 def draw(meeting: Meeting, title: str, path: Path) -> None:
@@ -37,7 +37,7 @@ def draw(meeting: Meeting, title: str, path: Path) -> None:
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     first, second, third = figure.subplots(1, 3, width_ratios=(1, 1, 1.15))
     # A layout that matplotlib works out takes twice as long.
-    figure.subplots_adjust(left=0.05, right=0.985, bottom=0.12, top=0.83, wspace=0.25)
+    figure.subplots_adjust(left=0.05, right=0.985, bottom=0.12, top=0.83, wspace=0.36)
     models = {"champion": meeting.champion, "candidate": meeting.candidate}
     if meeting.task == "binary":
         _roc(first, meeting.labels, models, meeting.gains)

@@ -1,0 +1,157 @@
+"""Prefect's runs follow the ledger: what waits for jobs that ended is resumed, what is dead is called so.
+
+All of this may be done at any time, any number of times; whatever is missed is seen the next time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.context import FlowRunContext
+from prefect.logging import get_run_logger
+from prefect.states import Cancelled, Crashed
+
+from hpcretrain.flows.names import Kind, flow_name, home_tag
+from hpcretrain.flows.running import step
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+    from hpcretrain.flows.steps import Reference
+
+ALIVE = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
+PENDING_FOR = timedelta(minutes=2)
+"""A worker takes seconds from taking a run to running it; after this long it is dead."""
+_REMEMBERED = timedelta(days=1)
+KINDS_ALIKE: tuple[Kind, ...] = ("reconcile", "observe", "watch", "review")
+"""Each run of these does all that an earlier one would have done."""
+_PAGE = 200
+
+
+@contextmanager
+def _client() -> Iterator[SyncPrefectClient]:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+def runs_of(
+    client: SyncPrefectClient, home: Path, kind: Kind, states: list[StateType], sort: FlowRunSort = FlowRunSort.ID_DESC
+) -> Iterator[FlowRun]:
+    """The runs of a home's flow that are in one of some states."""
+    offset = 0
+    while True:
+        page = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[flow_name(kind)])),
+            flow_run_filter=FlowRunFilter(
+                tags=FlowRunFilterTags(all_=[home_tag(home)]),
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states)),
+            ),
+            sort=sort,
+            limit=_PAGE,
+            offset=offset,
+        )
+        yield from page
+        if len(page) < _PAGE:
+            return
+        offset += _PAGE
+
+
+@step("leave one of each kind")
+def end_duplicates(home: str) -> None:
+    """Cancel what piled up while nobody worked: runs without parameters of their own that were due before now."""
+    own = FlowRunContext.get()
+    now = datetime.now(UTC)
+    with _client() as client:
+        for kind in KINDS_ALIKE:
+            for run in list(runs_of(client, Path(home), kind, [StateType.SCHEDULED])):
+                due = run.expected_start_time is not None and run.expected_start_time < now
+                if due and (own is None or own.flow_run is None or run.id != own.flow_run.id):
+                    client.set_flow_run_state(run.id, Cancelled(message="Another run does it"), force=True)
+
+
+@step("heed cancellations")
+def heed_cancellations(home: str) -> None:
+    """End the trainings whose runs somebody cancelled in Prefect: a suspended run has no process that could."""
+    from hpcretrain.flows.steps import give_up
+
+    since = datetime.now(UTC) - _REMEMBERED
+    with _client() as client:
+        alive = {_request(run) for run in runs_of(client, Path(home), "retrain", ALIVE)}
+        for run in runs_of(client, Path(home), "retrain", [StateType.CANCELLED]):
+            if run.end_time is not None and run.end_time < since:
+                break
+            request = _request(run)
+            # Of several runs for one request, those that are left show that the training goes on.
+            if request.startswith("request-") and request not in alive:
+                give_up(home, request, f"run {run.name} ({run.id}) was cancelled in Prefect")
+
+
+@step("set runs right")
+def align(home: str, came: Reference) -> None:
+    """Resume runs whose jobs ended, call dead ones crashed, and show a training that no run shows."""
+    place = Path(home)
+    with _client() as client:
+        _bury(client, place)
+        runs = list(runs_of(client, place, "retrain", ALIVE))
+        waits = came["request"] if came["awaits"] else None
+        for run in runs:
+            if run.state is not None and run.state.is_paused() and _request(run) != waits:
+                client.resume_flow_run(run.id)
+                get_run_logger().info("resumed %s: its jobs ended", run.name)
+        if waits and waits not in {_request(run) for run in runs}:
+            _show(client, place, waits)
+
+
+def _request(run: FlowRun) -> str:
+    return str((run.parameters or {}).get("request", ""))
+
+
+def _bury(client: SyncPrefectClient, home: Path) -> None:
+    """Call runs crashed that a worker took and never ran; the server looks after those that ran."""
+    from prefect.client.schemas.filters import FlowRunFilter as Runs
+
+    long_ago = datetime.now(UTC) - PENDING_FOR
+    pending = client.read_flow_runs(
+        flow_run_filter=Runs(
+            tags=FlowRunFilterTags(all_=[home_tag(home)]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING])),
+        ),
+        limit=_PAGE,
+    )
+    for run in pending:
+        if run.state is not None and run.state.timestamp < long_ago:
+            message = "Its worker was lost before it ran; what it was to do is done by `reconcile`"
+            client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+
+
+def _show(client: SyncPrefectClient, home: Path, request: str) -> None:
+    """Start a run for a training that none shows; it finds the jobs under way, and suspends."""
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+
+    gone = [run for run in runs_of(client, home, "retrain", list(StateType)) if _request(run) == request]
+    for deployment in client.read_deployments(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=[flow_name("retrain")])),
+        deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[home_tag(home)])),
+        limit=1,
+    ):
+        client.create_flow_run_from_deployment(
+            deployment.id,
+            parameters={"home": str(home), "request": request},
+            idempotency_key=f"{request}:{len(gone)}",
+        )
