@@ -64,7 +64,7 @@ def events(records: Iterable[Record], history: History, home: str, policy: Polic
             continue
         name = DECIDED if isinstance(record, Decision) else f"{PREFIX}{record.kind}"
         told.append(Event(_id(home, record.id), name, record.id, _payload(record, history, home)))
-        if isinstance(record, Assessment) and (drift := _drift(record, home, policy)):
+        if isinstance(record, Assessment) and (drift := _drift(record, history, home, policy)):
             told.append(drift)
     return told
 
@@ -97,17 +97,14 @@ def _payload(record: Record, history: History, home: str) -> dict[str, Any]:
     }
 
 
-def _drift(assessment: Assessment, home: str, policy: Policy) -> Event | None:
+def _drift(assessment: Assessment, history: History, home: str, policy: Policy) -> Event | None:
     """The event for an assessment that calls for a retraining, whether or not a request is open already."""
     asked = wish(assessment, decline(assessment.levels, policy.score), policy.score, policy.classes)
     if asked is None:
         return None
     payload = {
-        "home": home,
-        "model": assessment.model,
+        **_payload(assessment, history, home),
         "assessment": assessment.id,
-        "at": plain(assessment.at),
-        "score": assessment.score,
         "priority_class": asked.priority_class.value,
         "families": list(asked.triggers),
         "reason": asked.reason,
