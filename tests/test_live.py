@@ -53,7 +53,7 @@ class Home:
         with desk(self.config, self.place, live.cut_short) as (at, clock, _):
             prepare(at)
             try:
-                return live.advance(at, clock, lambda: now, lambda _: None)
+                return live.Live(at, clock, lambda: now, lambda _: None).advance()
             finally:
                 at.ledger.close()  # type: ignore[attr-defined]
 

@@ -13,6 +13,9 @@ from hpcretrain import cycle
 from hpcretrain.errors import LedgerError
 from hpcretrain.records import (
     Action,
+    Approval,
+    Ask,
+    Asked,
     Assessment,
     Baseline,
     Candidate,
@@ -40,7 +43,12 @@ class Cycle:
     """One request and what came of it."""
 
     request: RetrainRequest
+    in_person: str | None = None
+    """Who asked for it; None where the model's decline did."""
     decisions: list[Decision] = field(default_factory=list)
+    asks: list[Ask] = field(default_factory=list)
+    approvals: dict[str, Approval] = field(default_factory=dict)
+    """By the identifier of the ask."""
     jobs: list[Job] = field(default_factory=list)
     candidates: dict[str, Candidate] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
@@ -53,6 +61,11 @@ class Cycle:
     def run(self) -> Decision | None:
         """The decision that ordered the training."""
         return next((decision for decision in self.decisions if decision.action is Action.RUN), None)
+
+    def asked(self, what: Asked) -> tuple[Ask, Approval | None] | None:
+        """What was asked last of this kind, and the answer if there is one."""
+        ask = next((each for each in reversed(self.asks) if each.asked is what), None)
+        return (ask, self.approvals.get(ask.id)) if ask else None
 
     @property
     def judged(self) -> Verdict | None:
@@ -75,6 +88,8 @@ class History:
     releases: list[Release] = field(default_factory=list)
     signals: list[Signal] = field(default_factory=list)
     """Those about the model that serves."""
+    outside: list[Signal] = field(default_factory=list)
+    """Those that came from outside, whichever model served."""
     assessment: Assessment | None = None
     cycles: list[Cycle] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
@@ -171,8 +186,12 @@ class History:
                 self._add_signal(record)
             case Assessment():
                 self.assessment = record
+            case Ask():
+                self._cycle_of(record).asks.append(record)
+            case Approval():
+                self._cycle_of(record).approvals[record.answers[0]] = record
             case RetrainRequest():
-                self.cycles.append(Cycle(record))
+                self.cycles.append(Cycle(record, self._asked_for(record)))
             case Decision():
                 self._cycle_of(record).decisions.append(record)
             case Job():
@@ -192,15 +211,23 @@ class History:
                 if self.releases:
                     self.cycles[-1].candidates[record.id] = record
 
+    def _asked_for(self, request: RetrainRequest) -> str | None:
+        asked = [signal for signal in self.outside if signal.id in request.answers]
+        return str(asked[0].finding.observed) if asked else None
+
     def _cycle_of(self, record: Record) -> Cycle:
-        """The cycle whose request, release or watch the record answers."""
+        """The cycle that holds what the record answers."""
         for each in reversed(self.cycles):
-            known = {part.id for part in (each.request, each.release, *each.watches) if part is not None}
+            parts = (each.request, each.release, *each.watches, *each.decisions, *each.verdicts, *each.asks)
+            known = {part.id for part in parts if part is not None}
             if known & set(record.answers):
                 return each
         raise LedgerError(f"{record.id} answers nothing of any cycle")
 
     def _add_signal(self, signal: Signal) -> None:
+        if signal.family is Family.EXTERNAL:
+            self.outside.append(signal)
+            return
         span = (signal.slot.start, signal.slot.end)
         self.signals.append(signal)
         if signal.family is not Family.DATA_QUALITY:
