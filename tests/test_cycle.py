@@ -10,11 +10,11 @@ from hpcretrain.cycle import FOLLOWS, OPENS, check
 from hpcretrain.errors import LifeCycleError
 from hpcretrain.history import History
 from hpcretrain.records import (
+    KINDS,
+    Action,
     Approval,
     Ask,
     Asked,
-    KINDS,
-    Action,
     Assessment,
     Baseline,
     Candidate,

@@ -8,6 +8,7 @@ worker that started it; what it forked ends with it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -23,7 +24,10 @@ from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _MODULES = (
-    *(f"hpcretrain.flows.{kind}" for kind in ("observe", "triage", "retrain", "release", "watch", "reconcile", "review")),
+    *(
+        f"hpcretrain.flows.{kind}"
+        for kind in ("observe", "triage", "retrain", "release", "watch", "reconcile", "review")
+    ),
     "prefect.engine",
     "prefect.flow_engine",
     "prefect.concurrency.sync",
@@ -113,8 +117,8 @@ def _become(asked: dict[str, Any], numbers: list[int]) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    for number, output in enumerate(numbers):
-        os.dup2(output, number)
+    for place, output in enumerate(numbers):
+        os.dup2(output, place)
         os.close(output)
     os.environ.clear()
     os.environ.update(asked["environment"])
@@ -145,10 +149,8 @@ def _bury(runs: dict[int, Run], selector: selectors.BaseSelector) -> None:
         run = runs.pop(pid)
         if run.connection in {key.fileobj for key in selector.get_map().values()}:
             selector.unregister(run.connection)
-        try:
+        with contextlib.suppress(OSError):
             run.connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(4, "big", signed=True))
-        except OSError:
-            pass
         run.connection.close()
 
 
