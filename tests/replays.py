@@ -132,7 +132,7 @@ class NoRegistry:
 
 @contextmanager
 def desk(
-    config: Path, home: Path, resume: Callable[[SqliteLedger], datetime | None] = newest
+    config: Path, home: Path, resume: Callable[[SqliteLedger], datetime | None] = newest, *, attended: bool = False
 ) -> Iterator[tuple[Desk, VirtualClock, datetime]]:
     """A desk over a table, its clock, and the time of the last row; `resume` tells where it was cut short."""
     terms = load(config)
@@ -156,6 +156,7 @@ def desk(
             predictor=models,
             registry=NoRegistry(),
             book=Book(ledger, resume(ledger)),
+            attended=attended,
         ),
         clock,
         table.last_time,

@@ -5,7 +5,7 @@ Nothing here is stored; a restart folds the ledger again and stands where it sto
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -61,6 +61,16 @@ class Cycle:
     def run(self) -> Decision | None:
         """The decision that ordered the training."""
         return next((decision for decision in self.decisions if decision.action is Action.RUN), None)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether its training was ordered, and nothing came of it yet."""
+        return self.run is not None and self.release is None and self.review is None
+
+    @property
+    def broken_off(self) -> bool:
+        """Whether it was ended before anything could come of it."""
+        return self.review is not None and self.review.closing in (Closing.CANCELED, Closing.SUPERSEDED)
 
     def asked(self, what: Asked) -> tuple[Ask, Approval | None] | None:
         """What was asked last of this kind, and the answer if there is one."""
@@ -139,9 +149,8 @@ class History:
 
     @property
     def training(self) -> Cycle | None:
-        """The cycle whose decision was to run and of which nothing came yet."""
-        last = self.cycles[-1] if self.cycles else None
-        return last if last and last.run and not last.release and not last.review else None
+        """The cycle whose decision was to run and of which nothing came yet; a more urgent request may be open."""
+        return next((each for each in reversed(self.cycles[-2:]) if each.under_way), None)
 
     @property
     def watched(self) -> Cycle | None:
@@ -150,8 +159,9 @@ class History:
 
     @property
     def last_run(self) -> datetime | None:
-        """When a training was last ordered."""
-        return next((decision.at for decision in map(_run, reversed(self.cycles)) if decision is not None), None)
+        """When a training was last ordered that was, or is to be, seen through."""
+        ended = (each for each in reversed(self.cycles) if each.run and not each.under_way and not each.broken_off)
+        return next((each.run.at for each in ended if each.run), None)
 
     def release(self, identifier: str) -> Release:
         """The release of that identifier.
@@ -198,29 +208,31 @@ class History:
                 self._add_job(record)
             case Verdict():
                 self.verdicts.append(record)
-                self.cycles[-1].verdicts.append(record)
+                self._cycle_of(record).verdicts.append(record)
             case Release():
                 self._add_release(record)
             case Watch():
                 self._cycle_of(record).watches.append(record)
             case Review():
-                self._cycle_of(record).review = record
+                self._cycle_of(record, record.answers[:1]).review = record
                 if record.closing is Closing.REJECTED:
                     self.rejections += 1
             case Candidate():
                 if self.releases:
-                    self.cycles[-1].candidates[record.id] = record
+                    self._cycle_of(record).candidates[record.id] = record
 
     def _asked_for(self, request: RetrainRequest) -> str | None:
         asked = [signal for signal in self.outside if signal.id in request.answers]
         return str(asked[0].finding.observed) if asked else None
 
-    def _cycle_of(self, record: Record) -> Cycle:
-        """The cycle that holds what the record answers."""
+    def _cycle_of(self, record: Record, answers: Sequence[str] | None = None) -> Cycle:
+        """The newest cycle that holds something of what the record answers."""
+        wanted = set(record.answers if answers is None else answers)
         for each in reversed(self.cycles):
-            parts = (each.request, each.release, *each.watches, *each.decisions, *each.verdicts, *each.asks)
-            known = {part.id for part in parts if part is not None}
-            if known & set(record.answers):
+            one = (each.request, each.release)
+            many = (*each.watches, *each.decisions, *each.asks, *each.jobs, *each.verdicts)
+            known = {part.id for part in (*one, *many) if part is not None} | each.candidates.keys()
+            if known & wanted:
                 return each
         raise LedgerError(f"{record.id} answers nothing of any cycle")
 
@@ -239,7 +251,7 @@ class History:
 
     def _add_job(self, job: Job) -> None:
         if self.releases:
-            self.cycles[-1].jobs.append(job)
+            self._cycle_of(job).jobs.append(job)
             self.costs.append((job.at, job.cost_mrow_passes))
 
     def _add_release(self, release: Release) -> None:
@@ -247,12 +259,8 @@ class History:
         self.signals = []
         self.assessment = None
         if release.release_kind is ReleaseKind.PROMOTION:
-            self.cycles[-1].release = release
+            self._cycle_of(release).release = release
             self.rejections = 0
         elif release.release_kind is ReleaseKind.ROLLBACK:
             self._cycle_of(release).rollback = release
             self.rejections += 1
-
-
-def _run(each: Cycle) -> Decision | None:
-    return each.run

@@ -19,7 +19,7 @@ from hpcretrain.answer import Answer, act
 from hpcretrain.messages import Message, Person
 from hpcretrain.policy.approve import awaited
 from hpcretrain.ports import Awaited, Ledger
-from hpcretrain.records import Asked, Assessment, Closing, Outcome
+from hpcretrain.records import Asked, Assessment, Outcome
 from hpcretrain.steps.assess import wanted
 from hpcretrain.steps.desk import Branch, Desk
 from hpcretrain.steps.plan import plan
@@ -119,8 +119,7 @@ class Live:
                 return self._answers[message.id]
         while self.due():
             self._tick(Step.RELEASE)
-        newest = next(reversed(self._desk.history.known.values())).at
-        return self._do(max(self._here(), newest + _INSTANT), message, person)
+        return self._do(max(self._here(), self._newest() + _INSTANT), message, person)
 
     @property
     def next(self) -> datetime:
@@ -143,6 +142,9 @@ class Live:
     def _here(self) -> datetime:
         """The time, as far as all before it was observed: nothing happens before what is due was looked at."""
         return min(self._now(), self.next - _INSTANT) if self.due() else self._now()
+
+    def _newest(self) -> datetime:
+        return next(reversed(self._desk.history.known.values())).at
 
     def _start(self) -> bool:
         """Put the first champion to serve, unless one does; whether one does."""
@@ -233,19 +235,16 @@ class Live:
             came = retrain(branch, cycle.run, plan(branch, branch.history.learned[1]))
         except Awaited as awaited_:
             self._awaits = awaited_.jobs
-        self._clock.moment = self._here()
+        self._clock.moment = max(self._here(), self._newest())
         if came is not None and until is Step.RELEASE:
             conclude(desk, cycle, came)
 
     def _withdraw(self) -> None:
         """End the jobs of cycles that were ended before they came to anything."""
         desk = self._desk
-        ended = [each for each in desk.history.cycles if each.review and each.review.closing in _BROKEN_OFF]
+        ended = [each for each in desk.history.cycles if each.broken_off]
         done = {note["serves"] for note in desk.ledger.notes(WITHDRAWN)} if ended else set()
         for cycle in ended:
             if cycle.review and cycle.review.id not in done:
                 desk.trainer.withdraw(cycle.jobs)
                 desk.ledger.note(WITHDRAWN, cycle.review.id, jobs=[job.id for job in cycle.jobs])
-
-
-_BROKEN_OFF = (Closing.CANCELED, Closing.SUPERSEDED)

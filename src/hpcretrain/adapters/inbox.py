@@ -147,12 +147,14 @@ def _read(path: Path) -> tuple[float, Handed] | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         # A second name may have been given to it elsewhere, by somebody who is not its owner.
         if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
             return None
-        text = file.read(_MOST_BYTES)
+        text = os.read(descriptor, _MOST_BYTES)
+    finally:
+        os.close(descriptor)
     try:
         message: Message | None = Message.parse(text.decode())
     except (InputError, UnicodeDecodeError):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from hpcretrain.history import Cycle
 from hpcretrain.policy import assess as scoring
 from hpcretrain.policy.request import Wish, wish
-from hpcretrain.records import Assessment, Closing, PriorityClass, RetrainRequest
+from hpcretrain.records import Assessment, PriorityClass, RetrainRequest
 from hpcretrain.steps.desk import Desk
-from hpcretrain.steps.review import close
 
 
 def assess(desk: Desk) -> Assessment:
@@ -33,24 +32,25 @@ def wanted(desk: Desk, assessment: Assessment) -> Wish | None:
 
 
 def request(desk: Desk, assessment: Assessment) -> None:
-    """Record a request if one is called for and none is open; a more urgent one takes the place of a training."""
+    """Record a request if one is called for, none is open, and no training is under way that is as urgent."""
     asked = wanted(desk, assessment)
+    under_way = desk.history.training
     if asked is None or desk.history.open_cycle is not None:
         return
-    under_way = desk.history.training
     if under_way is not None and not more_urgent(asked.priority_class, under_way):
         return
-    made = RetrainRequest(
-        model=desk.terms.config.model.name,
-        at=desk.now,
-        answers=(assessment.id,),
-        priority_class=asked.priority_class,
-        score=assessment.score,
-        contributions=assessment.contributions,
-        triggers=asked.triggers,
-        reason=asked.reason,
+    desk.book.enter(
+        RetrainRequest(
+            model=desk.terms.config.model.name,
+            at=desk.now,
+            answers=(assessment.id,),
+            priority_class=asked.priority_class,
+            score=assessment.score,
+            contributions=assessment.contributions,
+            triggers=asked.triggers,
+            reason=asked.reason,
+        )
     )
-    enter(desk, made, under_way)
 
 
 def more_urgent(priority_class: PriorityClass, cycle: Cycle) -> bool:
@@ -58,10 +58,3 @@ def more_urgent(priority_class: PriorityClass, cycle: Cycle) -> bool:
     now = cycle.decisions[-1].priority_class if cycle.decisions else cycle.request.priority_class
     order = list(PriorityClass)
     return order.index(priority_class) < order.index(now)
-
-
-def enter(desk: Desk, made: RetrainRequest, instead_of: Cycle | None) -> None:
-    """Record a request; the cycle that it takes the place of is closed first, by what gave rise to the request."""
-    if instead_of is not None:
-        close(desk, instead_of, Closing.SUPERSEDED, made.answers[-1])
-    desk.book.enter(made)

@@ -16,7 +16,7 @@ from hpcretrain.records import (
     Signal,
     Slice,
 )
-from hpcretrain.steps.assess import assess, enter, more_urgent
+from hpcretrain.steps.assess import assess, more_urgent
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.review import close
 
@@ -34,6 +34,8 @@ def request(desk: Desk, message: Message, person: Person) -> tuple[Assessment, C
     before = desk.history.open_cycle or desk.history.training
     if before is not None and not _gives_way(before, wanted):
         return None
+    if before is not None and before.run is None:
+        close(desk, before, Closing.SUPERSEDED, signal.id)
     made = RetrainRequest(
         model=signal.model,
         at=desk.now,
@@ -44,7 +46,7 @@ def request(desk: Desk, message: Message, person: Person) -> tuple[Assessment, C
         triggers=(Family.EXTERNAL.value,),
         reason=f"{person.name} asks for it: {message.reason}",
     )
-    enter(desk, made, before)
+    desk.book.enter(made)
     return assessment, desk.history.cycles[-1]
 
 

@@ -149,10 +149,15 @@ def judge(desk: Desk, assessment: Assessment) -> Run | None:
 
 
 def settle(desk: Desk, cycle: Cycle, assessment: Assessment) -> Run | None:
-    """Decide about an open request; the decision, if it is to run."""
+    """Decide about an open request; the decision, if it is to run. It then takes the place of a lesser training."""
     split = plan(desk, desk.history.learned[1])
+    lesser = desk.history.training
     decision = decide(desk, cycle, assessment, split)
-    return Run(cycle, decision, split) if decision.action is Action.RUN else None
+    if decision.action is not Action.RUN:
+        return None
+    if lesser is not None:
+        close(desk, lesser, Closing.SUPERSEDED, decision.id)
+    return Run(cycle, decision, split)
 
 
 def retrain(desk: Desk, decision: Decision, split: Plan) -> Passed | Rejected:
