@@ -9,7 +9,7 @@ from prefect.context import FlowRunContext
 from hpcretrain.flows.names import WHATEVER, ClassName
 from hpcretrain.flows.release import release
 from hpcretrain.flows.running import home_flow, steered
-from hpcretrain.flows.runs import start
+from hpcretrain.flows.runs import shown_by_another, start
 from hpcretrain.flows.steps import Reference, collect, submit, tell
 
 
@@ -32,6 +32,8 @@ def retrain(
     tell(home)
     if request not in (came["request"], WHATEVER) or came["request"] is None:
         # Somebody else brought it to its end.
+        return came
+    if steered() and shown_by_another(home, request):
         return came
     if came["awaits"]:
         if steered():

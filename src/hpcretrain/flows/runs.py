@@ -74,17 +74,36 @@ def runs_of(
         offset += _PAGE
 
 
-@step("leave one of each kind")
-def end_duplicates(home: str) -> None:
-    """Cancel what piled up while nobody worked: runs without parameters of their own that were due before now."""
-    own = FlowRunContext.get()
+@step("leave one of each")
+def end_duplicates(home: str, *kinds: Kind) -> None:
+    """Cancel runs that are due, and that do what this one does: piled up while nobody worked, or by a storm of events."""
+    context = FlowRunContext.get()
+    own = context.flow_run if context else None
     now = datetime.now(UTC)
+    if own is None:
+        return
     with _client() as client:
-        for kind in KINDS_ALIKE:
+        for kind in kinds:
             for run in list(runs_of(client, Path(home), kind, [StateType.SCHEDULED])):
                 due = run.expected_start_time is not None and run.expected_start_time < now
-                if due and (own is None or own.flow_run is None or run.id != own.flow_run.id):
-                    client.set_flow_run_state(run.id, Cancelled(message="Another run does it"), force=True)
+                if due and run.id != own.id and (kind in KINDS_ALIKE or run.parameters == own.parameters):
+                    client.set_flow_run_state(run.id, Cancelled(message=f"{own.name} ({own.id}) does it"))
+
+
+@step("look for others")
+def shown_by_another(home: str, request: str) -> bool:
+    """Whether an older run shows the training for a request: one is enough."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return False
+    own = context.flow_run
+    with _client() as client:
+        others = [run for run in runs_of(client, Path(home), "retrain", ALIVE) if _request(run) == request]
+    return any(_age(run) < _age(own) for run in others if run.id != own.id)
+
+
+def _age(run: FlowRun) -> tuple[datetime, str]:
+    return (run.created or datetime.max.replace(tzinfo=UTC), str(run.id))
 
 
 @step("heed cancellations")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hpcretrain.flows.approval import await_approval
 from hpcretrain.flows.names import WHATEVER, ClassName
-from hpcretrain.flows.running import home_flow
+from hpcretrain.flows.running import home_flow, steered
+from hpcretrain.flows.runs import end_duplicates
 from hpcretrain.flows.steps import Reference, tell, weigh
 
 
@@ -31,4 +32,6 @@ def triage(
     """
     decided = weigh(home)
     tell(home)
+    if steered():
+        end_duplicates(home, "triage")
     return await_approval(home, "run", decided, weigh)

@@ -28,7 +28,6 @@ _MODULES = (
         f"hpcretrain.flows.{kind}"
         for kind in ("observe", "triage", "retrain", "release", "watch", "reconcile", "review")
     ),
-    "prefect.engine",
     "prefect.flow_engine",
     "prefect.concurrency.sync",
     "prefect._internal.metrics",
@@ -165,6 +164,8 @@ def main(path: Path, prepare: Callable[[], None]) -> None:
 
         refresh_global_settings_context()
         sys.argv = ["prefect.engine"]
+        # Others have imported it as a module; now it is the program.
+        sys.modules.pop("prefect.engine", None)
         runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
 
 
