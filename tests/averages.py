@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from test_cycle import DAY, whole_cycle
 
-from hpcretrain.records import Candidate, Closing, Outcome, Record, Release, Review, Verdict, Watch
+from hpcretrain.records import Ask, Candidate, Closing, Outcome, Record, Release, Review, Verdict, Watch
 
 
 def two_cycles() -> list[Record]:
@@ -42,6 +42,9 @@ def _again(cycle: list[Record], names: dict[str, str]) -> list[Record]:
             later = replace(later, candidate=names[later.candidate], twin=later.twin and names[later.twin])
         if isinstance(later, Release):
             later = replace(later, candidate=names[later.candidate], twin=names[later.twin])
+            later = replace(later, model_digest=f"{later.model_digest}-again")
+        if isinstance(later, Ask):
+            later = replace(later, subject=names[later.subject], model_digest=f"{later.model_digest}-again")
         names[record.id] = later.id
         made.append(later)
     return made

@@ -75,7 +75,15 @@ class Controller:
         self.jobs = SlurmJobs(self.slurm, site, judged, shared, self.ledger, world.clock)
         self.said: list[str] = []
         self.trainer = SlurmTrainer(
-            spool, shared, self.jobs, self.ledger, 1, self.said.append, clock=world.clock, sleep=world.sleep
+            spool,
+            shared,
+            self.jobs,
+            self.ledger,
+            1,
+            self.said.append,
+            outlook=lambda _: (),
+            clock=world.clock,
+            sleep=world.sleep,
         )
 
     def train(self, jobs: Sequence[Job]) -> list[str]:

@@ -23,7 +23,7 @@ from hpcretrain.errors import TrainingError
 from hpcretrain.history import History
 from hpcretrain.node.recipe import TrainingData, load_recipe
 from hpcretrain.ports import FloatArray, Meeting, Page, Rows, Trained
-from hpcretrain.records import Candidate, Job
+from hpcretrain.records import Candidate, Finding, Job, PriorityClass
 from hpcretrain.steps.desk import Book, Desk, newest
 
 
@@ -65,6 +65,15 @@ class InlineModels:
         digest = sha256("".join(sorted(path.read_text() for path in place.iterdir())))
         shutil.copytree(place, self.folder / digest, dirs_exist_ok=True)
         return Trained(digest, 0.0)
+
+    def stirs(self) -> bool:
+        return False
+
+    def withdraw(self, jobs: Sequence[Job]) -> None:
+        pass
+
+    def outlook(self, priority_class: PriorityClass) -> tuple[Finding, ...]:
+        return ()
 
     def average(self, model_digests: Sequence[str]) -> str:
         digest = sha256(" ".join(model_digests))
@@ -123,7 +132,7 @@ class NoRegistry:
 
 @contextmanager
 def desk(
-    config: Path, home: Path, resume: Callable[[SqliteLedger], datetime | None] = newest
+    config: Path, home: Path, resume: Callable[[SqliteLedger], datetime | None] = newest, *, attended: bool = False
 ) -> Iterator[tuple[Desk, VirtualClock, datetime]]:
     """A desk over a table, its clock, and the time of the last row; `resume` tells where it was cut short."""
     terms = load(config)
@@ -147,6 +156,7 @@ def desk(
             predictor=models,
             registry=NoRegistry(),
             book=Book(ledger, resume(ledger)),
+            attended=attended,
         ),
         clock,
         table.last_time,

@@ -12,6 +12,9 @@ from hpcretrain.history import History
 from hpcretrain.records import (
     KINDS,
     Action,
+    Approval,
+    Ask,
+    Asked,
     Assessment,
     Baseline,
     Candidate,
@@ -113,7 +116,13 @@ def whole_cycle() -> list[Record]:
     candidate("fit", 7, ("job3",), Purpose.REFIT)
     candidate("refit", 7, ("fit", "first"), Purpose.REFIT, averaged=True)
     verdict("verdict2", Stage.REFIT, 7, ("refit", "release0"), "refit", "twin")
-    release("release1", 7, ("verdict", "verdict2"), ReleaseKind.PROMOTION, "refit", "twin")
+    make(
+        Ask, "ask", 7, ("verdict",),
+        asked=Asked.RELEASE, subject=made["refit"].id, model_digest="refit", policy_digest="p",
+        priority_class=PriorityClass.STANDARD, requester=None, overrules=(), facts=(FINE,), expires_at=AT + 9 * DAY,
+    )  # fmt: skip
+    make(Approval, "approval", 7, ("ask",), outcome=Outcome.PASS, actor="ann", reason="", token="t")
+    release("release1", 7, ("verdict", "verdict2", "approval"), ReleaseKind.PROMOTION, "refit", "twin")
     make(Watch, "watch", 14, ("release1",), look=1, outcome=Outcome.FAIL, slot=SPAN, findings=(FINE,))
     release("release2", 14, ("watch",), ReleaseKind.ROLLBACK, "first", "twin0")
     make(
@@ -260,3 +269,30 @@ def test_rejections_are_counted_until_a_release_and_a_roll_back_is_one() -> None
         history.add(record)
     assert history.rejections == 0
     assert History.fold(records).rejections == 1
+
+
+def test_an_ask_has_one_answer_and_what_was_denied_or_is_something_else_does_not_serve() -> None:
+    records = whole_cycle()
+    asked, said, released = position(Ask), position(Approval), position(Release, 1)
+    ask, approval, release = records[asked], records[said], records[released]
+    refused(released, replace(approval, at=release.at + DAY), "has its answer already")
+    for other, words in (
+        ((ask, replace(approval, outcome=Outcome.FAIL)), "denies it"),  # type: ignore[call-arg]
+        ((replace(ask, model_digest="other"), approval), "approves something else"),  # type: ignore[call-arg]
+        ((replace(ask, subject="candidate-0"), approval), "approves something else"),  # type: ignore[call-arg]
+    ):
+        told = replace(other[1], answers=(other[0].id,))
+        known = History.fold([*records[:asked], other[0], told]).known
+        with pytest.raises(LifeCycleError, match=words):
+            check(replace(release, answers=(*release.answers[:2], told.id)), known)
+
+
+def test_a_request_answers_its_assessment_and_no_signal_but_one_from_outside() -> None:
+    records = whole_cycle()
+    at = position(RetrainRequest)
+    request, signal, assessment = records[at], records[position(Signal)], records[position(Assessment)]
+    refused(at, replace(request, answers=(signal.id,)), "answers the assessment of its time")
+    refused(at, replace(request, answers=(assessment.id, signal.id)), "no signal but one from outside")
+    outside = replace(signal, family=Family.EXTERNAL)  # type: ignore[call-arg]
+    known = History.fold([*records[:at], outside]).known
+    check(replace(request, answers=(assessment.id, outside.id)), known)

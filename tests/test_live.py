@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from replays import desk, replay
+from lives import Home, Killed, mortal, slowly
+from replays import replay
 from tables import configure, orders
 
-from hpcretrain import live
 from hpcretrain.adapters.ledger import SqliteLedger, verify
-from hpcretrain.errors import TrainingError
 from hpcretrain.history import History
-from hpcretrain.ports import Awaited, Rows, Trained
-from hpcretrain.records import Closing, Job, Outcome, ReleaseKind
-from hpcretrain.steps.desk import Desk
+from hpcretrain.records import Closing, Outcome, ReleaseKind
 
 TABLE = orders(rows=8_000, minutes=16)
 HOUR = timedelta(hours=1)
-
-
-class Killed(BaseException):
-    """Stands for the end of a process: nothing may catch it."""
 
 
 @pytest.fixture(scope="module")
@@ -38,28 +29,6 @@ def replayed(config: Path, tmp_path_factory: pytest.TempPathFactory) -> History:
     history = replay(config, tmp_path_factory.mktemp("replayed") / "home")
     assert {release.release_kind for release in history.releases} >= {ReleaseKind.FIRST, ReleaseKind.PROMOTION}
     return history
-
-
-class Home:
-    """A home that each run opens anew, as another process would."""
-
-    def __init__(self, config: Path, place: Path) -> None:
-        self.config, self.place = config, place
-        with desk(config, place) as (at, _, last):
-            self.until, self.last = at.terms.reference_until, last
-            self.step = at.terms.config.backtest.observe_every
-
-    def advance(self, now: datetime, prepare: Callable[[Desk], None] = lambda _: None) -> live.Stand:
-        with desk(self.config, self.place, live.cut_short) as (at, clock, _):
-            prepare(at)
-            try:
-                return live.advance(at, clock, lambda: now, lambda _: None)
-            finally:
-                at.ledger.close()  # type: ignore[attr-defined]
-
-    def history(self) -> History:
-        with desk(self.config, self.place, live.cut_short) as (at, _, _last):
-            return at.history
 
 
 def test_short_runs_at_each_batch_make_the_records_of_a_replay(config: Path, replayed: History, tmp_path: Path) -> None:
@@ -85,40 +54,15 @@ def test_a_home_that_was_left_alone_catches_up_to_the_same_records(
     assert all(release.at <= home.last + HOUR for release in caught_up.releases)
 
 
-class Slow:
-    """A trainer that gives what came of a job only when it was asked some times."""
-
-    def __init__(self, trainer: Any, asked: dict[str, int], patience: int) -> None:
-        self._trainer, self._asked, self._patience = trainer, asked, patience
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._trainer, name)
-
-    def train(
-        self, orders: Sequence[tuple[Job, Rows]], done: Callable[[int], None] = lambda _: None
-    ) -> list[Trained | TrainingError]:
-        waiting = {}
-        for job, _ in orders:
-            self._asked[job.id] = self._asked.get(job.id, 0) + 1
-            if self._asked[job.id] <= self._patience:
-                waiting[job.id] = "waiting"
-        if waiting:
-            raise Awaited(waiting)
-        trained: list[Trained | TrainingError] = self._trainer.train(orders, done)
-        return trained
-
-
 def test_batches_are_observed_while_a_training_is_under_way_and_its_model_serves_when_it_is_finished(
     config: Path, replayed: History, tmp_path: Path
 ) -> None:
-    home, asked = Home(config, tmp_path / "home"), {}
+    home = Home(config, tmp_path / "home")
+    asked: dict[str, int] = {}
     now, seen = home.until, []
 
-    def slow(at: Desk) -> None:
-        at.trainer = Slow(at.trainer, asked, 3)
-
     while now <= home.last or seen[-1]:
-        stand = home.advance(now, slow)
+        stand = home.advance(now, slowly(asked, 3))
         seen.append(len(stand.awaits))
         now += home.step / 4
     history = home.history()
@@ -137,30 +81,6 @@ def test_batches_are_observed_while_a_training_is_under_way_and_its_model_serves
     assert all(each.outcome is Outcome.PASS for each in verify(home.place / "ledger.db"))
 
 
-class Dying:
-    """A ledger whose process is killed before, or after, one of its writes."""
-
-    def __init__(self, ledger: SqliteLedger, at: int, before: bool) -> None:
-        self._ledger, self._at, self._before = ledger, at, before
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._ledger, name)
-
-    def _act(self, write: Callable[..., None], *values: Any, **more: Any) -> None:
-        self._at -= 1
-        if self._at == 0 and self._before:
-            raise Killed
-        write(*values, **more)
-        if self._at == 0:
-            raise Killed
-
-    def append(self, *values: Any) -> None:
-        self._act(self._ledger.append, *values)
-
-    def note(self, *values: Any, **more: Any) -> None:
-        self._act(self._ledger.note, *values, **more)
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_runs_that_are_killed_at_any_write_make_the_same_records(
     config: Path, replayed: History, tmp_path: Path, seed: int
@@ -169,15 +89,10 @@ def test_runs_that_are_killed_at_any_write_make_the_same_records(
     home, now, killed = Home(config, tmp_path / "home"), None, 0
     now = home.until
 
-    def mortal(at: Desk) -> None:
-        dying = Dying(at.ledger, chance.randint(1, 12), chance.random() < 0.5)  # type: ignore[arg-type]
-        at.ledger = dying  # type: ignore[assignment]
-        at.book._ledger = dying  # type: ignore[attr-defined]
-
     while now <= home.last:
         for _ in range(3):
             try:
-                home.advance(now, mortal)
+                home.advance(now, mortal(chance.randint(1, 12), chance.random() < 0.5))
                 break
             except Killed:
                 killed += 1

@@ -11,10 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from hpcretrain import cli_live
 from hpcretrain.errors import HpcretrainError, InputError
 from hpcretrain.flows.command import add_prefect
 
-_FASTEST = 10_000_000
 DONE, NO, OUTSIDE_FAILED, BROKEN_PIPE = 0, 1, 3, 141
 
 
@@ -67,15 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--cluster", type=Path, metavar="FILE.toml", help="train on Slurm, as this cluster profile says"
         )
-    alive = _command(commands, "live", _live, "make a home whose cycle runs as time passes")
-    alive.add_argument("config", type=Path, metavar="CONFIG.toml", help="what to predict, from which table")
-    alive.add_argument("--cluster", type=Path, metavar="FILE.toml", help="train on Slurm, as this cluster profile says")
-    alive.add_argument(
-        "--arrival", default="0h", metavar="TIME", help="how long after its time a row is in the table: 30min, 6h (0h)"
-    )
-    alive.add_argument("--from", dest="from_time", metavar="TIME", help="let the past pass as if live, from then on")
-    alive.add_argument("--speed", type=float, metavar="N", help="how many times faster the past passes (1)")
-    _command(commands, "tick", _tick, "do all that is due in a home that lives; waits for no training")
+    cli_live.add(commands, _command)
     _command(commands, "status", _status, "how the model of a home stands")
     explain = _command(commands, "explain", _explain, "why a thing happened")
     explain.add_argument("id", help="identifier of a record, or its beginning")
@@ -157,40 +149,6 @@ def _print_result(result: dict[str, Any], options: argparse.Namespace) -> int:
     print(json.dumps(result) if options.json else show_result(result))
     if not options.json:
         print((options.home or default_home()) / PAGE)
-    return DONE
-
-
-def _live(options: argparse.Namespace) -> int:
-    from hpcretrain.config.types import parse_duration
-    from hpcretrain.livehome import start_live
-    from hpcretrain.report.served import moment
-    from hpcretrain.wiring import default_home
-
-    try:
-        arrival = parse_duration(options.arrival)
-    except ValueError as error:
-        raise InputError(f"--arrival: {error}") from None
-    if options.speed is not None and (options.from_time is None or not 0 < options.speed <= _FASTEST):
-        raise InputError(f"--speed {options.speed:g}: give --from too, and a number above 0, at most {_FASTEST:,}")
-    start_live(
-        options.config,
-        options.home,
-        options.cluster,
-        arrival=arrival,
-        from_time=moment(options.from_time) if options.from_time else None,
-        speed=options.speed or 1.0,
-    )
-    home = options.home or default_home()
-    print(json.dumps({"home": str(home)}) if options.json else f"{home} lives; `hpcretrain tick` does what is due")
-    return DONE
-
-
-def _tick(options: argparse.Namespace) -> int:
-    from hpcretrain.livehome import tick
-    from hpcretrain.report.text import show_stand
-
-    stand = tick(options.home, lambda line: print(line, file=sys.stderr, flush=True))
-    print(json.dumps(stand) if options.json else show_stand(stand))
     return DONE
 
 

@@ -10,15 +10,21 @@ from collections.abc import Mapping
 from hpcretrain.errors import LifeCycleError
 from hpcretrain.records import (
     Action,
+    Approval,
+    Ask,
+    Assessment,
     Baseline,
     Candidate,
     Decision,
+    Family,
     Job,
     Outcome,
     Purpose,
     Record,
     Release,
     ReleaseKind,
+    RetrainRequest,
+    Signal,
     Stage,
     Verdict,
     Watch,
@@ -28,14 +34,16 @@ FOLLOWS: Mapping[str, frozenset[str]] = {
     "baseline": frozenset(),
     "signal": frozenset({"release"}),
     "assessment": frozenset({"signal"}),
-    "request": frozenset({"assessment"}),
-    "decision": frozenset({"request", "assessment"}),
+    "request": frozenset({"assessment", "signal"}),
+    "decision": frozenset({"request", "assessment", "approval"}),
+    "ask": frozenset({"decision", "verdict"}),
+    "approval": frozenset({"ask"}),
     "job": frozenset({"baseline", "decision", "verdict"}),
     "candidate": frozenset({"job", "candidate"}),
     "verdict": frozenset({"candidate", "job", "release", "verdict"}),
-    "release": frozenset({"candidate", "verdict", "watch"}),
+    "release": frozenset({"candidate", "verdict", "watch", "approval"}),
     "watch": frozenset({"release"}),
-    "review": frozenset({"request", "decision", "verdict", "watch"}),
+    "review": frozenset({"request", "signal", "assessment", "decision", "approval", "ask", "verdict", "watch"}),
 }
 """For each kind of record, the kinds that it may answer."""
 
@@ -83,6 +91,10 @@ def _refusal(record: Record, answered: list[Record], known: Mapping[str, Record]
     """Why the content of what is answered forbids the record; None when it does not."""
     if isinstance(record, Baseline) and any(isinstance(other, Baseline) for other in known.values()):
         return "there is a baseline already"
+    if isinstance(record, RetrainRequest):
+        return _refuse_request(answered)
+    if isinstance(record, Approval):
+        return _refuse_approval(answered, known)
     if isinstance(record, Job):
         return _refuse_job(record, answered)
     if isinstance(record, Candidate):
@@ -91,6 +103,23 @@ def _refusal(record: Record, answered: list[Record], known: Mapping[str, Record]
         return _refuse_verdict(record, answered)
     if isinstance(record, Release):
         return _refuse_release(record, answered, known)
+    return None
+
+
+def _refuse_request(answered: list[Record]) -> str | None:
+    if not any(isinstance(other, Assessment) for other in answered):
+        return "a request answers the assessment of its time"
+    if any(isinstance(other, Signal) and other.family is not Family.EXTERNAL for other in answered):
+        return "it answers its assessment, and no signal but one from outside"
+    return None
+
+
+def _refuse_approval(answered: list[Record], known: Mapping[str, Record]) -> str | None:
+    asks = {other.id for other in answered}
+    if len(asks) != 1:
+        return "an approval answers one ask"
+    if any(isinstance(other, Approval) and asks & set(other.answers) for other in known.values()):
+        return "what was asked has its answer already"
     return None
 
 
@@ -139,8 +168,11 @@ def _refuse_release(release: Release, answered: list[Record], known: Mapping[str
             return "a roll-back answers a watch that failed"
         return None
     verdicts = [other for other in answered if isinstance(other, Verdict)]
-    if len(verdicts) != len(answered) or not verdicts:
-        return "a promotion answers verdicts"
+    approvals = [other for other in answered if isinstance(other, Approval)]
+    if len(verdicts) + len(approvals) != len(answered) or not verdicts:
+        return "a promotion answers verdicts, and the approval where one was asked for"
+    if problem := _refuse_approved(release, approvals, known):
+        return problem
     if any(verdict.outcome is not Outcome.PASS for verdict in verdicts):
         return "a verdict that it answers did not pass"
     if not any(verdict.stage is Stage.GATE and verdict.candidate == release.twin for verdict in verdicts):
@@ -150,4 +182,14 @@ def _refuse_release(release: Release, answered: list[Record], known: Mapping[str
         for verdict in verdicts
     ):
         return "the full fit was not found to stand in for its judged twin"
+    return None
+
+
+def _refuse_approved(release: Release, approvals: list[Approval], known: Mapping[str, Record]) -> str | None:
+    for approval in approvals:
+        ask = known[approval.answers[0]]
+        if approval.outcome is not Outcome.PASS:
+            return f"{approval.id} denies it"
+        if not isinstance(ask, Ask) or ask.subject != release.candidate or ask.model_digest != release.model_digest:
+            return f"{approval.id} approves something else"
     return None

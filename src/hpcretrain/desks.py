@@ -31,16 +31,18 @@ class Mode:
     Attributes:
         data: What stands in the home's identity for a table that grows; None for the digest of the whole table.
         waits: Whether trainings on a cluster are waited for.
+        attended: Whether there is somebody to ask.
         resume: Where the ledger says that an earlier process was cut short.
     """
 
     data: str | None
     waits: bool
+    attended: bool
     resume: Callable[[Ledger], datetime | None]
 
 
-REPLAY = Mode(None, True, newest)
-LIVE = Mode("as it comes", False, cut_short)
+REPLAY = Mode(None, True, False, newest)
+LIVE = Mode("as it comes", False, True, cut_short)
 
 
 def open_table(terms: Terms, clock: VirtualClock) -> MemoryTable:
@@ -137,6 +139,7 @@ def open_desk(
                     predictor=predictor,
                     registry=MlflowRegistry(place.mlflow, model.name, place.models, ledger, clock=clock, origin=origin),
                     book=Book(ledger, mode.resume(ledger)),
+                    attended=mode.attended,
                 ),
                 place,
             )

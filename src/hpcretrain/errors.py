@@ -28,6 +28,10 @@ class InputError(HpcretrainError):
         super().__init__("\n".join(self.problems))
 
 
+class HomeInUse(InputError):
+    """Another process is at work in a home."""
+
+
 class PeekError(HpcretrainError):
     """Something asked for a row or a label that is not yet known at the time of the view."""
 

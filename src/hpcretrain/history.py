@@ -5,7 +5,7 @@ Nothing here is stored; a restart folds the ledger again and stands where it sto
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -13,6 +13,9 @@ from hpcretrain import cycle
 from hpcretrain.errors import LedgerError
 from hpcretrain.records import (
     Action,
+    Approval,
+    Ask,
+    Asked,
     Assessment,
     Baseline,
     Candidate,
@@ -40,7 +43,12 @@ class Cycle:
     """One request and what came of it."""
 
     request: RetrainRequest
+    in_person: str | None = None
+    """Who asked for it; None where the model's decline did."""
     decisions: list[Decision] = field(default_factory=list)
+    asks: list[Ask] = field(default_factory=list)
+    approvals: dict[str, Approval] = field(default_factory=dict)
+    """By the identifier of the ask."""
     jobs: list[Job] = field(default_factory=list)
     candidates: dict[str, Candidate] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
@@ -53,6 +61,21 @@ class Cycle:
     def run(self) -> Decision | None:
         """The decision that ordered the training."""
         return next((decision for decision in self.decisions if decision.action is Action.RUN), None)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether its training was ordered, and nothing came of it yet."""
+        return self.run is not None and self.release is None and self.review is None
+
+    @property
+    def broken_off(self) -> bool:
+        """Whether it was ended before anything could come of it."""
+        return self.review is not None and self.review.closing in (Closing.CANCELED, Closing.SUPERSEDED)
+
+    def asked(self, what: Asked) -> tuple[Ask, Approval | None] | None:
+        """What was asked last of this kind, and the answer if there is one."""
+        ask = next((each for each in reversed(self.asks) if each.asked is what), None)
+        return (ask, self.approvals.get(ask.id)) if ask else None
 
     @property
     def judged(self) -> Verdict | None:
@@ -75,6 +98,8 @@ class History:
     releases: list[Release] = field(default_factory=list)
     signals: list[Signal] = field(default_factory=list)
     """Those about the model that serves."""
+    outside: list[Signal] = field(default_factory=list)
+    """Those that came from outside, whichever model served."""
     assessment: Assessment | None = None
     cycles: list[Cycle] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
@@ -124,9 +149,8 @@ class History:
 
     @property
     def training(self) -> Cycle | None:
-        """The cycle whose decision was to run and of which nothing came yet."""
-        last = self.cycles[-1] if self.cycles else None
-        return last if last and last.run and not last.release and not last.review else None
+        """The cycle whose decision was to run and of which nothing came yet; a more urgent request may be open."""
+        return next((each for each in reversed(self.cycles[-2:]) if each.under_way), None)
 
     @property
     def watched(self) -> Cycle | None:
@@ -135,8 +159,9 @@ class History:
 
     @property
     def last_run(self) -> datetime | None:
-        """When a training was last ordered."""
-        return next((decision.at for decision in map(_run, reversed(self.cycles)) if decision is not None), None)
+        """When a training was last ordered that was, or is to be, seen through."""
+        ended = (each for each in reversed(self.cycles) if each.run and not each.under_way and not each.broken_off)
+        return next((each.run.at for each in ended if each.run), None)
 
     def release(self, identifier: str) -> Release:
         """The release of that identifier.
@@ -171,36 +196,50 @@ class History:
                 self._add_signal(record)
             case Assessment():
                 self.assessment = record
+            case Ask():
+                self._cycle_of(record).asks.append(record)
+            case Approval():
+                self._cycle_of(record).approvals[record.answers[0]] = record
             case RetrainRequest():
-                self.cycles.append(Cycle(record))
+                self.cycles.append(Cycle(record, self._asked_for(record)))
             case Decision():
                 self._cycle_of(record).decisions.append(record)
             case Job():
                 self._add_job(record)
             case Verdict():
                 self.verdicts.append(record)
-                self.cycles[-1].verdicts.append(record)
+                self._cycle_of(record).verdicts.append(record)
             case Release():
                 self._add_release(record)
             case Watch():
                 self._cycle_of(record).watches.append(record)
             case Review():
-                self._cycle_of(record).review = record
+                self._cycle_of(record, record.answers[:1]).review = record
                 if record.closing is Closing.REJECTED:
                     self.rejections += 1
             case Candidate():
                 if self.releases:
-                    self.cycles[-1].candidates[record.id] = record
+                    self._cycle_of(record).candidates[record.id] = record
 
-    def _cycle_of(self, record: Record) -> Cycle:
-        """The cycle whose request, release or watch the record answers."""
+    def _asked_for(self, request: RetrainRequest) -> str | None:
+        asked = [signal for signal in self.outside if signal.id in request.answers]
+        return str(asked[0].finding.observed) if asked else None
+
+    def _cycle_of(self, record: Record, answers: Sequence[str] | None = None) -> Cycle:
+        """The newest cycle that holds something of what the record answers."""
+        wanted = set(record.answers if answers is None else answers)
         for each in reversed(self.cycles):
-            known = {part.id for part in (each.request, each.release, *each.watches) if part is not None}
-            if known & set(record.answers):
+            one = (each.request, each.release)
+            many = (*each.watches, *each.decisions, *each.asks, *each.jobs, *each.verdicts)
+            known = {part.id for part in (*one, *many) if part is not None} | each.candidates.keys()
+            if known & wanted:
                 return each
         raise LedgerError(f"{record.id} answers nothing of any cycle")
 
     def _add_signal(self, signal: Signal) -> None:
+        if signal.family is Family.EXTERNAL:
+            self.outside.append(signal)
+            return
         span = (signal.slot.start, signal.slot.end)
         self.signals.append(signal)
         if signal.family is not Family.DATA_QUALITY:
@@ -212,7 +251,7 @@ class History:
 
     def _add_job(self, job: Job) -> None:
         if self.releases:
-            self.cycles[-1].jobs.append(job)
+            self._cycle_of(job).jobs.append(job)
             self.costs.append((job.at, job.cost_mrow_passes))
 
     def _add_release(self, release: Release) -> None:
@@ -220,12 +259,8 @@ class History:
         self.signals = []
         self.assessment = None
         if release.release_kind is ReleaseKind.PROMOTION:
-            self.cycles[-1].release = release
+            self._cycle_of(release).release = release
             self.rejections = 0
         elif release.release_kind is ReleaseKind.ROLLBACK:
             self._cycle_of(release).rollback = release
             self.rejections += 1
-
-
-def _run(each: Cycle) -> Decision | None:
-    return each.run

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from hpcretrain import live
 from hpcretrain.adapters.clock import VirtualClock
+from hpcretrain.adapters.inbox import Inbox
 from hpcretrain.adapters.livesettings import NAME, LiveSettings, Pace
+from hpcretrain.canonical import plain
 from hpcretrain.config.cluster import load_cluster
 from hpcretrain.config.load import load
 from hpcretrain.desks import LIVE, open_desk, open_table
 from hpcretrain.errors import InputError
+from hpcretrain.history import History
+from hpcretrain.live import Live, Stand
+from hpcretrain.records import Ask
 from hpcretrain.steps.tick import require_reference
 from hpcretrain.trainers import Cluster
 from hpcretrain.wiring import CONFIGURATION, POLICY, default_home
@@ -29,6 +34,7 @@ def start_live(
     arrival: timedelta = timedelta(0),
     from_time: datetime | None = None,
     speed: float = 1.0,
+    inbox: Path | None = None,
 ) -> LiveSettings:
     """Make a home that lives. Nothing is trained yet; the first tick does that.
 
@@ -39,6 +45,7 @@ def start_live(
         arrival: Time within which a row arrives in the table.
         from_time: A time in the table's past that it is now, as if live; without one the present passes.
         speed: How many times faster than the present the past then passes.
+        inbox: A folder that others reach too, where they hand in requests and approvals.
 
     Raises:
         InputError: Something cannot be used, or the folder holds something else; nothing was changed.
@@ -47,10 +54,18 @@ def start_live(
     pace = Pace(from_time, datetime.now(UTC), speed) if from_time else None
     if (place / NAME).exists():
         raise InputError(f"{place} lives already; `hpcretrain tick` advances it, --home makes another")
-    settings = LiveSettings(config.resolve(), cluster.resolve() if cluster else None, arrival.total_seconds(), pace)
+    settings = LiveSettings(
+        config.resolve(),
+        cluster.resolve() if cluster else None,
+        arrival.total_seconds(),
+        pace,
+        inbox.resolve() if inbox else None,
+    )
     terms = load(config)
     if cluster:
         load_cluster(cluster)
+    if inbox:
+        Inbox.make(inbox)
     clock = VirtualClock(terms.reference_until)
     table = open_table(terms, clock)
     require_reference(table, table.first_time, terms.reference_until)
@@ -61,34 +76,75 @@ def start_live(
     return settings
 
 
-def tick(home: Path | None = None, tell: Tell = lambda _: None) -> dict[str, Any]:
-    """Do all that is due in a home that lives, wait for nothing, and say how it stands.
-
-    Args:
-        home: The folder. Default: `HPCRETRAIN_HOME`, or `.hpcretrain/`.
-        tell: Called with what is done.
-
-    Returns:
-        See docs/reference/json.md.
+@contextmanager
+def at_work(home: Path, tell: Tell) -> Iterator[Live]:
+    """A home that lives, held by this process.
 
     Raises:
         InputError: There is no such home, or another process is at it.
     """
-    place = home or default_home()
-    settings = LiveSettings.read(place)
+    settings = LiveSettings.read(home)
     terms = load(settings.config)
     clock = VirtualClock(terms.reference_until)
     table = open_table(terms, clock)
     cluster = Cluster(load_cluster(settings.cluster), tell) if settings.cluster else None
-    with open_desk(terms, table, clock, place, cluster=cluster, mode=LIVE) as (desk, _):
-        stand = live.advance(desk, clock, settings.now, tell)
-        history = desk.history
-        return {
-            "model": terms.config.model.name,
-            "ticks": [moment.isoformat() for moment in stand.ticks],
-            "awaits": [{"job": job, "stands": how} for job, how in stand.awaits.items()],
-            "next": stand.next.isoformat(),
-            "serves": history.releases[-1].id if history.releases else None,
-            "score": history.assessment.score if history.assessment else None,
-            "ledger_head": desk.ledger.head(),
-        }
+    with open_desk(terms, table, clock, home, cluster=cluster, mode=LIVE) as (desk, _):
+        yield Live(desk, clock, settings.now, tell)
+
+
+def describe(live: Live, stand: Stand, made: list[str]) -> dict[str, Any]:
+    """How a home stands; see docs/reference/json.md."""
+    history = live.desk.history
+    return {
+        "model": live.desk.terms.config.model.name,
+        "ticks": [moment.isoformat() for moment in stand.ticks],
+        "awaits": [{"job": job, "stands": how} for job, how in stand.awaits.items()],
+        "next": stand.next.isoformat(),
+        "serves": history.releases[-1].id if history.releases else None,
+        "score": history.assessment.score if history.assessment else None,
+        "open": _open(history),
+        "asks": [told(ask) for ask in open_asks(history)],
+        "made": [{"kind": history.known[each].kind, "id": each} for each in made],
+        "ledger_head": live.desk.ledger.head(),
+    }
+
+
+def open_asks(history: History) -> list[Ask]:
+    """What awaits an answer: of each cycle that goes on, what was asked last."""
+    asks = []
+    for cycle in history.cycles:
+        if cycle.asks and cycle.review is None and cycle.release is None:
+            last = cycle.asks[-1]
+            if last.id not in cycle.approvals:
+                asks.append(last)
+    return asks
+
+
+def told(ask: Ask) -> dict[str, Any]:
+    """What an approver is told of an ask."""
+    return {
+        "id": ask.id,
+        "what": ask.asked.value,
+        "subject": ask.subject,
+        "model": ask.model,
+        "priority_class": ask.priority_class.value,
+        "requester": ask.requester,
+        "overrules": list(ask.overrules),
+        "expires_at": plain(ask.expires_at),
+        "facts": plain(ask.facts),
+    }
+
+
+def _open(history: History) -> dict[str, Any] | None:
+    """The cycle whose request waits, or whose training is under way."""
+    cycle = history.open_cycle or history.training
+    if cycle is None:
+        return None
+    decision = cycle.decisions[-1] if cycle.decisions else None
+    return {
+        "request": cycle.request.id,
+        "requester": cycle.in_person,
+        "priority_class": (decision or cycle.request).priority_class.value,
+        "decision": decision.id if decision else None,
+        "action": decision.action.value if decision else None,
+    }

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from hpcretrain.counts import BatchCounts as BatchCounts
 from hpcretrain.counts import ColumnCounts as ColumnCounts
 from hpcretrain.errors import TrainingError
-from hpcretrain.records import Candidate, Histogram, Job, Record
+from hpcretrain.records import Candidate, Finding, Histogram, Job, PriorityClass, Record
 
 FloatArray = npt.NDArray[np.float64]
 HashArray = npt.NDArray[np.uint64]
@@ -154,6 +154,15 @@ class Trainer(Protocol):
         Returns:
             In the order of `orders`; an error, with its reason, for a job that ended without a model.
         """
+
+    def stirs(self) -> bool:
+        """Whether there may be news of the jobs that are under way: cheap, to be asked often."""
+
+    def withdraw(self, jobs: Sequence[Job]) -> None:
+        """End what is under way of these jobs; each leaves a checkpoint if it can. Idempotent."""
+
+    def outlook(self, priority_class: PriorityClass) -> tuple[Finding, ...]:
+        """What a training would meet now: "load", and what it "preempts"."""
 
     def average(self, model_digests: Sequence[str]) -> str:
         """Make a model that predicts the mean of what these predict; its digest. Idempotent."""

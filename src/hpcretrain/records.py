@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, cached_property
@@ -19,39 +19,16 @@ from typing import ClassVar
 from pydantic import TypeAdapter
 
 from hpcretrain.canonical import Plain, canonical, plain, sha256
+from hpcretrain.evidence import Family as Family
+from hpcretrain.evidence import Finding as Finding
+from hpcretrain.evidence import Histogram as Histogram
+from hpcretrain.evidence import Outcome as Outcome
+from hpcretrain.evidence import Reading as Reading
+from hpcretrain.evidence import Slice as Slice
+from hpcretrain.evidence import Window as Window
 
 RULE_VERSION = "3"
 """The version of the decision rules; it stands in every baseline, since other rules make other decisions."""
-
-
-class Outcome(enum.Enum):
-    """How a check came out. Ordered: the worst of several wins, and only PASS goes on."""
-
-    PASS = "pass"
-    WAIT = "wait"
-    INSUFFICIENT = "insufficient"
-    FAIL = "fail"
-    ERROR = "error"
-
-    @property
-    def severity(self) -> int:
-        return list(Outcome).index(self)
-
-    @staticmethod
-    def worst(outcomes: Iterable[Outcome]) -> Outcome:
-        """The worst of `outcomes`; INSUFFICIENT when there are none, since nothing was checked."""
-        return max(outcomes, key=lambda outcome: outcome.severity, default=Outcome.INSUFFICIENT)
-
-
-class Family(enum.Enum):
-    """Families of signals; a score's contributions are given by family."""
-
-    PERFORMANCE = "performance"
-    CALIBRATION = "calibration"
-    INPUT_DRIFT = "input_drift"
-    PREDICTION_SHIFT = "prediction_shift"
-    DATA_QUALITY = "data_quality"
-    FRESHNESS = "freshness"
 
 
 class PriorityClass(enum.Enum):
@@ -108,61 +85,19 @@ class Closing(enum.Enum):
     ROLLED_BACK = "rolled_back"
     REJECTED = "rejected"
     DROPPED = "dropped"
+    CANCELED = "canceled"
+    """Somebody ended it."""
+    SUPERSEDED = "superseded"
+    """A more urgent request took its place."""
 
 
-@dataclass(frozen=True)
-class Finding(Plain):
-    """One piece of evidence: a check, how it came out, why, what was seen and what the limit is."""
+class Asked(enum.Enum):
+    """What a person is asked to approve."""
 
-    check: str
-    outcome: Outcome
-    reason: str
-    observed: float | int | str | None = None
-    limit: float | int | str | None = None
-
-
-@dataclass(frozen=True)
-class Slice(Plain):
-    """A stretch of rows of the table: `start` <= time < `end`, how many, and a digest of what they hold."""
-
-    start: datetime
-    end: datetime
-    rows: int
-    digest: str
-
-
-@dataclass(frozen=True)
-class Window(Plain):
-    """The rows that a model is trained on; `excluded` are quarantined stretches inside it.
-
-    `rows` of the `population` rows that lie in it were drawn.
-    """
-
-    name: str
-    start: datetime
-    end: datetime
-    rows: int
-    population: int
-    digest: str
-    excluded: tuple[tuple[datetime, datetime], ...] = ()
-
-
-@dataclass(frozen=True)
-class Reading(Plain):
-    """A metric measured on labeled rows, with its standard error (both in the metric's unit)."""
-
-    metric: str
-    value: float
-    se: float
-    n: int
-
-
-@dataclass(frozen=True)
-class Histogram(Plain):
-    """Counts in bins: `counts[i]` values lie in [edges[i-1], edges[i]), with open ends; one more count than edges."""
-
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
+    RUN = "run"
+    """That a training begins."""
+    RELEASE = "release"
+    """That a candidate which passed the gate serves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +169,7 @@ class Assessment(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainRequest(Record):
-    """A wish to retrain. Answers the assessment that gave rise to it."""
+    """A wish to retrain. Answers the assessment that gave rise to it, and what somebody outside asked for."""
 
     kind = "request"
 
@@ -256,6 +191,42 @@ class Decision(Record):
     priority_class: PriorityClass
     cost_mrow_passes: float
     findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask(Record):
+    """What must be approved before it is done, with all that an approver needs to know. Answers a decision or verdict.
+
+    `subject` is the identifier of the request (to run), or of the candidate (to release) with its `model_digest`.
+    `overrules` names the checks of the decision that do not pass and that an approval sets aside.
+    """
+
+    kind = "ask"
+
+    asked: Asked
+    subject: str
+    model_digest: str | None
+    policy_digest: str
+    priority_class: PriorityClass
+    requester: str | None
+    overrules: tuple[str, ...]
+    facts: tuple[Finding, ...]
+    expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approval(Record):
+    """What a person said to what was asked: PASS to approve it, FAIL to deny it. Answers the ask.
+
+    `actor` is the name that the operating system knows the person by; `token` is the identifier of the message.
+    """
+
+    kind = "approval"
+
+    outcome: Outcome
+    actor: str
+    reason: str
+    token: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -361,6 +332,8 @@ KINDS: dict[str, type[Record]] = {
         Assessment,
         RetrainRequest,
         Decision,
+        Ask,
+        Approval,
         Job,
         Candidate,
         Verdict,

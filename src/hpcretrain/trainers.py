@@ -51,6 +51,7 @@ def slurm_trainer(
         InputError: The spool cannot be written.
     """
     from hpcretrain.adapters.slurm_jobs import SlurmJobs
+    from hpcretrain.adapters.slurm_outlook import Outlook
     from hpcretrain.adapters.slurm_spool import SlurmSpool, home_name
     from hpcretrain.adapters.slurm_trainer import SlurmTrainer
     from hpcretrain.adapters.spool import Spool
@@ -60,7 +61,8 @@ def slurm_trainer(
     shared = SlurmSpool(profile.spool.path, name, ledger, requeue=_may_requeue(profile))
     spool = Spool(shared.root, models, table, ledger, settings)
     jobs = SlurmJobs(slurm, profile, rules, shared, ledger, asked=None if waits else shared.root / "asked")
-    return SlurmTrainer(spool, shared, jobs, ledger, settings.threads, cluster.tell, waits=waits)
+    outlook = Outlook(slurm, profile)
+    return SlurmTrainer(spool, shared, jobs, ledger, settings.threads, cluster.tell, outlook=outlook, waits=waits)
 
 
 def _may_requeue(profile: ClusterProfile) -> bool:

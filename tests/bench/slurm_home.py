@@ -114,7 +114,7 @@ class Home:
 
     def trainer(self, tell: Callable[[str], None] = lambda _: None) -> SlurmTrainer:
         """What waits for jobs."""
-        return SlurmTrainer(self.spool, self.shared, self.tracker, self.ledger, self.cpus, tell)
+        return SlurmTrainer(self.spool, self.shared, self.tracker, self.ledger, self.cpus, tell, outlook=lambda _: ())
 
     def prepared(self, made: Job) -> Task:
         """What is submitted for a job; everything that a node needs to do it lies ready."""

@@ -72,7 +72,15 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
     )
     spool = Spool(shared.root, home / "models", table, ledger, settings)
     tracker = SlurmJobs(slurm, profile, rules, shared, ledger)
-    made = SlurmTrainer(spool, shared, tracker, ledger, settings.threads, lambda line: print(line, file=sys.stderr))
+    made = SlurmTrainer(
+        spool,
+        shared,
+        tracker,
+        ledger,
+        settings.threads,
+        lambda line: print(line, file=sys.stderr),
+        outlook=lambda _: (),
+    )
     # Whatever started the tests may have had interrupts ignored, and that is inherited.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # As a controller does that needs the nodes for something else.

@@ -74,8 +74,8 @@ def test_setup_makes_everything_once_and_teardown_removes_just_that(prefect_serv
         first = prefect(prefect_server, "setup", "--home", home)
         made = everything(client)
         assert first["mended"] == first["kept"] == []
-        assert len(made["deployments"]) == 11
-        assert len(made["automations"]) - len(before["automations"]) == 8
+        assert len(made["deployments"]) == 13
+        assert len(made["automations"]) - len(before["automations"]) == 9
         assert {
             each["name"]: (each["priority"], each["concurrency_limit"])
             for each in made["queues"]

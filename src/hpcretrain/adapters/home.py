@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpcretrain.errors import InputError
+from hpcretrain.errors import HomeInUse, InputError
 
 _LOCK, _IDENTITY = "home.lock", "home.json"
 
@@ -104,7 +104,7 @@ class Home:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 owner = os.pread(lock, 32, 0).decode() or "unknown"
-                raise InputError(
+                raise HomeInUse(
                     f"home {path} is in use by process {owner}; wait for it, or pass --home with another folder"
                 ) from None
             try:

@@ -41,12 +41,14 @@ class LiveSettings:
         cluster: The cluster profile; None to train on this machine.
         arrival_s: Seconds after its time within which a row arrives in the table.
         pace: How the past passes; None where the present does.
+        inbox: Where others than the owner of the home hand in what they ask; None where they cannot.
     """
 
     config: Path
     cluster: Path | None
     arrival_s: float
     pace: Pace | None
+    inbox: Path | None
 
     def now(self) -> datetime:
         """Until when rows are in the table."""
@@ -85,4 +87,5 @@ def _understood(content: Mapping[str, object]) -> LiveSettings:
         cluster=Path(str(cluster)) if cluster else None,
         arrival_s=float(str(content["arrival_s"])),
         pace=pace or None,
+        inbox=Path(str(content["inbox"])) if content["inbox"] else None,
     )

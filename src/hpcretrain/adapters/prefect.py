@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -85,7 +85,7 @@ class Automation:
     for_each: tuple[str, ...]
     within: timedelta
     action: RunsDeployment | SetsState
-    match_related: Mapping[str, str] = field(default_factory=dict)
+    match_related: tuple[Mapping[str, str | list[str]], ...] = ()
     after: tuple[str, ...] = ()
     proactive: bool = False
 
@@ -410,7 +410,7 @@ def _meant(wanted: Wanted, one: Automation, deployments: Mapping[tuple[str, str]
             after=set(one.after),
             expect=set(one.expect),
             match=dict(one.match),
-            match_related=dict(one.match_related),
+            match_related=[dict(each) for each in one.match_related],
             for_each=set(one.for_each),
             posture=Posture.Proactive if one.proactive else Posture.Reactive,
             threshold=1,

@@ -12,7 +12,7 @@ from hpcretrain.adapters.slurm_submission import Task
 from hpcretrain.adapters.spool import Spool
 from hpcretrain.errors import HpcretrainError, TrainingError
 from hpcretrain.ports import Awaited, Ledger, Rows, Trained
-from hpcretrain.records import Finding, Job, Outcome
+from hpcretrain.records import Finding, Job, Outcome, PriorityClass
 from hpcretrain.witnesses import Fate
 
 _POLL_S = 0.1
@@ -30,6 +30,7 @@ class SlurmTrainer:
         ledger: Gets the proof that inference was left alone.
         threads: Cores of each job.
         tell: Called now and then, while jobs are waited for, with how they stand.
+        outlook: What jobs of a class would meet now.
         waits: Whether to wait for jobs; else `train` raises `Awaited` while there are some under way.
         clock: Seconds, ever increasing.
         sleep: Waits so many of them.
@@ -44,6 +45,7 @@ class SlurmTrainer:
         threads: int,
         tell: Callable[[str], None],
         *,
+        outlook: Callable[[PriorityClass], tuple[Finding, ...]],
         waits: bool = True,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -54,6 +56,7 @@ class SlurmTrainer:
         self._ledger = ledger
         self._threads = threads
         self._tell = tell
+        self.outlook = outlook
         self._waits = waits
         self._clock = clock
         self._sleep = sleep
@@ -128,6 +131,20 @@ class SlurmTrainer:
                 self._sleep(_POLL_S)
         refused = self._refused()
         self._prove([name for name in unproven if name not in refused])
+
+    def stirs(self) -> bool:
+        """Whether there may be something to do about a job; Slurm is asked once a minute at most."""
+        return self._jobs.look()
+
+    def withdraw(self, jobs: Sequence[Job]) -> None:
+        """Cancel what is under way of these jobs; each leaves a checkpoint if it can.
+
+        Raises:
+            SlurmError: Slurm does not answer.
+        """
+        self._jobs.cancel([job.id for job in jobs if job.id in self._jobs.attempts])
+        self._spool.drop_snapshots(jobs)
+        self._jobs.note_calls()
 
     def average(self, model_digests: Sequence[str]) -> str:
         """Make a model that predicts the mean of what these predict; see `Spool.average`."""

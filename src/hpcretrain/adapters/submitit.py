@@ -17,7 +17,7 @@ from hpcretrain.node.jobfolder import JobFolder
 from hpcretrain.node.life import Life
 from hpcretrain.node.local import alone, run_alone
 from hpcretrain.ports import Ledger, Rows, Trained
-from hpcretrain.records import Job
+from hpcretrain.records import Finding, Job, Outcome, PriorityClass
 
 if TYPE_CHECKING:
     from submitit import Job as Submitted
@@ -79,6 +79,20 @@ class LocalTrainer:
             done(len(trained))
         self._spool.drop_snapshots(job for job, _ in orders)
         return trained
+
+    def stirs(self) -> bool:
+        """Never: a job is waited for."""
+        return False
+
+    def withdraw(self, jobs: Sequence[Job]) -> None:
+        """Nothing: whoever could withdraw a job here waits until it has ended."""
+
+    def outlook(self, priority_class: PriorityClass) -> tuple[Finding, ...]:
+        """One job after the other on this machine; nobody has to make room."""
+        return (
+            Finding(check="load", outcome=Outcome.PASS, reason="trainings run on this machine, one after the other"),
+            Finding(check="preempts", outcome=Outcome.PASS, reason="nothing has to make room", observed=0, limit=0),
+        )
 
     def average(self, model_digests: Sequence[str]) -> str:
         """Make a model that predicts the mean of what these predict; see `Spool.average`."""

@@ -96,7 +96,8 @@ def _config_text(config: Config) -> str:
 
 def _policy_text(policy: Policy) -> str:
     # How jobs are tried again changes no decision, and must be mendable while a home is at work.
-    return canonical(policy.model_dump(mode="json", exclude={"jobs"}))
+    # A part that is left out says nothing, so that policies keep their digests when a release brings a new part.
+    return canonical(policy.model_dump(mode="json", exclude={"jobs"}, exclude_none=True))
 
 
 def shipped_policy() -> Policy:

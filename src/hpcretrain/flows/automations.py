@@ -13,15 +13,18 @@ from hpcretrain.flows.names import (
     CLASS_LABEL,
     CLASSES,
     HOME_LABEL,
+    KINDS,
     ClassName,
+    Kind,
     flow_name,
     home_id,
     home_tag,
 )
 from hpcretrain.report.events import DECIDED, DRIFT
 
-ONCE_WITHIN = timedelta(minutes=10)
-"""The same record is heeded once in this time, however often its event is sent; later ones are harmless."""
+AT_ONCE = timedelta(0)
+"""With a longer time Prefect's server would keep count of events, and over SQLite get in its own way: half of the runs
+would start two seconds later."""
 DEAD_AFTER = timedelta(seconds=95)
 """Flows send a heartbeat every 30 s."""
 _ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "Suspended", "Paused")
@@ -32,6 +35,7 @@ def automations(home: Path) -> tuple[Automation, ...]:
     return (
         *(_drift(home, each) for each in CLASSES),
         *(_decided(home, each) for each in CLASSES),
+        _cancelled(home),
         _ended(home),
         _silent(home),
     )
@@ -54,7 +58,7 @@ def _drift(home: Path, priority_class: ClassName) -> Automation:
         expect=(DRIFT,),
         match={HOME_LABEL: home_id(home), CLASS_LABEL: priority_class},
         for_each=("prefect.resource.id",),
-        within=ONCE_WITHIN,
+        within=AT_ONCE,
         action=RunsDeployment(
             flow_name("triage"),
             f"{home_id(home)}-{priority_class}",
@@ -77,7 +81,7 @@ def _decided(home: Path, priority_class: ClassName) -> Automation:
         expect=(DECIDED,),
         match={HOME_LABEL: home_id(home), CLASS_LABEL: priority_class, ACTION_LABEL: "run"},
         for_each=("prefect.resource.id",),
-        within=ONCE_WITHIN,
+        within=AT_ONCE,
         action=RunsDeployment(
             flow_name("retrain"),
             f"{home_id(home)}-{priority_class}",
@@ -91,17 +95,31 @@ def _decided(home: Path, priority_class: ClassName) -> Automation:
     )
 
 
-def _ended(home: Path) -> Automation:
-    """A run that somebody cancelled, or that failed or crashed: bring everything to the truth at once."""
+def _cancelled(home: Path) -> Automation:
+    """A retraining's run that somebody cancelled: a suspended one has no process that could see to it."""
     return Automation(
-        name=f"hpcretrain: cancelled and crashed runs are reconciled ({home_id(home)})",
-        description="Cancelling a retraining's run checkpoints and cancels its jobs; what a dead run left is done.",
-        expect=("prefect.flow-run.Cancelled", "prefect.flow-run.Crashed", "prefect.flow-run.Failed"),
+        name=f"hpcretrain: cancelled retrainings end their jobs ({home_id(home)})",
+        description="Cancelling a retraining's run checkpoints and cancels its jobs.",
+        expect=("prefect.flow-run.Cancelled",),
         match={"prefect.resource.id": "prefect.flow-run.*"},
-        match_related=_ours(home),
+        match_related=(_ours(home), _flows("retrain")),
         for_each=("prefect.resource.id",),
+        within=AT_ONCE,
+        action=RunsDeployment(flow_name("reconcile"), home_id(home), {"home": str(home)}),
+    )
+
+
+def _ended(home: Path) -> Automation:
+    """A run that failed or crashed: bring everything to the truth at once."""
+    return Automation(
+        name=f"hpcretrain: failed and crashed runs are reconciled ({home_id(home)})",
+        description="What a dead run left is done.",
+        expect=("prefect.flow-run.Crashed", "prefect.flow-run.Failed"),
+        match={"prefect.resource.id": "prefect.flow-run.*"},
         # A reconciliation that fails is not answered by another one at once; there is one each minute.
-        within=ONCE_WITHIN,
+        match_related=(_ours(home), _flows(*(kind for kind in KINDS if kind != "reconcile"))),
+        for_each=("prefect.resource.id",),
+        within=AT_ONCE,
         action=RunsDeployment(flow_name("reconcile"), home_id(home), {"home": str(home)}),
     )
 
@@ -114,7 +132,7 @@ def _silent(home: Path) -> Automation:
         after=("prefect.flow-run.heartbeat",),
         expect=("prefect.flow-run.heartbeat", *(f"prefect.flow-run.{end}" for end in _ENDS)),
         match={"prefect.resource.id": "prefect.flow-run.*"},
-        match_related=_ours(home),
+        match_related=(_ours(home),),
         for_each=("prefect.resource.id",),
         within=DEAD_AFTER,
         proactive=True,
@@ -122,5 +140,9 @@ def _silent(home: Path) -> Automation:
     )
 
 
-def _ours(home: Path) -> Mapping[str, str]:
+def _flows(*kinds: Kind) -> Mapping[str, str | list[str]]:
+    return {"prefect.resource.role": "flow", "prefect.resource.name": [flow_name(kind) for kind in kinds]}
+
+
+def _ours(home: Path) -> Mapping[str, str | list[str]]:
     return {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{home_tag(home)}"}

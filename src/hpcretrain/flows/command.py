@@ -30,6 +30,8 @@ def add_prefect(commands: Any) -> None:
         part.add_argument("--home", type=Path, metavar="DIR", help="a home that lives (HPCRETRAIN_HOME, .hpcretrain/)")
         if name == "setup":
             part.add_argument("--pool", default=POOL, metavar="NAME", help=f"work pool ({POOL})")
+    worker = _part(parts, "worker", _worker, "run flows, until ended")
+    worker.add_argument("--pool", default=POOL, metavar="NAME", help=f"work pool ({POOL})")
     server = _part(parts, "server", _server, "start a Prefect server of your own: on loopback, behind a password")
     server.add_argument("folder", type=Path, metavar="DIR", help="folder for its files, yours alone")
     server.add_argument("--port", type=int, metavar="N", help="where it listens (a free port, the same each time)")
@@ -98,4 +100,12 @@ def _server(options: argparse.Namespace) -> int:
     else:
         print(f"{server.page} is up; its page asks for the line in {server.folder / PASSWORD}")
         print(f"export PREFECT_HOME={server.folder}", file=sys.stdout)
+    return DONE
+
+
+def _worker(options: argparse.Namespace) -> int:
+    _installed()
+    from hpcretrain.flows.worker import work
+
+    work(options.pool)
     return DONE

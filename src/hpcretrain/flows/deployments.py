@@ -96,7 +96,7 @@ def _deployments(home: Path, observe_every: timedelta) -> tuple[Deployment, ...]
         one("observe", "standard", every=observe_every),
         *(one("triage", each, suffix=f"-{each}") for each in CLASSES),
         *(one("retrain", each, suffix=f"-{each}") for each in CLASSES),
-        one("release", "standard"),
+        *(one("release", each, suffix=f"-{each}") for each in CLASSES),
         one("watch", "background", every=timedelta(hours=1)),
         # What urgent work waits for is urgent itself, and takes a second or two.
         one("reconcile", "urgent", every=RECONCILE_EVERY),

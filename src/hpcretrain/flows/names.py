@@ -13,6 +13,8 @@ MARK = "Made by `hpcretrain prefect setup`, and removed by `hpcretrain prefect t
 TAG = "hpcretrain"
 
 ClassName = Literal["urgent", "standard", "background"]
+WHATEVER = "whatever is open"
+"""What a run is about that somebody started without saying."""
 CLASSES: tuple[ClassName, ...] = ("urgent", "standard", "background")
 
 TRIAGE_TAG, SUBMIT_TAG = "hpcretrain-triage", "hpcretrain-submit"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hpcretrain.flows.running import home_flow, steered
-from hpcretrain.flows.runs import align, end_duplicates, heed_cancellations
+from hpcretrain.flows.runs import KINDS_ALIKE, align, end_duplicates, heed_cancellations
 from hpcretrain.flows.steps import Reference, catch_up, tell
 
 
@@ -15,7 +15,7 @@ def reconcile(home: str) -> Reference:
         home: Folder of the home that lives.
     """
     if steered():
-        end_duplicates(home)
+        end_duplicates(home, *KINDS_ALIKE)
         heed_cancellations(home)
     came = catch_up(home)
     tell(home)

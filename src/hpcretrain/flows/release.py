@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from hpcretrain.flows.approval import await_approval
+from hpcretrain.flows.names import WHATEVER
 from hpcretrain.flows.running import home_flow
 from hpcretrain.flows.steps import Reference, conclude, tell
 
 
 @home_flow("release", "release for {request}")
-def release(home: str, request: str = "whatever is open") -> Reference:
-    """Conclude the training that came to its end.
+def release(home: str, request: str = WHATEVER) -> Reference:
+    """Conclude the training that came to its end; one that must be approved suspends the run until somebody answered.
 
     Args:
         home: Folder of the home that lives.
@@ -16,4 +18,4 @@ def release(home: str, request: str = "whatever is open") -> Reference:
     """
     came = conclude(home)
     tell(home)
-    return came
+    return await_approval(home, "release", came, conclude)

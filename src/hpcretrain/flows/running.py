@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_API_URL
 
-from hpcretrain.errors import HpcretrainError, PrefectError, SlurmError, SpoolError
+from hpcretrain.errors import HomeInUse, HpcretrainError, PrefectError, SlurmError, SpoolError
 from hpcretrain.flows.names import Kind, flow_name
 
 P = ParamSpec("P")
@@ -23,6 +23,8 @@ RETRY_AFTER_S = (2.0, 10.0, 30.0)
 def may_be_tried_again(error: BaseException) -> bool:
     """Whether the same call, made again in a while, may come out otherwise."""
     match error:
+        case HomeInUse():
+            return True
         case SlurmError():
             return error.trouble != "refused"
         case PrefectError():

@@ -25,7 +25,8 @@ from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Crashed
 
-from hpcretrain.flows.names import Kind, flow_name, home_tag
+from hpcretrain.flows.approval import asked_in, token_of
+from hpcretrain.flows.names import WHATEVER, ClassName, Kind, flow_name, home_id, home_tag
 from hpcretrain.flows.running import step
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ PENDING_FOR = timedelta(minutes=2)
 _REMEMBERED = timedelta(days=1)
 KINDS_ALIKE: tuple[Kind, ...] = ("reconcile", "observe", "watch", "review")
 """Each run of these does all that an earlier one would have done."""
+ASKING: tuple[Kind, ...] = ("triage", "release")
 _PAGE = 200
 
 
@@ -72,17 +74,36 @@ def runs_of(
         offset += _PAGE
 
 
-@step("leave one of each kind")
-def end_duplicates(home: str) -> None:
-    """Cancel what piled up while nobody worked: runs without parameters of their own that were due before now."""
-    own = FlowRunContext.get()
+@step("leave one of each")
+def end_duplicates(home: str, *kinds: Kind) -> None:
+    """Cancel runs that are due, and that do what this one does: piled up while nobody worked, or by a storm of events."""
+    context = FlowRunContext.get()
+    own = context.flow_run if context else None
     now = datetime.now(UTC)
+    if own is None:
+        return
     with _client() as client:
-        for kind in KINDS_ALIKE:
+        for kind in kinds:
             for run in list(runs_of(client, Path(home), kind, [StateType.SCHEDULED])):
                 due = run.expected_start_time is not None and run.expected_start_time < now
-                if due and (own is None or own.flow_run is None or run.id != own.flow_run.id):
-                    client.set_flow_run_state(run.id, Cancelled(message="Another run does it"), force=True)
+                if due and run.id != own.id and (kind in KINDS_ALIKE or run.parameters == own.parameters):
+                    client.set_flow_run_state(run.id, Cancelled(message=f"{own.name} ({own.id}) does it"))
+
+
+@step("look for others")
+def shown_by_another(home: str, request: str) -> bool:
+    """Whether an older run shows the training for a request: one is enough."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return False
+    own = context.flow_run
+    with _client() as client:
+        others = [run for run in runs_of(client, Path(home), "retrain", ALIVE) if _request(run) == request]
+    return any(_age(run) < _age(own) for run in others if run.id != own.id)
+
+
+def _age(run: FlowRun) -> tuple[datetime, str]:
+    return (run.created or datetime.max.replace(tzinfo=UTC), str(run.id))
 
 
 @step("heed cancellations")
@@ -93,13 +114,13 @@ def heed_cancellations(home: str) -> None:
     since = datetime.now(UTC) - _REMEMBERED
     with _client() as client:
         alive = {_request(run) for run in runs_of(client, Path(home), "retrain", ALIVE)}
-        for run in runs_of(client, Path(home), "retrain", [StateType.CANCELLED]):
+        for run in runs_of(client, Path(home), "retrain", [StateType.CANCELLED], FlowRunSort.END_TIME_DESC):
             if run.end_time is not None and run.end_time < since:
                 break
             request = _request(run)
             # Of several runs for one request, those that are left show that the training goes on.
             if request.startswith("request-") and request not in alive:
-                give_up(home, request, f"run {run.name} ({run.id}) was cancelled in Prefect")
+                give_up(home, request, f"prefect:{run.id}", f"run {run.id} was cancelled in Prefect")
 
 
 @step("set runs right")
@@ -111,11 +132,25 @@ def align(home: str, came: Reference) -> None:
         runs = list(runs_of(client, place, "retrain", ALIVE))
         waits = came["request"] if came["awaits"] else None
         for run in runs:
-            if run.state is not None and run.state.is_paused() and _request(run) != waits:
+            if _waits_for_jobs(run) and (waits is None or _request(run) not in (waits, WHATEVER)):
                 client.resume_flow_run(run.id)
                 get_run_logger().info("resumed %s: its jobs ended", run.name)
+        for run in _suspended(client, place):
+            ask = asked_in(run)
+            if ask is not None and ask not in came["asks"].values():
+                client.resume_flow_run(run.id, {"token": token_of(place, ask)})
+                get_run_logger().info("resumed %s: %s was answered, or is not asked any more", run.name, ask)
         if waits and waits not in {_request(run) for run in runs}:
             _show(client, place, waits)
+
+
+def _suspended(client: SyncPrefectClient, home: Path) -> Iterator[FlowRun]:
+    for kind in ASKING:
+        yield from list(runs_of(client, home, kind, [StateType.PAUSED]))
+
+
+def _waits_for_jobs(run: FlowRun) -> bool:
+    return run.state is not None and run.state.is_paused() and asked_in(run) is None
 
 
 def _request(run: FlowRun) -> str:
@@ -124,11 +159,9 @@ def _request(run: FlowRun) -> str:
 
 def _bury(client: SyncPrefectClient, home: Path) -> None:
     """Call runs crashed that a worker took and never ran; the server looks after those that ran."""
-    from prefect.client.schemas.filters import FlowRunFilter as Runs
-
     long_ago = datetime.now(UTC) - PENDING_FOR
     pending = client.read_flow_runs(
-        flow_run_filter=Runs(
+        flow_run_filter=FlowRunFilter(
             tags=FlowRunFilterTags(all_=[home_tag(home)]),
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING])),
         ),
@@ -142,16 +175,25 @@ def _bury(client: SyncPrefectClient, home: Path) -> None:
 
 def _show(client: SyncPrefectClient, home: Path, request: str) -> None:
     """Start a run for a training that none shows; it finds the jobs under way, and suspends."""
-    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+    from hpcretrain.wiring import read_history
 
     gone = [run for run in runs_of(client, home, "retrain", list(StateType)) if _request(run) == request]
-    for deployment in client.read_deployments(
-        flow_filter=FlowFilter(name=FlowFilterName(any_=[flow_name("retrain")])),
-        deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[home_tag(home)])),
-        limit=1,
-    ):
-        client.create_flow_run_from_deployment(
-            deployment.id,
-            parameters={"home": str(home), "request": request},
-            idempotency_key=f"{request}:{len(gone)}",
-        )
+    cycle = read_history(home)[0].training
+    if cycle is not None and cycle.run is not None:
+        _start(client, home, "retrain", cycle.run.priority_class.value, request, f"retrain:{request}:{len(gone)}")
+
+
+@step("start what follows")
+def start(home: str, kind: Kind, priority_class: ClassName, request: str, once: str) -> None:
+    """Start a run about a request, once for each key `once`."""
+    with _client() as client:
+        _start(client, Path(home), kind, priority_class, request, once)
+
+
+def _start(
+    client: SyncPrefectClient, home: Path, kind: Kind, priority_class: ClassName, request: str, once: str
+) -> None:
+    deployment = client.read_deployment_by_name(f"{flow_name(kind)}/{home_id(home)}-{priority_class}")
+    client.create_flow_run_from_deployment(
+        deployment.id, parameters={"home": str(home.resolve()), "request": request}, idempotency_key=once
+    )

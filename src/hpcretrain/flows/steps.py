@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 from hpcretrain.flows.names import SUBMIT_TAG, TRIAGE_TAG, VALIDATION
 from hpcretrain.flows.publish import publish
@@ -20,27 +20,26 @@ class Reference(TypedDict):
         made: Identifiers of the records that this call made.
         awaits: Identifiers of the training jobs that are under way.
         request: The request that is open or being trained for; None without one.
+        asks: Identifiers of what awaits an approval, by what is asked: "run" or "release".
     """
 
     ledger_head: str
     made: list[str]
     awaits: list[str]
     request: str | None
+    asks: dict[str, str]
 
 
-def _advance(home: str, until: Until | None) -> Reference:
-    from hpcretrain.livehome import tick
-    from hpcretrain.wiring import read_history
+def _advance(home: str, until: Until) -> Reference:
+    from hpcretrain.ways import tick
 
-    before = set(read_history(home)[0].known)
-    stand: dict[str, Any] = tick(Path(home))
-    history = read_history(home)[0]
-    running = history.training or history.open_cycle
+    stand = tick(Path(home), until)
     return {
         "ledger_head": stand["ledger_head"],
-        "made": [each for each in history.known if each not in before],
+        "made": [each["id"] for each in stand["made"]],
         "awaits": [each["job"] for each in stand["awaits"]],
-        "request": running.request.id if running else None,
+        "request": stand["open"] and stand["open"]["request"],
+        "asks": {each["what"]: each["id"] for each in stand["asks"]},
     }
 
 
@@ -82,7 +81,7 @@ def conclude(home: str) -> Reference:
 @step("do all that is due")
 def catch_up(home: str) -> Reference:
     """Do whatever is due, at whatever step it stopped."""
-    return _advance(home, None)
+    return _advance(home, "release")
 
 
 @step("publish")
@@ -99,7 +98,9 @@ def write_page(home: str) -> str:
     return str(write_report(home))
 
 
-@step("give up a training")
-def give_up(home: str, request: str, reason: str) -> None:
-    """Checkpoint and cancel the jobs of a request's training, and close its cycle; nothing if that was done."""
-    raise NotImplementedError
+@step("end a training")
+def give_up(home: str, request: str, key: str, reason: str) -> None:
+    """Checkpoint and cancel the jobs of a request's training, and close its cycle; once for each `key`."""
+    from hpcretrain.ways import cancel
+
+    cancel(Path(home), request, reason, key)

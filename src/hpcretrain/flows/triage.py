@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from hpcretrain.flows.names import ClassName
-from hpcretrain.flows.running import home_flow
+from hpcretrain.flows.approval import await_approval
+from hpcretrain.flows.names import WHATEVER, ClassName
+from hpcretrain.flows.running import home_flow, steered
+from hpcretrain.flows.runs import end_duplicates
 from hpcretrain.flows.steps import Reference, tell, weigh
 
 
 @home_flow("triage", "triage of {assessment}")
 def triage(
     home: str,
-    assessment: str = "whatever is open",
+    assessment: str = WHATEVER,
     score: int = 0,
     priority_class: ClassName = "standard",
     families: list[str] | None = None,
 ) -> Reference:
     """Request and decide, once for each assessment however often it is called.
+
+    A training that must be approved suspends the run until somebody answered.
 
     What is done follows from the ledger alone; everything but `home` is there to be seen.
 
@@ -28,4 +32,6 @@ def triage(
     """
     decided = weigh(home)
     tell(home)
-    return decided
+    if steered():
+        end_duplicates(home, "triage")
+    return await_approval(home, "run", decided, weigh)

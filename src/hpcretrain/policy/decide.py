@@ -60,9 +60,14 @@ def decide(priority_class: PriorityClass, facts: Facts, policy: Policy) -> Choic
         _budget(priority_class, facts, policy, cost),
     )
     # Without a finding about the data nothing was checked, and that is not a pass.
-    outcome = Outcome.worst((Outcome.worst(finding.outcome for finding in facts.data), *(f.outcome for f in findings)))
+    return choose(cost, findings, at_best=Outcome.worst(finding.outcome for finding in facts.data))
+
+
+def choose(cost_mrow_passes: float, findings: tuple[Finding, ...], at_best: Outcome = Outcome.PASS) -> Choice:
+    """What the worst of the findings, and `at_best`, comes to."""
+    outcome = Outcome.worst((at_best, *(finding.outcome for finding in findings)))
     action = {Outcome.PASS: Action.RUN, Outcome.WAIT: Action.WAIT}.get(outcome, Action.HOLD)
-    return Choice(action, outcome, cost, findings)
+    return Choice(action, outcome, cost_mrow_passes, findings)
 
 
 def withdraw(score: int, policy: Policy) -> Choice | None:

@@ -152,6 +152,26 @@ class WatchRules(_Table):
     alpha: Alpha = Field(description="Chance of rolling back an equal release, over all looks.")
 
 
+class Approvals(_Table):
+    """What a person must approve in a home that lives. Nobody approves what he asked for himself."""
+
+    run: tuple[PriorityClass, ...] = Field(default=(), description="Classes whose trainings are approved beforehand.")
+    release: tuple[PriorityClass, ...] = Field(
+        default=(), description="Classes whose candidates are approved before they serve."
+    )
+    overrule: tuple[Literal["cooldown", "budget", "watch"], ...] = Field(
+        default=("cooldown", "budget", "watch"),
+        description="Checks that an approval sets aside, for what somebody asked for.",
+    )
+    approvers: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        description='Users of the operating system who may approve; "%staff" means a group.'
+    )
+    requesters: tuple[str, ...] = Field(
+        default=(), description="Users and groups who may ask, beside approvers and the owner of the home."
+    )
+    expires_h: Positive = Field(description="Hours after which what was asked can no longer be approved.")
+
+
 class JobRules(_Table):
     """What is done about training jobs that do not end well. It decides nothing else: a home at work may change it."""
 
@@ -183,3 +203,6 @@ class Policy(_Table):
     gate: Gate
     watch: WatchRules
     jobs: JobRules
+    approvals: Approvals | None = Field(
+        default=None, description="What a person must approve. Left out: nothing, and only the owner of the home asks."
+    )

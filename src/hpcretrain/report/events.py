@@ -25,6 +25,8 @@ _TOLD: Mapping[str, tuple[str, ...]] = {
     "assessment": ("score", "contributions"),
     "request": ("priority_class", "score", "contributions", "reason"),
     "decision": ("action", "outcome", "priority_class", "cost_mrow_passes"),
+    "ask": ("asked", "subject", "priority_class", "overrules", "expires_at"),
+    "approval": ("outcome",),
     "job": ("purpose", "priority_class", "cost_mrow_passes"),
     "candidate": ("purpose", "model_digest"),
     "verdict": ("stage", "outcome", "candidate"),
@@ -33,7 +35,9 @@ _TOLD: Mapping[str, tuple[str, ...]] = {
     "review": ("closing", "cost_mrow_passes"),
 }
 """For each kind of record, which of its fields are told."""
-_IN_CYCLES = frozenset({"request", "decision", "job", "candidate", "verdict", "release", "watch", "review"})
+_IN_CYCLES = frozenset(
+    {"request", "decision", "ask", "approval", "job", "candidate", "verdict", "release", "watch", "review"}
+)
 
 
 @dataclass(frozen=True)

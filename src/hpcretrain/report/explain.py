@@ -9,6 +9,8 @@ from hpcretrain.canonical import plain
 from hpcretrain.errors import InputError
 from hpcretrain.history import History
 from hpcretrain.records import (
+    Approval,
+    Ask,
     Assessment,
     Baseline,
     Candidate,
@@ -186,6 +188,15 @@ def headline(record: Record) -> str:
             return f"{record.priority_class.value}, score {record.score}: {record.reason}"
         case Decision():
             return f"{record.action.value} ({record.priority_class.value}): {_worst(record.findings)}"
+        case Ask():
+            who = f", requested by {record.requester}" if record.requester else ""
+            beyond = f", beyond {', '.join(record.overrules)}" if record.overrules else ""
+            return (
+                f"may it {record.asked.value} ({record.priority_class.value}{who}{beyond})? until {record.expires_at}"
+            )
+        case Approval():
+            said = "approved" if record.outcome is Outcome.PASS else "denied"
+            return f"{said} by {record.actor}" + (f": {record.reason}" if record.reason else "")
         case Job():
             drawn, window = record.window.rows, record.window
             of = f" of {window.population}" if drawn < window.population else ""
@@ -209,7 +220,7 @@ def headline(record: Record) -> str:
 
 
 def _findings(record: Record) -> list[Finding]:
-    findings: tuple[Finding, ...] = getattr(record, "findings", ())
+    findings: tuple[Finding, ...] = record.facts if isinstance(record, Ask) else getattr(record, "findings", ())
     return sorted(findings, key=lambda finding: -finding.outcome.severity)
 
 

@@ -17,7 +17,7 @@ Stints = tuple[tuple[datetime, datetime | None], ...]
 
 FAILED, TRAINED, PASSED, REJECTED, RELEASED = "failed", "trained", "passed", "rejected", "released"
 MEMBER, NOT_CHOSEN = "member", "not_chosen"
-"""Outcomes of candidates beside those of a cycle that was closed: kept, rolled_back, rejected, dropped."""
+"""Outcomes of candidates beside those of a cycle that was closed, which are the values of `Closing`."""
 
 
 def pages(history: History, cycle_id: str) -> list[Page]:
@@ -72,7 +72,8 @@ def _first_page(history: History, baseline: str) -> Page:
 
 def _cycle_page(history: History, cycle: Cycle, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> Page:
     request, outcome = cycle.request, _outcome(cycle)
-    acts = (*cycle.jobs, *cycle.verdicts, cycle.release, *cycle.watches, cycle.rollback)
+    said = (*cycle.asks, *cycle.approvals.values())
+    acts = (*cycle.jobs, *cycle.verdicts, *said, cycle.release, *cycle.watches, cycle.rollback)
     parts = {part.id for part in (cycle.request, cycle.run, *acts, cycle.review) if part is not None}
     measured = [verdict for verdict in verdicts if verdict.readings] or list(verdicts)
     released = [verdict for verdict in verdicts if cycle.release and verdict.candidate == cycle.release.twin]
@@ -148,6 +149,8 @@ _SAID = {
     "kept": "Released, and kept after the watch.",
     "rolled_back": "Released, and rolled back after the watch.",
     "dropped": "Dropped: the reason had gone.",
+    "canceled": "Canceled: somebody ended it.",
+    "superseded": "Superseded: something more urgent took its place.",
 }
 
 

@@ -30,6 +30,8 @@ _CLOSINGS = {
     Closing.ROLLED_BACK: ("bad", "Released, then rolled back"),
     Closing.REJECTED: ("bad", "Not released"),
     Closing.DROPPED: ("quiet", "Withdrawn"),
+    Closing.CANCELED: ("quiet", "Canceled"),
+    Closing.SUPERSEDED: ("quiet", "Gave way to something more urgent"),
 }
 _ACTIONS = {Action.RUN: "Train", Action.WAIT: "Wait", Action.HOLD: "Hold for a person", Action.DROP: "Withdraw"}
 _PURPOSES = {
@@ -103,7 +105,8 @@ def ending(cycle: Cycle) -> tuple[str, str]:
     if cycle.release is not None:
         return "good", "Released, still watched"
     if cycle.run is not None:
-        return "quiet", "Cut short"
+        awaits = any(ask.id not in cycle.approvals for ask in cycle.asks)
+        return "quiet", "Awaits an approval" if awaits else "In training"
     held = cycle.decisions and cycle.decisions[-1].action is Action.HOLD
     return "quiet", "Held for a person" if held else "Still waiting"
 

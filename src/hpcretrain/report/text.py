@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpcretrain.history import Cycle
@@ -91,4 +91,30 @@ def show_stand(stand: Mapping[str, Any]) -> str:
         lines.append(f"{stand['serves']} serves{score}")
     lines += [f"waits for {each['job']}: {each['stands']}" for each in awaits]
     lines.append(f"the next batch is complete at {stand['next']}")
+    return "\n".join(lines)
+
+
+def show_answer(answer: Mapping[str, Any]) -> str:
+    """What came of a message."""
+    if answer["done"] is None:
+        return f"{answer['reason']}\ntoken {answer['token']}"
+    head = answer["reason"] if answer["done"] else f"refused: {answer['reason']}"
+    return f"{head}\ntoken {answer['token']}"
+
+
+def show_asks(asks: Sequence[Mapping[str, Any]]) -> str:
+    """What awaits an approval, with what an approver needs to know."""
+    if not asks:
+        return "nothing awaits an approval"
+    lines = []
+    for ask in asks:
+        what = "train" if ask["what"] == "run" else "release"
+        whose = f", requested by {ask['requester']}" if ask["requester"] else ""
+        lines.append(f"{ask['id']}  {what} {ask['model']}, {ask['priority_class']}{whose}; until {ask['expires_at']}")
+        if ask["overrules"]:
+            lines.append(f"  beyond the policy: {', '.join(ask['overrules'])}")
+        for fact in ask["facts"]:
+            seen = "" if fact["observed"] is None else f"{fact['observed']}"
+            limit = "" if fact["limit"] is None else f" (limit {fact['limit']})"
+            lines.append(f"  {fact['check']:<10} {seen}{limit}  {fact['reason']}")
     return "\n".join(lines)

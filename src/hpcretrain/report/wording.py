@@ -26,6 +26,7 @@ FAMILIES = {
     Family.INPUT_DRIFT: ("Input drift", "the features look different from what the model learned"),
     Family.DATA_QUALITY: ("Data quality", "cells are missing, impossible or of another kind"),
     Family.FRESHNESS: ("New rows", "labeled rows that the model has not learned from yet"),
+    Family.EXTERNAL: ("Asked for", "somebody, or an outside system, asks for it"),
 }
 """Each family's name and what it means."""
 

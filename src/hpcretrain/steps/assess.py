@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from hpcretrain.history import Cycle
 from hpcretrain.policy import assess as scoring
 from hpcretrain.policy.request import Wish, wish
-from hpcretrain.records import Assessment, RetrainRequest
+from hpcretrain.records import Assessment, PriorityClass, RetrainRequest
 from hpcretrain.steps.desk import Desk
 
 
@@ -14,7 +15,7 @@ def assess(desk: Desk) -> Assessment:
     assessment = Assessment(
         model=desk.terms.config.model.name,
         at=desk.now,
-        answers=tuple(signal.id for signal in desk.history.signals if signal.at == desk.now),
+        answers=tuple(signal.id for signal in (*desk.history.signals, *desk.history.outside) if signal.at == desk.now),
         score=scored.score,
         contributions=scored.contributions,
         levels=scored.levels,
@@ -31,9 +32,12 @@ def wanted(desk: Desk, assessment: Assessment) -> Wish | None:
 
 
 def request(desk: Desk, assessment: Assessment) -> None:
-    """Record a request if one is called for, none is open, and no training is under way."""
+    """Record a request if one is called for, none is open, and no training is under way that is as urgent."""
     asked = wanted(desk, assessment)
-    if asked is None or desk.history.open_cycle is not None or desk.history.training is not None:
+    under_way = desk.history.training
+    if asked is None or desk.history.open_cycle is not None:
+        return
+    if under_way is not None and not more_urgent(asked.priority_class, under_way):
         return
     desk.book.enter(
         RetrainRequest(
@@ -47,3 +51,10 @@ def request(desk: Desk, assessment: Assessment) -> None:
             reason=asked.reason,
         )
     )
+
+
+def more_urgent(priority_class: PriorityClass, cycle: Cycle) -> bool:
+    """Whether a class is more urgent than what a cycle was decided, or asked, to be."""
+    now = cycle.decisions[-1].priority_class if cycle.decisions else cycle.request.priority_class
+    order = list(PriorityClass)
+    return order.index(priority_class) < order.index(now)

@@ -1,4 +1,4 @@
-"""Decide: what to do now about the open request."""
+"""Decide: what to do now about the open request, and whom to ask first."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hpcretrain.records import (
     PriorityClass,
 )
 from hpcretrain.stats import metrics
+from hpcretrain.steps.ask import ask_to_run, permit
 from hpcretrain.steps.assess import wanted
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.plan import Plan
@@ -25,10 +26,11 @@ from hpcretrain.steps.review import close
 def decide(desk: Desk, cycle: Cycle, assessment: Assessment, plan: Plan) -> Decision:
     """Record the decision about an open request; a dropped request is reviewed at once."""
     priority_class = _class(desk, cycle, assessment)
-    choice = policy.withdraw(assessment.score, desk.terms.policy) or policy.decide(
-        priority_class, _facts(desk, plan), desk.terms.policy
-    )
-    answers = dict.fromkeys((cycle.request.id, assessment.id))
+    choice = _withdrawn(desk, cycle, assessment) or policy.decide(priority_class, _facts(desk, plan), desk.terms.policy)
+    permission = permit(desk, cycle, priority_class, choice)
+    choice = permission.choice
+    given = [permission.approval.id] if permission.approval else []
+    answers = dict.fromkeys((cycle.request.id, assessment.id, *given))
     decision = Decision(
         model=desk.terms.config.model.name,
         at=desk.now,
@@ -40,9 +42,16 @@ def decide(desk: Desk, cycle: Cycle, assessment: Assessment, plan: Plan) -> Deci
         findings=choice.findings,
     )
     desk.book.enter(decision)
+    if permission.asks is not None:
+        ask_to_run(desk, cycle, decision, permission.asks)
     if decision.action is Action.DROP:
         close(desk, cycle, Closing.DROPPED, decision.id)
     return decision
+
+
+def _withdrawn(desk: Desk, cycle: Cycle, assessment: Assessment) -> policy.Choice | None:
+    """What was asked for in person stands until that person withdraws it."""
+    return None if cycle.in_person is not None else policy.withdraw(assessment.score, desk.terms.policy)
 
 
 def _class(desk: Desk, cycle: Cycle, assessment: Assessment) -> PriorityClass:
@@ -78,6 +87,8 @@ def _rarer(desk: Desk, rows: Rows) -> int:
 
 def _data_gate(desk: Desk) -> tuple[Finding, ...]:
     gate = desk.terms.policy.data_gate
-    latest = [signal for signal in desk.history.signals if signal.at == desk.now]
+    # Between ticks, what the last of them saw.
+    newest = max((signal.at for signal in desk.history.signals), default=desk.now)
+    latest = [signal for signal in desk.history.signals if signal.at == newest]
     quality = tuple(signal.finding for signal in latest if signal.family is Family.DATA_QUALITY)
     return (*quality, structural(latest, gate.structural_psi, gate.structural_share))

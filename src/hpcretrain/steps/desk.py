@@ -24,6 +24,10 @@ class Entries(Protocol):
     def history(self) -> History:
         """The fold over the records so far."""
 
+    @property
+    def written(self) -> list[str]:
+        """Identifiers of the records that this process wrote down."""
+
     def enter(self, *records: Record) -> None:
         """Take records in."""
 
@@ -44,6 +48,7 @@ class Book:
         self.history = History.fold(record for record in records if record.at != resume_at)
         self._expected = deque(record for record in records if record.at == resume_at)
         self._ledger = ledger
+        self.written: list[str] = []
 
     def enter(self, *records: Record) -> None:
         """Write records down, all or none.
@@ -64,6 +69,7 @@ class Book:
                 )
         if fresh:
             self._ledger.append(fresh)
+            self.written += [record.id for record in fresh]
 
 
 def newest(ledger: Ledger) -> datetime | None:
@@ -89,6 +95,11 @@ class Branch:
             self.history.add(next(known))
         self._book = book
 
+    @property
+    def written(self) -> list[str]:
+        """Identifiers of the records that this process wrote down."""
+        return self._book.written
+
     def enter(self, *records: Record) -> None:
         """Take records in, and write down those that are new."""
         for record in records:
@@ -111,6 +122,8 @@ class Desk:
     predictor: Predictor
     registry: Registry
     book: Entries
+    attended: bool = False
+    """Whether there is somebody to ask: a replay takes as approved what would have been asked."""
     _spread: float | None = field(default=None, init=False)
     _counts: dict[Span, BatchCounts] = field(default_factory=dict, init=False)
 
@@ -126,8 +139,9 @@ class Desk:
 
     @property
     def matured_until(self) -> datetime:
-        """Rows before this have their labels."""
-        return self.now - self.table.label_delay
+        """Rows before this have their labels, and lie in batches that were observed."""
+        slots = self.history.slots
+        return (min(self.now, slots[-1][1]) if slots else self.now) - self.table.label_delay
 
     @property
     def metrics(self) -> tuple[str, ...]:

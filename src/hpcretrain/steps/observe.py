@@ -119,7 +119,7 @@ def _prediction_shift(desk: Desk, champion: Release) -> policy.Sign:
     settled = champion.at
     first = desk.table.rows(champion.at, settled)
     while len(first) < score.min_rows and settled < desk.now:
-        settled += step
+        settled = min(settled + step, desk.now)
         first = desk.table.rows(champion.at, settled, bad)
     newest = _pooled(desk, desk.table.rows, min(settled, desk.now), desk.now, len)
     if len(first) < score.min_rows or len(newest) < score.min_rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpcretrain.records import Candidate, Reading, Release, ReleaseKind, Verdict, Watch
+from hpcretrain.records import Approval, Candidate, Reading, Release, ReleaseKind, Verdict, Watch
 from hpcretrain.report.holdout import reading_numbers
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.show import show
@@ -26,13 +26,28 @@ def first(desk: Desk, twin: Candidate, champion: Candidate, readings: tuple[Read
     return _serve(desk, release)
 
 
-def promote(desk: Desk, judged: Verdict, twin: Candidate, refit: tuple[Verdict, Candidate] | None) -> Release:
-    """Record the promotion of a judged candidate, or of the refit that was checked against it."""
+def promote(
+    desk: Desk,
+    judged: Verdict,
+    twin: Candidate,
+    refit: tuple[Verdict, Candidate] | None,
+    approval: Approval | None = None,
+) -> Release:
+    """Record the promotion of a judged candidate, or of the refit that was checked against it.
+
+    Args:
+        desk: The desk.
+        judged: The verdict of the gate.
+        twin: What it judged.
+        refit: The full fit with its verdict.
+        approval: The approval, where one was asked for.
+    """
     served = refit[1] if refit else twin
+    answers = (judged.id, *((refit[0].id,) if refit else ()), *((approval.id,) if approval else ()))
     release = Release(
         model=twin.model,
         at=desk.now,
-        answers=(judged.id, refit[0].id) if refit else (judged.id,),
+        answers=answers,
         release_kind=ReleaseKind.PROMOTION,
         candidate=served.id,
         twin=twin.id,

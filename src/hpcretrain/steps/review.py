@@ -11,6 +11,8 @@ from hpcretrain.steps.show import show
 _WHY = {
     Closing.DROPPED: "nothing was trained: the reason had gone",
     Closing.REJECTED: "nothing was released: the candidate did not pass",
+    Closing.CANCELED: "nothing was released: somebody ended it",
+    Closing.SUPERSEDED: "nothing was released: a more urgent request took its place",
 }
 
 

@@ -9,11 +9,14 @@ import numpy as np
 
 from hpcretrain.errors import InputError, TrainingError
 from hpcretrain.history import Cycle
+from hpcretrain.policy.approve import awaited
 from hpcretrain.policy.validate import readings
 from hpcretrain.ports import Table
 from hpcretrain.records import (
     RULE_VERSION,
     Action,
+    Asked,
+    Assessment,
     Baseline,
     Candidate,
     Closing,
@@ -23,6 +26,7 @@ from hpcretrain.records import (
     Purpose,
     Verdict,
 )
+from hpcretrain.steps.ask import ask_to_release
 from hpcretrain.steps.assess import assess, request
 from hpcretrain.steps.contest import Won, compete
 from hpcretrain.steps.decide import decide
@@ -125,18 +129,35 @@ def tick(desk: Desk) -> None:
 
 def consider(desk: Desk) -> Run | None:
     """Observe, assess, watch, request and decide; the decision, if it is to run."""
+    assessment = look(desk)
+    return judge(desk, assessment) if assessment else None
+
+
+def look(desk: Desk) -> Assessment | None:
+    """Observe, assess and watch; the assessment, unless the release that it is about was rolled back."""
     observe(desk)
     assessment = assess(desk)
     watched = desk.history.watched
-    if watched is not None and watch(desk, watched):
-        return None
+    return None if watched is not None and watch(desk, watched) else assessment
+
+
+def judge(desk: Desk, assessment: Assessment) -> Run | None:
+    """Request where the assessment asks for it, and decide about the open request; the decision, if it is to run."""
     request(desk, assessment)
     cycle = desk.history.open_cycle
-    if cycle is None:
-        return None
+    return settle(desk, cycle, assessment) if cycle else None
+
+
+def settle(desk: Desk, cycle: Cycle, assessment: Assessment) -> Run | None:
+    """Decide about an open request; the decision, if it is to run. It then takes the place of a lesser training."""
     split = plan(desk, desk.history.learned[1])
+    lesser = desk.history.training
     decision = decide(desk, cycle, assessment, split)
-    return Run(cycle, decision, split) if decision.action is Action.RUN else None
+    if decision.action is not Action.RUN:
+        return None
+    if lesser is not None:
+        close(desk, lesser, Closing.SUPERSEDED, decision.id)
+    return Run(cycle, decision, split)
 
 
 def retrain(desk: Desk, decision: Decision, split: Plan) -> Passed | Rejected:
@@ -153,11 +174,24 @@ def retrain(desk: Desk, decision: Decision, split: Plan) -> Passed | Rejected:
 
 
 def conclude(desk: Desk, cycle: Cycle, came: Passed | Rejected) -> None:
-    """Release what passed; close the cycle of what did not."""
-    if isinstance(came, Passed):
-        promote(desk, came.judged, came.twin, came.refit)
-    else:
+    """Release what passed, once it is approved where that is called for; close the cycle of what did not."""
+    if isinstance(came, Rejected):
         close(desk, cycle, Closing.REJECTED, came.by.id)
+        return
+    candidate = came.refit[1] if came.refit else came.twin
+    rules = desk.terms.policy.approvals
+    if rules is None or not desk.attended or cycle.decisions[-1].priority_class not in rules.release:
+        promote(desk, came.judged, came.twin, came.refit)
+        return
+    ask, approval = cycle.asked(Asked.RELEASE) or (None, None)
+    if ask is None or ask.subject != candidate.id:
+        ask_to_release(desk, cycle, came.judged, candidate)
+        return
+    said = awaited(ask, approval, desk.now).outcome
+    if said is Outcome.PASS:
+        promote(desk, came.judged, came.twin, came.refit, approval)
+    elif said is Outcome.FAIL:
+        close(desk, cycle, Closing.REJECTED, approval.id if approval else ask.id)
 
 
 def _fit_in_full(

@@ -56,13 +56,15 @@ def _waits(cycle: Cycle, zone: ZoneInfo) -> markdown.Cells:
         str(request.score),
         wording.day(request.at, zone),
         markdown.escape(request.reason),
-        _stands(cycle),
+        _stands(cycle, zone),
     )
 
 
-def _stands(cycle: Cycle) -> str:
+def _stands(cycle: Cycle, zone: ZoneInfo) -> str:
     if cycle.release is not None:
         return f"released, watched ({wording.plural(len(cycle.watches), 'look')} so far)"
+    if asked := next((ask for ask in cycle.asks if ask.id not in cycle.approvals), None):
+        return f"awaits an approval to {asked.asked.value}, until {wording.day(asked.expires_at, zone)}"
     if cycle.run is not None:
         return f"training, {wording.plural(len(cycle.jobs), 'job')} so far"
     if not cycle.decisions:

@@ -8,8 +8,8 @@ from typing import Any
 
 from hpcretrain.history import Cycle
 from hpcretrain.records import Job
-from hpcretrain.report import markdown, wording
-from hpcretrain.report.artifacts.shown import MARKDOWN, Artifact, Shown, came_to
+from hpcretrain.report import markdown, story, wording
+from hpcretrain.report.artifacts.shown import MARKDOWN, Artifact, Shown
 from hpcretrain.report.cluster import cluster_line, cluster_use
 
 _MOST_CYCLES = 30
@@ -30,7 +30,7 @@ def cost(shown: Shown) -> Artifact:
             wording.day(cycle.request.at, shown.zone),
             _class_of(cycle),
             *_cells(each),
-            came_to(cycle),
+            story.ending(cycle)[1],
         )
         for cycle, each in reversed(list(zip(trained, totals, strict=True)))
     ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hpcretrain.history import Cycle
 from hpcretrain.records import Assessment, Decision
-from hpcretrain.report import markdown, wording
-from hpcretrain.report.artifacts.shown import MARKDOWN, Artifact, Shown, came_to, findings
+from hpcretrain.report import markdown, story, wording
+from hpcretrain.report.artifacts.shown import MARKDOWN, Artifact, Shown, findings
 from hpcretrain.report.explain import headline
 
 
@@ -17,7 +17,7 @@ def decision(shown: Shown) -> Artifact:
     if cycle is None:
         text = markdown.paragraphs("Nothing was decided yet.", _contributions(history.assessment), shown.foot)
         return Artifact("decision", MARKDOWN, "nothing was decided yet", text)
-    last, end = cycle.decisions[-1], came_to(cycle)
+    last, end = cycle.decisions[-1], story.ending(cycle)[1]
     seen = [each for each in map(history.known.get, last.answers) if isinstance(each, Assessment)]
     summary = (
         f"{last.action.value}, class {last.priority_class.value}, {wording.day(last.at, shown.zone)}: {end.lower()}"

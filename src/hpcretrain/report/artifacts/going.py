@@ -35,8 +35,9 @@ class Going:
 
 
 def current(history: History) -> list[Job]:
-    """The jobs of the newest cycle that has some, or else of the first champion, in the order of the ledger."""
-    newest = next((cycle.jobs for cycle in reversed(history.cycles) if cycle.jobs), None)
+    """The jobs of the training under way, else of the newest cycle that has some, else of the first champion."""
+    cycles = [history.training, *reversed(history.cycles)]
+    newest = next((cycle.jobs for cycle in cycles if cycle and cycle.jobs), None)
     return newest or [each for each in history.known.values() if isinstance(each, Job)]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hpcretrain.report import markdown, wording
-from hpcretrain.report.artifacts.shown import MARKDOWN, Artifact, Shown, came_to
+from hpcretrain.report import markdown, story, wording
+from hpcretrain.report.artifacts.shown import MARKDOWN, Artifact, Shown
 
 _MOST_CYCLES = 30
 
@@ -25,7 +25,7 @@ def links(shown: Shown) -> Artifact:
                 ", ".join(numbers) or "none",
                 ", ".join(markdown.link(str(note["version"]), shown.run_page(note["run"])) for note in page.values())
                 or "none",
-                came_to(cycle),
+                story.ending(cycle)[1],
             )
         )
     rows, more = markdown.first(listed, _MOST_CYCLES)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from hpcretrain.records import Reading, Release, ReleaseKind
-from hpcretrain.report import markdown, wording
-from hpcretrain.report.artifacts.shown import MARKDOWN, Artifact, Shown, came_to
+from hpcretrain.report import markdown, story, wording
+from hpcretrain.report.artifacts.shown import MARKDOWN, Artifact, Shown
 
 _MOST_RELEASES = 10
 
@@ -72,7 +72,7 @@ def _until(each: Release, shown: Shown) -> datetime | None:
 
 def _past(shown: Shown) -> str:
     releases = shown.history.releases
-    closings = {cycle.release.id: came_to(cycle) for cycle in shown.history.cycles if cycle.release}
+    closings = {cycle.release.id: story.ending(cycle)[1] for cycle in shown.history.cycles if cycle.release}
     listed = [
         (
             markdown.code(each.id),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from hpcretrain.history import Cycle, History
+from hpcretrain.history import History
 from hpcretrain.records import Finding, Outcome
 from hpcretrain.report import markdown, story
 from hpcretrain.report.artifacts.going import Going
@@ -103,10 +103,3 @@ def findings(each: Sequence[Finding]) -> str:
     ]
     headings = (("Outcome", False), ("Check", False), ("Seen", True), ("Limit", True), ("Reason", False))
     return markdown.table(headings, rows)
-
-
-def came_to(cycle: Cycle) -> str:
-    """How a cycle ended, or stands, in a few words."""
-    if cycle.run and not cycle.release and not cycle.review:
-        return "Training"
-    return story.ending(cycle)[1]

@@ -1,0 +1,117 @@
+"""Does what a message asks for, at the clock's time, or says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hpcretrain.canonical import plain
+from hpcretrain.errors import InputError
+from hpcretrain.messages import Message, Person, Verb
+from hpcretrain.policy.approve import accept, may_ask
+from hpcretrain.records import Asked, Finding, Outcome
+from hpcretrain.steps import outside
+from hpcretrain.steps.ask import answer, standing
+from hpcretrain.steps.desk import Desk
+from hpcretrain.steps.tick import settle
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a message.
+
+    Attributes:
+        done: Whether it was done.
+        reason: What was done, or why nothing was.
+        subject: The request or ask that it is about; None where there is none.
+        findings: What was checked.
+    """
+
+    done: bool
+    reason: str
+    subject: str | None = None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """As what JSON can hold."""
+        return {
+            "done": self.done,
+            "reason": self.reason,
+            "subject": self.subject,
+            "findings": plain(self.findings),
+        }
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Answer:
+        """An answer from what its JSON holds."""
+        findings = tuple(Finding(**{**each, "outcome": Outcome(each["outcome"])}) for each in content["findings"])
+        return cls(content["done"], content["reason"], content["subject"], findings)
+
+
+def act(desk: Desk, message: Message, person: Person) -> Answer:
+    """Do what a message asks for. Records are made only where it is done."""
+    try:
+        if message.verb is Verb.REQUEST:
+            return _request(desk, message, person)
+        if message.verb is Verb.CANCEL:
+            return _cancel(desk, message, person)
+        return _answer(desk, message, person)
+    except InputError as error:
+        return Answer(False, str(error))
+
+
+def _request(desk: Desk, message: Message, person: Person) -> Answer:
+    allowed = may_ask(person, desk.terms.policy.approvals)
+    if allowed.outcome is not Outcome.PASS:
+        return _refused((allowed,))
+    opened = outside.request(desk, message, person)
+    if opened is None:
+        stands = desk.history.open_cycle or desk.history.training
+        assert stands is not None
+        return Answer(True, f"{stands.request.id} stands already, and is as urgent", stands.request.id)
+    assessment, cycle = opened
+    settle(desk, cycle, assessment)
+    return _decided(desk, cycle.request.id)
+
+
+def _cancel(desk: Desk, message: Message, person: Person) -> Answer:
+    cycle = outside.find(desk, message.subject or "")
+    allowed = may_ask(person, desk.terms.policy.approvals)
+    if allowed.outcome is not Outcome.PASS and person.name != cycle.in_person:
+        return _refused((allowed,))
+    cycle = outside.cancel(desk, message, person)
+    return Answer(True, f"{cycle.request.id} is ended; its jobs are told to leave a checkpoint", cycle.request.id)
+
+
+def _answer(desk: Desk, message: Message, person: Person) -> Answer:
+    found = standing(desk, message.subject or "")
+    if found is None:
+        return Answer(False, f"nothing asks for {message.subject}; `hpcretrain approve` lists what is asked")
+    cycle, how = found
+    checks = accept(person, how, desk.terms.policy.approvals, desk.now)
+    if any(check.outcome is not Outcome.PASS for check in checks):
+        return _refused(checks, how.ask.id)
+    approval = answer(desk, message, person, how.ask)
+    said = "approved" if approval.outcome is Outcome.PASS else "denied"
+    assessment = desk.history.assessment
+    if how.ask.asked is Asked.RUN and assessment is not None:
+        settle(desk, cycle, assessment)
+        decided = _decided(desk, cycle.request.id)
+        return Answer(True, f"{said}; {decided.reason}", how.ask.id, checks)
+    return Answer(True, said, how.ask.id, checks)
+
+
+def _decided(desk: Desk, request: str) -> Answer:
+    cycle = outside.find(desk, request)
+    decision = cycle.decisions[-1]
+    open_ = [finding for finding in decision.findings if finding.outcome is not Outcome.PASS]
+    why = "; ".join(f"{finding.check}: {finding.reason}" for finding in open_) or "every check passes"
+    return Answer(True, f"{request}: {decision.action.value} ({why})", request, decision.findings)
+
+
+def _refused(checks: tuple[Finding, ...], subject: str | None = None) -> Answer:
+    wrong = [check for check in checks if check.outcome is not Outcome.PASS]
+    reason = "; ".join(f"{check.check}: {check.reason} (seen {check.observed}, limit {check.limit})" for check in wrong)
+    return Answer(False, reason, subject, checks)

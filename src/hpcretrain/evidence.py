@@ -1,0 +1,97 @@
+"""What records are made of: findings, and the rows, metrics and counts that they are about."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from hpcretrain.canonical import Plain
+
+
+class Outcome(enum.Enum):
+    """How a check came out. Ordered: the worst of several wins, and only PASS goes on."""
+
+    PASS = "pass"
+    WAIT = "wait"
+    INSUFFICIENT = "insufficient"
+    FAIL = "fail"
+    ERROR = "error"
+
+    @property
+    def severity(self) -> int:
+        return list(Outcome).index(self)
+
+    @staticmethod
+    def worst(outcomes: Iterable[Outcome]) -> Outcome:
+        """The worst of `outcomes`; INSUFFICIENT when there are none, since nothing was checked."""
+        return max(outcomes, key=lambda outcome: outcome.severity, default=Outcome.INSUFFICIENT)
+
+
+class Family(enum.Enum):
+    """Families of signals; a score's contributions are given by family."""
+
+    PERFORMANCE = "performance"
+    CALIBRATION = "calibration"
+    INPUT_DRIFT = "input_drift"
+    PREDICTION_SHIFT = "prediction_shift"
+    DATA_QUALITY = "data_quality"
+    FRESHNESS = "freshness"
+    EXTERNAL = "external"
+    """What somebody outside says or asks for."""
+
+
+@dataclass(frozen=True)
+class Finding(Plain):
+    """One piece of evidence: a check, how it came out, why, what was seen and what the limit is."""
+
+    check: str
+    outcome: Outcome
+    reason: str
+    observed: float | int | str | None = None
+    limit: float | int | str | None = None
+
+
+@dataclass(frozen=True)
+class Slice(Plain):
+    """A stretch of rows of the table: `start` <= time < `end`, how many, and a digest of what they hold."""
+
+    start: datetime
+    end: datetime
+    rows: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Window(Plain):
+    """The rows that a model is trained on; `excluded` are quarantined stretches inside it.
+
+    `rows` of the `population` rows that lie in it were drawn.
+    """
+
+    name: str
+    start: datetime
+    end: datetime
+    rows: int
+    population: int
+    digest: str
+    excluded: tuple[tuple[datetime, datetime], ...] = ()
+
+
+@dataclass(frozen=True)
+class Reading(Plain):
+    """A metric measured on labeled rows, with its standard error (both in the metric's unit)."""
+
+    metric: str
+    value: float
+    se: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Histogram(Plain):
+    """Counts in bins: `counts[i]` values lie in [edges[i-1], edges[i]), with open ends; one more count than edges."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]

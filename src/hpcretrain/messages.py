@@ -1,0 +1,135 @@
+"""What people and outside systems tell a home, and who they are by the word of the operating system."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hpcretrain.canonical import canonical
+from hpcretrain.errors import InputError
+from hpcretrain.records import PriorityClass
+
+MOST_CHARACTERS = 500
+
+
+class Verb(enum.Enum):
+    """What a message is for."""
+
+    REQUEST = "request"
+    CANCEL = "cancel"
+    APPROVE = "approve"
+    DENY = "deny"
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user of the operating system, as it tells.
+
+    Attributes:
+        name: The user's name.
+        groups: Names of the groups that the user is in.
+        owner: Whether the home belongs to this user.
+    """
+
+    name: str
+    groups: frozenset[str] = frozenset()
+    owner: bool = False
+
+    def among(self, names: Sequence[str]) -> bool:
+        """Whether one of `names` is the user's, or, behind a percent sign, a group's of the user."""
+        return any(name[1:] in self.groups if name.startswith("%") else name == self.name for name in names)
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message. What has the same identifier is the same message, however often it comes.
+
+    Attributes:
+        id: 32 hexadecimal digits; the token of an approval.
+        verb: What it is for.
+        reason: Why, in one line.
+        subject: The ask that is answered, or the request that is to end; None to request.
+        priority_class: The class that is requested; None otherwise.
+    """
+
+    id: str
+    verb: Verb
+    reason: str = ""
+    subject: str | None = None
+    priority_class: PriorityClass | None = None
+
+    def __post_init__(self) -> None:
+        if problem := _problem(self):
+            raise InputError(problem)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """As what JSON can hold."""
+        return {
+            "id": self.id,
+            "verb": self.verb.value,
+            "reason": self.reason,
+            "subject": self.subject,
+            "priority_class": self.priority_class.value if self.priority_class else None,
+        }
+
+    @property
+    def text(self) -> str:
+        """As JSON."""
+        return canonical(self.content)
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Message:
+        """A message from what its JSON holds.
+
+        Raises:
+            InputError: It is none.
+        """
+        try:
+            wanted = content["priority_class"]
+            return cls(
+                str(content["id"]),
+                Verb(content["verb"]),
+                str(content["reason"]),
+                None if content["subject"] is None else str(content["subject"]),
+                PriorityClass(wanted) if wanted else None,
+            )
+        except (LookupError, TypeError, ValueError) as error:
+            raise InputError(f"no message: {error!r}") from error
+
+    @classmethod
+    def parse(cls, text: str) -> Message:
+        """A message from its JSON.
+
+        Raises:
+            InputError: It is none.
+        """
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"no message: {error}") from error
+        return cls.of(content)
+
+
+def identifier(key: str | None = None) -> str:
+    """The identifier of a message: the same for the same key, else one that nobody can guess."""
+    return hashlib.sha256(key.encode()).hexdigest()[:32] if key is not None else secrets.token_hex(16)
+
+
+def _problem(message: Message) -> str | None:
+    if len(message.id) != 32 or set(message.id) - set("0123456789abcdef"):
+        return f"{message.id[:40]!r} is no identifier of a message"
+    if len(message.reason) > MOST_CHARACTERS or not message.reason.isprintable():
+        return f"a reason is one line of at most {MOST_CHARACTERS} characters that can be printed"
+    if message.verb is Verb.REQUEST:
+        if message.priority_class is None:
+            return "a request names a class"
+        return None if message.reason.strip() else "a request has a reason: why is the model to be retrained?"
+    if not message.subject or len(message.subject) > MOST_CHARACTERS or not message.subject.isprintable():
+        return f"to {message.verb.value}, name what: `hpcretrain status` shows it"
+    return None

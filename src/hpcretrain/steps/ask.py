@@ -1,0 +1,149 @@
+"""Ask: what a person must approve before it is done, with what he needs to know; and what he said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hpcretrain.history import Cycle
+from hpcretrain.messages import Message, Person, Verb
+from hpcretrain.policy import approve as policy
+from hpcretrain.policy import decide as choices
+from hpcretrain.records import (
+    Action,
+    Approval,
+    Ask,
+    Asked,
+    Candidate,
+    Decision,
+    Finding,
+    Outcome,
+    PriorityClass,
+    Verdict,
+)
+from hpcretrain.steps.briefing import to_release, to_run
+from hpcretrain.steps.desk import Desk
+
+
+@dataclass(frozen=True)
+class Permission:
+    """A choice, as far as people have a say in it.
+
+    Attributes:
+        choice: The choice.
+        approval: The answer that it goes by; None without one.
+        asks: The checks that an approval, which is to be asked for now, would set aside; None where none is.
+    """
+
+    choice: choices.Choice
+    approval: Approval | None = None
+    asks: tuple[str, ...] | None = None
+
+
+def permit(desk: Desk, cycle: Cycle, priority_class: PriorityClass, choice: choices.Choice) -> Permission:
+    """What becomes of a choice where a person must approve it, or may set aside what speaks against it."""
+    rules = desk.terms.policy.approvals
+    if rules is None or not desk.attended or choice.outcome not in (Outcome.PASS, Outcome.WAIT):
+        return Permission(choice)
+    asked = cycle.asked(Asked.RUN)
+    ask, approval = asked or (None, None)
+    findings, given = choice.findings, None
+    if ask is not None and approval is not None and approval.outcome is Outcome.PASS:
+        findings, given = policy.overrule(findings, ask, approval), approval
+    needs = policy.overrulable(priority_class, findings, rules, in_person=cycle.in_person is not None)
+    if needs is None:
+        return Permission(choices.choose(choice.cost_mrow_passes, findings), given)
+    if ask is None or not set(needs) <= set(ask.overrules) or ask.priority_class is not priority_class:
+        said = policy.needed(Asked.RUN, policy.expiry(desk.now, rules))
+        return Permission(choices.choose(choice.cost_mrow_passes, (*findings, said)), given, needs)
+    said = policy.awaited(ask, approval, desk.now)
+    decided = choices.choose(choice.cost_mrow_passes, (*findings, said))
+    if said.outcome is Outcome.FAIL:
+        decided = replace(decided, action=Action.DROP)
+    return Permission(decided, approval)
+
+
+def ask_to_run(desk: Desk, cycle: Cycle, decision: Decision, overrules: tuple[str, ...]) -> Ask:
+    """Record that the training which a decision waits for must be approved."""
+    return _ask(
+        desk, Asked.RUN, cycle, decision, decision.priority_class, cycle.request.id, None, overrules,
+        to_run(desk, cycle, decision),
+    )  # fmt: skip
+
+
+def ask_to_release(desk: Desk, cycle: Cycle, judged: Verdict, candidate: Candidate) -> Ask:
+    """Record that what passed the gate must be approved before it serves."""
+    decision = cycle.decisions[-1]
+    return _ask(
+        desk, Asked.RELEASE, cycle, judged, decision.priority_class, candidate.id, candidate.model_digest, (),
+        to_release(desk, cycle, judged, candidate),
+    )  # fmt: skip
+
+
+def _ask(
+    desk: Desk,
+    asked: Asked,
+    cycle: Cycle,
+    answers: Decision | Verdict,
+    priority_class: PriorityClass,
+    subject: str,
+    model_digest: str | None,
+    overrules: tuple[str, ...],
+    facts: tuple[Finding, ...],
+) -> Ask:
+    rules = desk.terms.policy.approvals
+    assert rules is not None
+    ask = Ask(
+        model=desk.terms.config.model.name,
+        at=desk.now,
+        answers=(answers.id,),
+        asked=asked,
+        subject=subject,
+        model_digest=model_digest,
+        policy_digest=desk.terms.policy_digest,
+        priority_class=priority_class,
+        requester=cycle.in_person,
+        overrules=overrules,
+        facts=facts,
+        expires_at=policy.expiry(desk.now, rules),
+    )
+    desk.book.enter(ask)
+    return ask
+
+
+def standing(desk: Desk, identifier: str) -> tuple[Cycle, policy.Standing] | None:
+    """How it stands with an ask now; None where there is no such ask."""
+    for cycle in reversed(desk.history.cycles):
+        for ask in cycle.asks:
+            if ask.id == identifier:
+                subject = _subject(cycle, ask)
+                return cycle, policy.Standing(
+                    ask=ask,
+                    approval=cycle.approvals.get(ask.id),
+                    subject=subject,
+                    model_digest=ask.model_digest if subject else None,
+                    policy_digest=desk.terms.policy_digest,
+                )
+    return None
+
+
+def _subject(cycle: Cycle, ask: Ask) -> str | None:
+    """What would be done now if the ask were approved; None where it is done, has ended, or was asked anew."""
+    newest = cycle.asked(ask.asked)
+    if cycle.review or cycle.release or newest is None or newest[0].id != ask.id:
+        return None
+    return None if ask.asked is Asked.RUN and cycle.run else ask.subject
+
+
+def answer(desk: Desk, message: Message, person: Person, ask: Ask) -> Approval:
+    """Record what a person said to what was asked."""
+    approval = Approval(
+        model=desk.terms.config.model.name,
+        at=desk.now,
+        answers=(ask.id,),
+        outcome=Outcome.PASS if message.verb is Verb.APPROVE else Outcome.FAIL,
+        actor=person.name,
+        reason=message.reason,
+        token=message.id,
+    )
+    desk.book.enter(approval)
+    return approval

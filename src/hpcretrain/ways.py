@@ -1,0 +1,163 @@
+"""The ways into a home that lives: the same for a command, a flow, a notebook, with a controller or without one.
+
+Where a controller holds the home it is told; otherwise the home is opened for a moment, once whoever else is at it is
+done.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hpcretrain.adapters import controlsocket
+from hpcretrain.adapters.inbox import Inbox
+from hpcretrain.adapters.livesettings import LiveSettings
+from hpcretrain.adapters.people import person
+from hpcretrain.errors import HomeInUse, InputError
+from hpcretrain.live import Live, Step
+from hpcretrain.livehome import at_work, describe, open_asks, told
+from hpcretrain.messages import Message, Verb, identifier
+from hpcretrain.records import PriorityClass
+from hpcretrain.wiring import default_home, read_history
+
+Tell = Callable[[str], None]
+
+_PATIENCE_S = 120.0
+_AGAIN_S = 0.1
+
+
+def tick(home: Path | None = None, until: str = Step.RELEASE.value, tell: Tell = lambda _: None) -> dict[str, Any]:
+    """Do all that is due in a home that lives, wait for no training, and say how it stands.
+
+    Args:
+        home: The folder. Default: `HPCRETRAIN_HOME`, or `.hpcretrain/`.
+        until: How far to go with the newest batch: "observe", "triage", "retrain" or "release". A controller goes all
+            the way.
+        tell: Called with what is done.
+
+    Returns:
+        See docs/reference/json.md.
+
+    Raises:
+        InputError: There is no such home, or another process stays at it.
+    """
+    return _through(home or default_home(), {"do": "tick", "until": Step(until).value}, tell)
+
+
+def request(
+    home: Path | None = None,
+    priority_class: str = PriorityClass.STANDARD.value,
+    reason: str = "",
+    key: str | None = None,
+    tell: Tell = lambda _: None,
+) -> dict[str, Any]:
+    """Ask for a retraining, and have it decided at once.
+
+    Args:
+        home: The folder. Default: `HPCRETRAIN_HOME`, or `.hpcretrain/`.
+        priority_class: "urgent", "standard" or "background".
+        reason: Why, for the record.
+        key: Requests with the same key are one request.
+        tell: Called with what is done.
+
+    Returns:
+        What came of it: `done`, `reason`, `subject`, `findings`, `token`; see docs/reference/json.md.
+
+    Raises:
+        InputError: There is no such home or class, or no reason.
+    """
+    if priority_class not in {each.value for each in PriorityClass}:
+        raise InputError(f"{priority_class!r} is no class; they are {', '.join(each.value for each in PriorityClass)}")
+    message = Message(identifier(key), Verb.REQUEST, reason, None, PriorityClass(priority_class))
+    return send(home or default_home(), message, tell)
+
+
+def cancel(home: Path | None, subject: str, reason: str = "", key: str | None = None) -> dict[str, Any]:
+    """End a cycle: its jobs leave a checkpoint and are canceled. `subject` is its request; otherwise as `request`."""
+    return send(home or default_home(), Message(identifier(key), Verb.CANCEL, reason, subject))
+
+
+def approve(home: Path | None, subject: str, reason: str = "") -> dict[str, Any]:
+    """Approve what was asked; `subject` is the ask. See `request` for what is returned."""
+    return send(home or default_home(), Message(identifier(), Verb.APPROVE, reason, subject))
+
+
+def deny(home: Path | None, subject: str, reason: str = "") -> dict[str, Any]:
+    """Deny what was asked; `subject` is the ask. See `request` for what is returned."""
+    return send(home or default_home(), Message(identifier(), Verb.DENY, reason, subject))
+
+
+def asked(home: Path | None, inbox: Path | None = None) -> list[dict[str, Any]]:
+    """What awaits an approval: in a home of one's own, or as an inbox shows it.
+
+    Raises:
+        InputError: There is no such home or inbox.
+    """
+    if inbox is not None:
+        return Inbox(inbox).asks()
+    return [told(ask) for ask in open_asks(read_history(home)[0])]
+
+
+def hand_in(inbox: Path, message: Message, wait_s: float) -> dict[str, Any] | None:
+    """Hand in a message where others than the owner of a home reach it; the answer, None if there is none in time.
+
+    Raises:
+        InputError: There is no such inbox, or it cannot be written.
+    """
+    box = Inbox(inbox)
+    box.hand_in(message)
+    give_up_at = time.monotonic() + wait_s
+    while (answer := box.answer(message)) is None and time.monotonic() < give_up_at:
+        time.sleep(_AGAIN_S)
+    return answer
+
+
+def send(home: Path, message: Message, tell: Tell = lambda _: None) -> dict[str, Any]:
+    """Hand in a message and wait for what comes of it."""
+    return _through(home, {"do": "message", "message": message.content}, tell)
+
+
+def serve(live: Live, home: Path, call: Mapping[str, Any], uid: int) -> dict[str, Any]:
+    """Do what was called for."""
+    before = len(live.desk.book.written)
+    if call["do"] == "message":
+        message = Message.of(call["message"])
+        return {**live.answer(message, person(uid, home)).content, "token": message.id}
+    stand = live.advance(Step(call["until"]))
+    return describe(live, stand, live.desk.book.written[before:])
+
+
+def empty(live: Live, home: Path, inbox: Path | None) -> None:
+    """Answer what was handed in, and show what is asked."""
+    if inbox is None:
+        return
+    box = Inbox(inbox)
+    for handed in box.waiting():
+        if handed.message is not None:
+            answer = live.answer(handed.message, person(handed.uid, home))
+            box.settle(handed, {**answer.content, "token": handed.message.id})
+        else:
+            box.settle(handed, {})
+    box.show([told(ask) for ask in open_asks(live.desk.history)])
+
+
+def _through(home: Path, call: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
+    """Have the controller do it; without one, do it here."""
+    inbox = LiveSettings.read(home).inbox
+    give_up_at = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            answer: dict[str, Any] = controlsocket.call(home, call, tell)
+            return answer
+        except ConnectionError:
+            try:
+                with at_work(home, tell) as live:
+                    empty(live, home, inbox)
+                    return serve(live, home, call, os.getuid())
+            except HomeInUse:
+                if time.monotonic() >= give_up_at:
+                    raise
+                time.sleep(_AGAIN_S)

@@ -1,0 +1,192 @@
+"""A controller that holds a home for good: who calls finds it, and its end, whichever it is, loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tables import configure, orders, write_policy
+
+from hpcretrain.adapters.inbox import Inbox
+from hpcretrain.messages import Message, Verb, identifier
+from hpcretrain.records import PriorityClass
+
+NOBODY = 65534
+COMMAND = [sys.executable, "-m", "hpcretrain"]
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stderr
+    return done.stdout if code != 2 else done.stderr
+
+
+def told(*arguments: object, code: int = 0) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(run(*arguments, "--json", code=code))
+    return answer
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nothing changes in this table: whatever is trained was asked for."""
+    folder = tmp_path_factory.mktemp("controller")
+    table = orders(rows=4_000, minutes=32, change_at=None)
+    path = configure(folder, table, **write_policy(folder, weight="0.0"))
+    policy = folder / "policy.toml"
+    policy.write_text(policy.read_text() + '\n[approvals]\nrun = ["urgent"]\napprovers = ["nobody"]\nexpires_h = 24\n')
+    return path
+
+
+@contextmanager
+def controller(home: Path) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [*COMMAND, "controller", "--home", str(home)], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "is at work" in line:
+                break
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate(timeout=60)
+
+
+def lives(config: Path, home: Path, *more: object) -> Path:
+    run("live", config, "--home", home, "--from", "2024-02-23", *more)
+    return home
+
+
+def test_who_calls_is_answered_by_the_controller_and_sees_no_difference(config: Path, tmp_path: Path) -> None:
+    home = lives(config, tmp_path / "home")
+    with controller(home) as process:
+        stand = told("tick", "--home", home)
+        assert stand["serves"].startswith("release-")
+        asked = told("request", "--home", home, "--class", "standard", "--reason", "a new sensor")
+        assert asked["done"]
+        assert (home / "controller.sock").stat().st_mode & 0o077 == 0
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    assert not (home / "controller.sock").exists()
+    again = told("tick", "--home", home)
+    assert again["serves"] == stand["serves"]
+    assert "a new sensor" in run("explain", asked["subject"], "--home", home)
+
+
+def test_a_controller_that_is_killed_leaves_nothing_that_its_successor_cannot_go_on_with(
+    config: Path, tmp_path: Path
+) -> None:
+    home = lives(config, tmp_path / "home")
+    with controller(home) as process:
+        pass_on = subprocess.Popen(
+            [*COMMAND, "request", "--home", str(home), "--class", "standard", "--reason", "x", "--key", "k", "--json"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        time.sleep(1.0)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=60)
+        pass_on.communicate(timeout=300)
+    with controller(home):
+        asked = told("request", "--home", home, "--class", "standard", "--reason", "x", "--key", "k")
+    assert asked["done"]
+    assert len(told("status", "--home", home)["cycles"]) == 1
+    assert told("audit", "verify", "--home", home)["intact"]
+
+
+def test_a_second_controller_is_refused(config: Path, tmp_path: Path) -> None:
+    home = lives(config, tmp_path / "home")
+    with controller(home):
+        assert "is in use by process" in run("controller", "--home", home, code=2)
+        assert told("tick", "--home", home)["serves"], "the first is still there"
+
+
+def test_it_goes_on_when_the_table_grows(tmp_path: Path) -> None:
+    table = orders(rows=4_000, minutes=32, change_at=None)
+    now = table["time"].iloc[2_300]
+    config = configure(tmp_path / "config", table[table["time"] < now])
+    home = tmp_path / "home"
+    # A week passes in a second and a half.
+    run("live", config, "--home", home, "--from", now.isoformat(), "--speed", 400_000)
+    with controller(home):
+        table.to_csv(config.parent / "part", index=False)
+        (config.parent / "part").replace(config.parent / "table.csv")
+        time.sleep(6)
+        stand = told("tick", "--home", home)
+        state = told("status", "--home", home)
+    assert stand["next"] > "2024-03-10"
+    assert len(state["quarantined"]) < 3, "rows that came later were seen"
+
+
+def handed(inbox: Path, verb: Verb, subject: str | None, uid: int) -> Message:
+    wanted = PriorityClass.URGENT if verb is Verb.REQUEST else None
+    message = Message(identifier(), verb, "for the audit", subject, wanted)
+    elsewhere = inbox.with_name(f"{message.id}.part")
+    elsewhere.write_text(message.text)
+    os.chown(elsewhere, uid, -1)
+    elsewhere.rename(inbox / f"{message.id}.json")
+    return message
+
+
+def settled(inbox: Path, message: Message) -> dict[str, Any]:
+    until = time.monotonic() + 60
+    while (answer := Inbox(inbox).answer(message)) is None:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    return answer
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can hand in what belongs to somebody else")
+def test_others_hand_in_what_they_say_and_are_known_by_the_owner_of_the_file(config: Path, tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    home = lives(config, tmp_path / "home", "--inbox", inbox)
+    assert inbox.stat().st_mode & 0o7777 == 0o1733
+    with controller(home):
+        asked = told("request", "--home", home, "--class", "urgent", "--reason", "an incident")
+        assert "awaits an approval" in asked["reason"]
+        [ask] = told("approve", "--home", home)
+        assert ask["requester"] == "root"
+        seen: list[dict[str, Any]] = []
+        while not seen:
+            seen = json.loads(run("approve", "--inbox", inbox, "--json"))
+        assert seen == [ask]
+        own = settled(inbox, handed(inbox, Verb.APPROVE, ask["id"], 0))
+        assert not own["done"]
+        assert "four_eyes" in own["reason"]
+        stranger = settled(inbox, handed(inbox, Verb.APPROVE, ask["id"], 1))
+        assert not stranger["done"]
+        assert "approval:approver" in stranger["reason"]
+        (inbox / "strange.json").write_text("{")
+        os.mkfifo(inbox / "pipe.json")
+        (inbox / "folder.json").mkdir()
+        linked = Message(identifier(), Verb.DENY, "", ask["id"])
+        (tmp_path / "two").write_text(linked.text)
+        os.chown(tmp_path / "two", NOBODY, -1)
+        os.link(tmp_path / "two", inbox / f"{linked.id}.json")
+        yes = settled(inbox, handed(inbox, Verb.APPROVE, ask["id"], NOBODY))
+        assert yes["done"], yes
+        assert "run" in yes["reason"]
+        assert not (inbox / "strange.json").exists()
+        assert Inbox(inbox).answer(linked) is None, "whoever gave a file a second name need not be its owner"
+    assert "approved by nobody" in run("explain", ask["id"], "--home", home)
+    assert run("approve", "--inbox", inbox).strip() == "nothing awaits an approval"
+
+
+def test_an_inbox_from_which_others_could_take_away_is_refused(config: Path, tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    inbox.chmod(0o777)
+    refused = run("live", config, "--home", tmp_path / "home", "--inbox", inbox, code=2)
+    assert "lets others remove what is in it" in refused
+    assert not (tmp_path / "home").exists()
+    assert "there is no inbox" in run("deny", "ask-1", "--inbox", tmp_path / "none", code=2)
