@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -12,7 +13,7 @@ from records_for_tests import POLICY
 from hpcretrain.canonical import canonical
 from hpcretrain.history import History
 from hpcretrain.records import KINDS, Assessment, Decision, Outcome, Record, RetrainRequest, Signal
-from hpcretrain.report.events import DECIDED, DRIFT, Event, cycles, events
+from hpcretrain.report.events import DECIDED, DRIFT, TOLD, Event, cycles, events
 from hpcretrain.report.page import Source
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "events.md"
@@ -90,6 +91,9 @@ def test_the_document_lists_every_event_with_the_keys_of_its_payload(changed: So
     table = documented()
     common = table.pop("")
     assert set(table) == {f"hpcretrain.{kind}" for kind in KINDS if kind != "decision"} | {DECIDED, DRIFT}
+    for kind, names in TOLD.items():
+        assert set(names) <= {field.name for field in dataclasses.fields(KINDS[kind])}
+        assert set(names) <= table[DECIDED if kind == "decision" else f"hpcretrain.{kind}"]
     for event in told(changed.history):
         always: dict[str, Any] = json.loads(canonical(event.payload))
         extra = set(always) - common

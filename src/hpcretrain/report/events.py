@@ -20,7 +20,7 @@ PREFIX = "hpcretrain."
 DRIFT, DECIDED = f"{PREFIX}drift", f"{PREFIX}decided"
 """The events that start work."""
 _LONGEST = 500
-_TOLD: Mapping[str, tuple[str, ...]] = {
+TOLD: Mapping[str, tuple[str, ...]] = {
     "signal": ("family", "name"),
     "assessment": ("score", "contributions"),
     "request": ("priority_class", "score", "contributions", "reason"),
@@ -34,10 +34,9 @@ _TOLD: Mapping[str, tuple[str, ...]] = {
     "watch": ("look", "outcome"),
     "review": ("closing", "cost_mrow_passes"),
 }
-"""For each kind of record, which of its fields are told."""
-_IN_CYCLES = frozenset(
-    {"request", "decision", "ask", "approval", "job", "candidate", "verdict", "release", "watch", "review"}
-)
+"""For each kind of record that has some, which of its fields are told."""
+
+_IN_CYCLES = frozenset(TOLD) - {"signal", "assessment"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def _id(home: str, what: str) -> UUID:
 
 
 def _payload(record: Record, history: History, home: str) -> dict[str, Any]:
-    fields = {name: plain(getattr(record, name)) for name in _TOLD.get(record.kind, ())}
+    fields = {name: plain(getattr(record, name)) for name in TOLD.get(record.kind, ())}
     cycle = cycle_of(history, record) if record.kind in _IN_CYCLES else None
     triggers = getattr(record, "triggers", None)
     return {
