@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from hpcretrain.adapters.home import Home, write_whole
@@ -34,6 +34,13 @@ _ANNOUNCED = "announced"
 Notes = Sequence[Mapping[str, Any]]
 
 
+class FlowRun(NamedTuple):
+    """A run of a flow: its identifier, and its name for people."""
+
+    id: str
+    name: str
+
+
 @dataclass(frozen=True)
 class Standing:
     """What there is to tell of a home.
@@ -42,7 +49,6 @@ class Standing:
         home: Where it is.
         model: Name of its model; empty before its reference was frozen.
         fresh: The events that were not told yet.
-        cycles: The cycles that they are about.
         artifacts: How all stands.
         last: The newest record; empty if there is none.
     """
@@ -50,7 +56,6 @@ class Standing:
     home: Path
     model: str
     fresh: Sequence[Event]
-    cycles: Sequence[str]
     artifacts: Sequence[Artifact]
     last: str
 
@@ -59,33 +64,9 @@ class Standing:
         if _announced(self.home) != self.last:
             write_whole(self.home / NAME, json.dumps({_ANNOUNCED: self.last}), 0o600)
 
-    def name_flow_run(self, run: str, name: str, address: str) -> None:
-        """Name the flow run that brought the cycles on: in the chain of operations and on their runs in MLflow.
-
-        Args:
-            run: Its identifier.
-            name: Its name, for people.
-            address: Of its page.
-
-        Raises:
-            HpcretrainError: The ledger or MLflow could not be written.
-        """
-        place = Home.existing(self.home)
-        with closing(SqliteLedger(place.ledger)) as ledger:
-            unnamed = [
-                cycle for cycle in self.cycles if all(note["run"] != run for note in ledger.notes("flow_run", cycle))
-            ]
-            if unnamed and (place.mlflow / DATABASE).exists():
-                from hpcretrain.adapters.mlflow import MlflowRegistry
-
-                registry = MlflowRegistry(place.mlflow, self.model, place.models, ledger)
-                for cycle in unnamed:
-                    registry.follow(cycle, run, address)
-            ledger.note_each("flow_run", {cycle: {"run": run, "name": name} for cycle in unnamed})
-
 
 @contextmanager
-def standing(home: Path, prefect: str = "", mlflow: str = "") -> Iterator[Standing]:
+def standing(home: Path, prefect: str = "", mlflow: str = "") -> Iterator[Callable[[FlowRun | None], Standing]]:
     """What there is to tell of a home, for one teller at a time; the home itself need not be free.
 
     Of what a home held before any of it was told, only the records of its newest moment are news.
@@ -95,6 +76,10 @@ def standing(home: Path, prefect: str = "", mlflow: str = "") -> Iterator[Standi
         prefect: Where Prefect's pages are; empty if that is not known.
         mlflow: Where MLflow's pages are; empty if that is not known.
 
+    Yields:
+        Reads it, and names the flow run that tells it: for each cycle that it has news of, in the chain of operations
+        and on the cycle's run in MLflow. Raises HpcretrainError if MLflow or the ledger could not be written.
+
     Raises:
         InputError: There is no home there, or its terms cannot be read.
     """
@@ -102,16 +87,19 @@ def standing(home: Path, prefect: str = "", mlflow: str = "") -> Iterator[Standi
     lock = os.open(place.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield _read(place, prefect, mlflow)
+        yield lambda run: _read(place, run, prefect, mlflow)
     finally:
         os.close(lock)
 
 
-def _read(place: Home, prefect: str, mlflow: str) -> Standing:
+def _read(place: Home, run: FlowRun | None, prefect: str, mlflow: str) -> Standing:
     with closing(SqliteLedger(place.ledger, read_only=True)) as ledger:
-        records, notes = list(ledger.records()), ledger.notes()
-    history = History.fold(records)
-    fresh = _fresh(_announced(place.path), records)
+        records = list(ledger.records())
+        history = History.fold(records)
+        fresh = _fresh(_announced(place.path), records)
+        if run and history.baseline and (about := cycles(fresh, history)):
+            _name(place, history.baseline.model, run, about, f"{prefect}/runs/flow-run/{run.id}" if prefect else "")
+        notes = ledger.notes()
     try:
         policy = kept_policy((place.path / POLICY).read_text(encoding="utf-8"), str(place.path / POLICY))
         terms = json.loads((place.path / CONFIGURATION).read_text(encoding="utf-8"))
@@ -135,10 +123,22 @@ def _read(place: Home, prefect: str, mlflow: str) -> Standing:
         home=place.path,
         model=history.baseline.model if history.baseline else "",
         fresh=events(fresh, history, str(place.path), policy),
-        cycles=cycles(fresh, history),
         artifacts=artifacts(shown),
         last=records[-1].id if records else "",
     )
+
+
+def _name(place: Home, model: str, run: FlowRun, about: Sequence[str], address: str) -> None:
+    """Name a flow run, unless that was done."""
+    with closing(SqliteLedger(place.ledger)) as ledger:
+        unnamed = [cycle for cycle in about if all(note["run"] != run.id for note in ledger.notes("flow_run", cycle))]
+        if unnamed and (place.mlflow / DATABASE).exists():
+            from hpcretrain.adapters.mlflow import MlflowRegistry
+
+            registry = MlflowRegistry(place.mlflow, model, place.models, ledger)
+            for cycle in unnamed:
+                registry.follow(cycle, run.id, address)
+        ledger.note_each("flow_run", {cycle: {"run": run.id, "name": run.name} for cycle in unnamed})
 
 
 def _announced(home: Path) -> str | None:

@@ -296,12 +296,34 @@ def test_a_flow_run_is_named_in_the_ledger_and_in_mlflow_and_names_its_artifacts
     [run] = store.client.search_runs([store.experiment], f"tags.`hpcretrain.id` = '{cycle}'")
     assert run.data.tags["prefect.flow_run_id"] == runs[0]
     assert run.data.tags["prefect.flow_run_url"].endswith(f"/runs/flow-run/{runs[0]}")
-    publish(home.path)
     assert f"/runs/flow-run/{runs[0]})" in artifacts()["links"]["data"]
     assert artifacts()["decision"]["flow_run_id"] == runs[0]
     related = [each["related"] for each in events(home) if each["payload"]["record"] == cycle]
     assert related
     assert runs[0] in json.dumps(related)
+
+
+def test_an_mlflow_that_cannot_be_written_is_told_and_made_up_for(home: Home, cycle: str) -> None:
+    database = home.path / "mlflow" / "mlflow.db"
+    whole = database.read_bytes()
+    database.write_bytes(b"no database")
+    lines: list[str] = []
+    kept = cursor(home)
+
+    @flow(name="bring-on")
+    def bring_on() -> None:
+        publish(home.path, lines.append)
+
+    bring_on()
+    [line] = lines
+    assert "MLflow could not follow" in line
+    assert cursor(home) == kept
+    assert cycle in {each["payload"]["record"] for each in events(home)}, "Prefect is told all the same"
+    database.write_bytes(whole)
+    bring_on()
+    assert len(lines) == 1
+    assert SqliteLedger(home.path / "ledger.db", read_only=True).notes("flow_run", cycle)
+    assert cursor(home) != kept
 
 
 def test_jobs_under_way_are_shown_while_another_process_holds_the_home(home: Home) -> None:

@@ -11,27 +11,20 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from hpcretrain.errors import HpcretrainError
 from hpcretrain.flows.names import home_id, labels
 from hpcretrain.report.artifacts.made import key
 from hpcretrain.report.artifacts.shown import Artifact
 from hpcretrain.report.events import DECIDED, DRIFT, Event
-from hpcretrain.standing import Standing, standing
+from hpcretrain.standing import FlowRun, Standing, standing
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 _AT_ONCE = 100
 _LONGEST_MESSAGE = 200
-
-
-class _FlowRun(NamedTuple):
-    """The flow run in which this happens."""
-
-    id: str
-    name: str
 
 
 def publish(home: Path, tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr)) -> None:
@@ -53,22 +46,20 @@ def publish(home: Path, tell: Callable[[str], None] = lambda line: print(line, f
     if not PREFECT_API_URL.value():
         return
     pages = str(PREFECT_UI_URL.value() or "").rstrip("/")
-    with standing(home, pages, _mlflow()) as found:
-        run = _flow_run()
-        problem = _tell_prefect(found, run)
-        if problem:
+    run, named = _flow_run(), True
+    with standing(home, pages, _mlflow()) as read:
+        try:
+            found = read(run)
+        except HpcretrainError as error:
+            tell(f"{error}, so the flow run is not named; the next call makes up for it")
+            found, named = read(None), False
+        if problem := _tell_prefect(found, run):
             tell(f"Prefect at {PREFECT_API_URL.value()} could not be told ({problem}); the next call makes up for it")
-            return
-        if run is not None and found.cycles:
-            try:
-                found.name_flow_run(run.id, run.name, f"{pages}/runs/flow-run/{run.id}" if pages else "")
-            except HpcretrainError as error:
-                tell(f"the flow run could not be named: {error}; the next call makes up for it")
-                return
-        found.told()
+        elif named:
+            found.told()
 
 
-def _tell_prefect(found: Standing, run: _FlowRun | None) -> str:
+def _tell_prefect(found: Standing, run: FlowRun | None) -> str:
     """What kept Prefect from being told; empty if nothing did."""
     import httpx
     from prefect.client.orchestration import get_client
@@ -83,14 +74,14 @@ def _tell_prefect(found: Standing, run: _FlowRun | None) -> str:
     return ""
 
 
-def _flow_run() -> _FlowRun | None:
+def _flow_run() -> FlowRun | None:
     from prefect.context import FlowRunContext
 
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return None
     flow = context.flow.name if context.flow else "flow"
-    return _FlowRun(str(context.flow_run.id), f"{flow}, {context.flow_run.name}")
+    return FlowRun(str(context.flow_run.id), f"{flow}, {context.flow_run.name}")
 
 
 def _mlflow() -> str:
@@ -99,14 +90,14 @@ def _mlflow() -> str:
     return address.rstrip("/") if address.startswith(("http://", "https://")) else ""
 
 
-def _announce(client: SyncPrefectClient, found: Standing, run: _FlowRun | None) -> None:
+def _announce(client: SyncPrefectClient, found: Standing, run: FlowRun | None) -> None:
     """Post events, in order. Prefect drops those whose identifiers it has."""
     bodies = [_event(event, found, run) for event in found.fresh]
     for start in range(0, len(bodies), _AT_ONCE):
         client.request("POST", "/events", json=bodies[start : start + _AT_ONCE])
 
 
-def _event(event: Event, found: Standing, run: _FlowRun | None) -> dict[str, Any]:
+def _event(event: Event, found: Standing, run: FlowRun | None) -> dict[str, Any]:
     # Only what starts work bears the labels that work goes by.
     told = event.payload if event.name in (DRIFT, DECIDED) else {}
     starts = [str(told.get(name, "")) for name in ("priority_class", "action")]
@@ -122,7 +113,7 @@ def _event(event: Event, found: Standing, run: _FlowRun | None) -> dict[str, Any
     }
 
 
-def _show(client: SyncPrefectClient, found: Standing, run: _FlowRun | None) -> None:
+def _show(client: SyncPrefectClient, found: Standing, run: FlowRun | None) -> None:
     """Make or bring up to date what differs. Prefect's own client would tell of each in an event, with all its data."""
     if not found.artifacts:
         return
@@ -142,7 +133,7 @@ def _show(client: SyncPrefectClient, found: Standing, run: _FlowRun | None) -> N
             client.request("PATCH", "/artifacts/{id}", path_params={"id": before["latest_id"]}, json=facts)
 
 
-def _made(artifact: Artifact, name: str, home: Path, run: _FlowRun | None) -> dict[str, Any]:
+def _made(artifact: Artifact, name: str, home: Path, run: FlowRun | None) -> dict[str, Any]:
     metadata = {"home": str(home), "about": artifact.about}
     return {"key": name, "type": artifact.kind, "metadata_": metadata, **({"flow_run_id": run.id} if run else {})}
 
