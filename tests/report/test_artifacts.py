@@ -31,6 +31,7 @@ from hpcretrain.report.page import Source
 from hpcretrain.report.pictures import draw, panels
 
 READER = MarkdownIt("commonmark").enable("table").enable("strikethrough")
+MARKUP = ("a", " ", "\n", "*", "**", "_", "`", "~~", "|", "\\", "[x](y)", "![", "]", "<b>", "</b>", "<!--", "&lt;", "#")
 Notes = Sequence[Mapping[str, Any]]
 
 
@@ -66,8 +67,8 @@ def cells(artifact: Artifact) -> list[list[str]]:
     return rows
 
 
-@given(st.text())
-@settings(deadline=None)
+@given(st.lists(st.sampled_from(MARKUP)).map("".join) | st.text())
+@settings(deadline=None, max_examples=300)
 def test_any_text_shows_letter_by_letter_in_a_line_and_in_a_cell(words: str) -> None:
     seen = " ".join(words.replace("\0", "\N{REPLACEMENT CHARACTER}").split())[:300]
     wanted = " ".join(seen.split())
