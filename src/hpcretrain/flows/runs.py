@@ -76,7 +76,7 @@ def runs_of(
 
 @step("leave one of each")
 def end_duplicates(home: str, *kinds: Kind) -> None:
-    """Cancel runs that are due, and that do what this one does: piled up while nobody worked, or by a storm of events."""
+    """Cancel runs that are due and do what this one does: piled up while nobody worked, or by a storm of events."""
     context = FlowRunContext.get()
     own = context.flow_run if context else None
     now = datetime.now(UTC)
