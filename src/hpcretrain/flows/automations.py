@@ -12,8 +12,6 @@ from hpcretrain.flows.names import (
     ACTION_LABEL,
     CLASS_LABEL,
     CLASSES,
-    DECIDED,
-    DRIFT,
     HOME_LABEL,
     KINDS,
     ClassName,
@@ -22,6 +20,7 @@ from hpcretrain.flows.names import (
     home_id,
     home_tag,
 )
+from hpcretrain.report.events import DECIDED, DRIFT
 
 AT_ONCE = timedelta(0)
 """With a longer time Prefect's server would keep count of events, and over SQLite get in its own way: half of the runs

@@ -20,9 +20,6 @@ CLASSES: tuple[ClassName, ...] = ("urgent", "standard", "background")
 TRIAGE_TAG, SUBMIT_TAG = "hpcretrain-triage", "hpcretrain-submit"
 VALIDATION = "hpcretrain-validation"
 
-DRIFT, DECIDED = "hpcretrain.drift", "hpcretrain.decided"
-"""The events that start work. Their labels are those of `labels`; docs/reference/events.md says what they carry."""
-
 Kind = Literal["observe", "triage", "retrain", "release", "watch", "reconcile", "review"]
 KINDS: tuple[Kind, ...] = ("observe", "triage", "retrain", "release", "watch", "reconcile", "review")
 """The flows, by what they do."""

@@ -1,65 +1,149 @@
-"""Tell Prefect what the ledger says and Prefect does not know yet: events that start work."""
+"""Tell Prefect how a home stands: an event for each new record, and artifacts that are always up to date.
+
+Prefect may be away, lose all, or hear the same twice: a home's own work never depends on it, and each call makes up for
+what earlier ones could not tell.
+"""
 
 from __future__ import annotations
 
-import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import NAMESPACE_URL, uuid5
+from typing import TYPE_CHECKING, Any
 
-from prefect.events import emit_event
-from prefect.settings import PREFECT_API_URL
+from hpcretrain.errors import HpcretrainError
+from hpcretrain.flows.names import home_id, labels
+from hpcretrain.report.artifacts.made import key
+from hpcretrain.report.artifacts.shown import Artifact
+from hpcretrain.report.events import DECIDED, DRIFT, Event
+from hpcretrain.standing import FlowRun, Standing, standing
 
-from hpcretrain.adapters.home import write_whole
-from hpcretrain.config.load import kept_policy
-from hpcretrain.flows.names import DECIDED, DRIFT, labels
-from hpcretrain.policy.assess import decline
-from hpcretrain.policy.request import wish
-from hpcretrain.records import Assessment, Decision, Record
-from hpcretrain.wiring import POLICY, read_history
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
-_CURSOR = "prefect.json"
+_AT_ONCE = 100
+_LONGEST_MESSAGE = 200
 
 
-def publish(home: Path) -> None:
-    """Emit the events of all records since the cursor; each has the same identifier whenever it is emitted."""
-    if PREFECT_API_URL.value() is None:
+def publish(home: Path, tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr)) -> None:
+    """Announce the records that are new, and bring the artifacts up to date; nothing where no server is named.
+
+    May be called at any time, by several at once, and again: what Prefect knows already is not told again, or changes
+    nothing.
+
+    Args:
+        home: The home; another process may be at it.
+        tell: Called with one line if Prefect, or MLflow, could not be told.
+
+    Raises:
+        InputError: There is no home there, or its terms cannot be read.
+        LedgerError: Its ledger cannot be read.
+    """
+    from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
+
+    if not PREFECT_API_URL.value():
         return
-    history, _ = read_history(home)
-    records = list(history.known.values())
-    cursor = home / _CURSOR
-    done = int(json.loads(cursor.read_text())["records"]) if cursor.exists() else 0
-    policy = kept_policy((home / POLICY).read_text(encoding="utf-8"), str(home / POLICY))
-    for record in records[done:]:
-        if isinstance(record, Assessment):
-            asked = wish(record, decline(record.levels, policy.score), policy.score, policy.classes)
-            if asked:
-                told = {
-                    "assessment": record.id,
-                    "score": record.score,
-                    "priority_class": asked.priority_class.value,
-                    "families": list(asked.triggers),
-                }
-                _emit(home, record, DRIFT, told, asked.priority_class.value)
-        elif isinstance(record, Decision):
-            request = next(each for each in record.answers if each.startswith("request-"))
-            told = {
-                "decision": record.id,
-                "request": request,
-                "action": record.action.value,
-                "priority_class": record.priority_class.value,
-            }
-            _emit(home, record, DECIDED, told, record.priority_class.value, record.action.value)
-    write_whole(cursor, json.dumps({"records": len(records)}), 0o600)
+    pages = str(PREFECT_UI_URL.value() or "").rstrip("/")
+    run, named = _flow_run(), True
+    with standing(home, pages, _mlflow()) as read:
+        try:
+            found = read(run)
+        except HpcretrainError as error:
+            tell(f"{error}, so the flow run is not named; the next call makes up for it")
+            found, named = read(None), False
+        if problem := _tell_prefect(found, run):
+            tell(f"Prefect at {PREFECT_API_URL.value()} could not be told ({problem}); the next call makes up for it")
+        elif named:
+            found.told()
 
 
-def _emit(
-    home: Path, record: Record, event: str, told: dict[str, object], priority_class: str, action: str = ""
-) -> None:
-    emit_event(
-        event=event,
-        resource=dict(labels(home, record.id, priority_class, action)),
-        occurred=datetime.now(UTC),
-        payload={"home": str(home.resolve()), "model": record.model, **told},
-        id=uuid5(NAMESPACE_URL, f"hpcretrain:{home.resolve()}:{record.id}"),
-    )
+def _tell_prefect(found: Standing, run: FlowRun | None) -> str:
+    """What kept Prefect from being told; empty if nothing did."""
+    import httpx
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import PrefectException
+
+    try:
+        with get_client(sync_client=True) as client:
+            _announce(client, found, run)
+            _show(client, found, run)
+    except (httpx.HTTPError, PrefectException, OSError) as error:
+        return " ".join(str(error).split())[:_LONGEST_MESSAGE] or type(error).__name__
+    return ""
+
+
+def _flow_run() -> FlowRun | None:
+    from prefect.context import FlowRunContext
+
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return None
+    flow = context.flow.name if context.flow else "flow"
+    return FlowRun(str(context.flow_run.id), f"{flow}, {context.flow_run.name}")
+
+
+def _mlflow() -> str:
+    """Where MLflow's pages are, if a server is named."""
+    address = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return address.rstrip("/") if address.startswith(("http://", "https://")) else ""
+
+
+def _announce(client: SyncPrefectClient, found: Standing, run: FlowRun | None) -> None:
+    """Post events, in order. Prefect drops those whose identifiers it has."""
+    bodies = [_event(event, found, run) for event in found.fresh]
+    for start in range(0, len(bodies), _AT_ONCE):
+        client.request("POST", "/events", json=bodies[start : start + _AT_ONCE])
+
+
+def _event(event: Event, found: Standing, run: FlowRun | None) -> dict[str, Any]:
+    # Only what starts work bears the labels that work goes by.
+    told = event.payload if event.name in (DRIFT, DECIDED) else {}
+    starts = [str(told.get(name, "")) for name in ("priority_class", "action")]
+    return {
+        "id": str(event.id),
+        "event": event.name,
+        "occurred": datetime.now(UTC).isoformat(),
+        "resource": {**labels(found.home, event.record, *starts), "hpcretrain.model": found.model},
+        "related": [{"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.role": "flow-run"}]
+        if run
+        else [],
+        "payload": event.payload,
+    }
+
+
+def _show(client: SyncPrefectClient, found: Standing, run: FlowRun | None) -> None:
+    """Make or bring up to date what differs. Prefect's own client would tell of each in an event, with all its data."""
+    if not found.artifacts:
+        return
+    names = [artifact.name for artifact in found.artifacts]
+    plain, own = (found.model, f"{found.model}-{home_id(found.home)}")
+    there = _latest(client, [key(model, name) for model in (plain, own) for name in names])
+    for artifact in found.artifacts:
+        before = there.get(key(plain, artifact.name))
+        # Another home with a model of that name may be there.
+        model = plain if before is None or _owner(before) == str(found.home) else own
+        before = there.get(key(model, artifact.name))
+        facts = {"data": artifact.data, "description": artifact.summary}
+        if before is None or before["metadata_"].get("about") != artifact.about:
+            made = _made(artifact, key(model, artifact.name), found.home, run)
+            client.request("POST", "/artifacts/", json={**facts, **made})
+        elif any(before[name] != fact for name, fact in facts.items()):
+            client.request("PATCH", "/artifacts/{id}", path_params={"id": before["latest_id"]}, json=facts)
+
+
+def _made(artifact: Artifact, name: str, home: Path, run: FlowRun | None) -> dict[str, Any]:
+    metadata = {"home": str(home), "about": artifact.about}
+    return {"key": name, "type": artifact.kind, "metadata_": metadata, **({"flow_run_id": run.id} if run else {})}
+
+
+def _owner(artifact: Mapping[str, Any]) -> str:
+    return str((artifact["metadata_"] or {}).get("home"))
+
+
+def _latest(client: SyncPrefectClient, keys: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """The newest version of each artifact."""
+    asked = {"artifacts": {"key": {"any_": list(keys)}}, "limit": len(keys)}
+    listed: Iterable[Mapping[str, Any]] = client.request("POST", "/artifacts/latest/filter", json=asked).json()
+    return {each["key"]: each for each in listed}
