@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
@@ -22,7 +23,7 @@ from prefect_server import end, surroundings
 
 from hpcretrain.adapters.ledger import SqliteLedger
 from hpcretrain.adapters.prefect_server import PrefectServer
-from hpcretrain.flows.names import flow_name, home_id
+from hpcretrain.flows.names import flow_name, home_id, home_tag
 from hpcretrain.records import Record
 
 
@@ -90,15 +91,14 @@ class Steered:
     def runs(self, kind: str, *states: str) -> list[FlowRun]:
         """Runs of one kind in states of these names, or in any; the oldest first."""
         with self.client() as client:
-            names = {flow.id: flow.name for flow in client.read_flows()}
-            found = client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=200)
-        mine = [run for run in found if run.parameters.get("home") == str(self.home)]
-        return [
-            run
-            for run in mine
-            if names[run.flow_id] == flow_name(kind)  # type: ignore[arg-type]
-            and (not states or (run.state is not None and run.state.name in states))
-        ]
+            mine = FlowRunFilter(tags=FlowRunFilterTags(all_=[home_tag(self.home)]))
+            found = client.read_flow_runs(
+                flow_filter=FlowFilter(name=FlowFilterName(any_=[flow_name(kind)])),  # type: ignore[arg-type]
+                flow_run_filter=mine,
+                sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+                limit=200,
+            )
+        return [run for run in found if not states or (run.state is not None and run.state.name in states)]
 
     def schedules(self, *, on: bool, kinds: tuple[str, ...] = ("observe", "watch", "reconcile", "review")) -> None:
         """Switch the schedules of some flows on or off, as by their buttons."""
