@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
-__all__ = ["read_status", "run_backtest", "run_demo"]
+__all__ = [
+    "approve",
+    "asked",
+    "cancel",
+    "deny",
+    "read_status",
+    "request",
+    "run_backtest",
+    "run_demo",
+    "start_live",
+    "tick",
+]
+
+_WHERE = {"start_live": "livehome", "read_status": "wiring", "run_backtest": "wiring", "run_demo": "wiring"}
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded when used: the wiring pulls in the whole package, and the command line should start at once.
+    # Loaded when used: some of it pulls in the whole package, and the command line should start at once.
     if name in __all__:
-        from hpcretrain import wiring
-
-        return getattr(wiring, name)
+        return getattr(import_module(f"hpcretrain.{_WHERE.get(name, 'ways')}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

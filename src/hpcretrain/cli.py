@@ -143,8 +143,9 @@ def _cluster(options: argparse.Namespace) -> Any:
 
 
 def _print_result(result: dict[str, Any], options: argparse.Namespace) -> int:
+    from hpcretrain.adapters.home import default_home
     from hpcretrain.report.text import show_result
-    from hpcretrain.wiring import PAGE, default_home
+    from hpcretrain.wiring import PAGE
 
     print(json.dumps(result) if options.json else show_result(result))
     if not options.json:

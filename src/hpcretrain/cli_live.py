@@ -57,10 +57,10 @@ def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _live(options: argparse.Namespace) -> int:
+    from hpcretrain.adapters.home import default_home
     from hpcretrain.config.types import parse_duration
     from hpcretrain.livehome import start_live
     from hpcretrain.report.served import moment
-    from hpcretrain.wiring import default_home
 
     try:
         arrival = parse_duration(options.arrival)
@@ -141,9 +141,9 @@ def _say(options: argparse.Namespace, verb: Any) -> int:
 
 
 def _send(options: argparse.Namespace, message: Any) -> int:
+    from hpcretrain.adapters.home import default_home
     from hpcretrain.report.text import show_answer
     from hpcretrain.ways import hand_in, send
-    from hpcretrain.wiring import default_home
 
     if options.inbox is not None and options.home is not None:
         raise InputError("give --home for a home of your own, or --inbox for somebody else's")

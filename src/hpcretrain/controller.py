@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from hpcretrain.adapters.controlsocket import Listener
+from hpcretrain.adapters.home import default_home
 from hpcretrain.adapters.livesettings import LiveSettings
 from hpcretrain.errors import HpcretrainError, LedgerError
 from hpcretrain.live import Live
 from hpcretrain.livehome import at_work
-from hpcretrain.ways import empty, serve
-from hpcretrain.wiring import default_home
+from hpcretrain.service import empty, serve
 
 Tell = Callable[[str], None]
 

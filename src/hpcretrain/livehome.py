@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcretrain.adapters.clock import VirtualClock
+from hpcretrain.adapters.home import default_home
 from hpcretrain.adapters.inbox import Inbox
 from hpcretrain.adapters.livesettings import NAME, LiveSettings, Pace
 from hpcretrain.canonical import plain
@@ -21,7 +22,7 @@ from hpcretrain.live import Live, Stand
 from hpcretrain.records import Ask
 from hpcretrain.steps.tick import require_reference
 from hpcretrain.trainers import Cluster
-from hpcretrain.wiring import CONFIGURATION, POLICY, default_home
+from hpcretrain.wiring import CONFIGURATION, POLICY
 
 Tell = Callable[[str], None]
 

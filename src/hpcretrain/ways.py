@@ -13,23 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from hpcretrain.adapters import controlsocket
+from hpcretrain.adapters.home import default_home
 from hpcretrain.adapters.inbox import Inbox
 from hpcretrain.adapters.livesettings import LiveSettings
-from hpcretrain.adapters.people import person
 from hpcretrain.errors import HomeInUse, InputError
-from hpcretrain.live import Live, Step
-from hpcretrain.livehome import at_work, describe, open_asks, told
 from hpcretrain.messages import Message, Verb, identifier
 from hpcretrain.records import PriorityClass
-from hpcretrain.wiring import default_home, read_history
 
 Tell = Callable[[str], None]
+
+UNTIL = ("observe", "triage", "retrain", "release")
+"""How far a run may go with the newest batch."""
 
 _PATIENCE_S = 120.0
 _AGAIN_S = 0.1
 
 
-def tick(home: Path | None = None, until: str = Step.RELEASE.value, tell: Tell = lambda _: None) -> dict[str, Any]:
+def tick(home: Path | None = None, until: str = UNTIL[-1], tell: Tell = lambda _: None) -> dict[str, Any]:
     """Do all that is due in a home that lives, wait for no training, and say how it stands.
 
     Args:
@@ -44,7 +44,9 @@ def tick(home: Path | None = None, until: str = Step.RELEASE.value, tell: Tell =
     Raises:
         InputError: There is no such home, or another process stays at it.
     """
-    return _through(home or default_home(), {"do": "tick", "until": Step(until).value}, tell)
+    if until not in UNTIL:
+        raise InputError(f"{until!r} is no step; they are {', '.join(UNTIL)}")
+    return _through(home or default_home(), {"do": "tick", "until": until}, tell)
 
 
 def request(
@@ -98,6 +100,9 @@ def asked(home: Path | None, inbox: Path | None = None) -> list[dict[str, Any]]:
     """
     if inbox is not None:
         return Inbox(inbox).asks()
+    from hpcretrain.livehome import open_asks, told
+    from hpcretrain.wiring import read_history
+
     return [told(ask) for ask in open_asks(read_history(home)[0])]
 
 
@@ -120,30 +125,6 @@ def send(home: Path, message: Message, tell: Tell = lambda _: None) -> dict[str,
     return _through(home, {"do": "message", "message": message.content}, tell)
 
 
-def serve(live: Live, home: Path, call: Mapping[str, Any], uid: int) -> dict[str, Any]:
-    """Do what was called for."""
-    before = len(live.desk.book.written)
-    if call["do"] == "message":
-        message = Message.of(call["message"])
-        return {**live.answer(message, person(uid, home)).content, "token": message.id}
-    stand = live.advance(Step(call["until"]))
-    return describe(live, stand, live.desk.book.written[before:])
-
-
-def empty(live: Live, home: Path, inbox: Path | None) -> None:
-    """Answer what was handed in, and show what is asked."""
-    if inbox is None:
-        return
-    box = Inbox(inbox)
-    for handed in box.waiting():
-        if handed.message is not None:
-            answer = live.answer(handed.message, person(handed.uid, home))
-            box.settle(handed, {**answer.content, "token": handed.message.id})
-        else:
-            box.settle(handed, {})
-    box.show([told(ask) for ask in open_asks(live.desk.history)])
-
-
 def _through(home: Path, call: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     """Have the controller do it; without one, do it here."""
     inbox = LiveSettings.read(home).inbox
@@ -153,6 +134,10 @@ def _through(home: Path, call: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
             answer: dict[str, Any] = controlsocket.call(home, call, tell)
             return answer
         except ConnectionError:
+            # Whoever reaches a controller need not load all that works in a home.
+            from hpcretrain.livehome import at_work
+            from hpcretrain.service import empty, serve
+
             try:
                 with at_work(home, tell) as live:
                     empty(live, home, inbox)

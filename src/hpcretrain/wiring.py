@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcretrain import backtest
 from hpcretrain.adapters.clock import VirtualClock
-from hpcretrain.adapters.home import Home, write_whole
+from hpcretrain.adapters.home import Home, default_home, write_whole
 from hpcretrain.adapters.ledger import SqliteLedger
 from hpcretrain.canonical import sha256
 from hpcretrain.config.load import Terms, kept_policy, load
@@ -34,13 +33,7 @@ from hpcretrain.trainers import Cluster
 if TYPE_CHECKING:
     from hpcretrain.report.page import Source
 
-DEFAULT_HOME = ".hpcretrain"
 POLICY, CONFIGURATION, _RESULT, PAGE = "policy.json", "configuration.json", "result.json", "report.html"
-
-
-def default_home() -> Path:
-    """`HPCRETRAIN_HOME`, or `.hpcretrain/` here."""
-    return Path(os.environ.get("HPCRETRAIN_HOME") or DEFAULT_HOME)
 
 
 def run_backtest(

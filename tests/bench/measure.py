@@ -94,11 +94,18 @@ def tracking() -> Measured:
     return measure()
 
 
+def signals() -> Measured:
+    """From a signal to an accepted submission."""
+    from bench.slurm import signals as measure
+
+    return measure()
+
+
 MEASURES: dict[str, Callable[[], Measured]] = {
     measure.__name__: measure
     for measures in (
         (whylogs, evidently, mlflow, demo, drift, promotion),
-        (submissions, urgent_starts, requeued, lost_cpu, tracking),
+        (submissions, urgent_starts, requeued, lost_cpu, tracking, signals),
     )
     for measure in measures
 }

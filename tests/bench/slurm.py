@@ -64,3 +64,8 @@ def tracking(windows: int = 5, window_s: float = 60, jobs: int = 1000, lasts_s: 
             "slurm_calls_per_hour": Samples(found["calls_per_hour"]),
         }
     )
+
+
+def signals(runs: int = 60) -> Measured:
+    """From a signal to an accepted submission."""
+    return Measured({"signal_to_sbatch_ms": Samples(measured("slurm_signals", runs)["ms"])})

@@ -22,6 +22,7 @@ SMALL: dict[str, Callable[[], Measured]] = {
     "urgent_starts": lambda: slurm.urgent_starts(runs=1, nodes=2, schedulers=("fast",), native=False),
     "requeued": lambda: slurm.requeued(runs=1, native=False),
     "lost_cpu": lambda: slurm.lost_cpu(runs=1, rows=2_000, rounds=4_000),
+    "signals": lambda: slurm.signals(runs=2),
     "tracking": lambda: slurm.tracking(windows=1, window_s=2, jobs=40, lasts_s=1),
 }
 

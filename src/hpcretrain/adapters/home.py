@@ -15,6 +15,11 @@ from hpcretrain.errors import HomeInUse, InputError
 _LOCK, _IDENTITY = "home.lock", "home.json"
 
 
+def default_home() -> Path:
+    """`HPCRETRAIN_HOME`, or `.hpcretrain/` here."""
+    return Path(os.environ.get("HPCRETRAIN_HOME") or ".hpcretrain")
+
+
 def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
     """Write a small file whole, by atomic rename; the process's umask takes from `mode`.
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
+from hpcretrain.adapters.prefect_wanted import Automation, Deployment, Limits, Queue, Report, RunsDeployment, Wanted
 from hpcretrain.errors import InputError, PrefectError
 
 if TYPE_CHECKING:
@@ -25,116 +25,6 @@ _PAGE = 200
 HEARTBEAT_S = 30
 
 
-@dataclass(frozen=True)
-class Queue:
-    """A queue of the work pool; `limit` of its runs may go on at once."""
-
-    name: str
-    priority: int
-    limit: int
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How many may go on at once: tasks by tag, and holders of a limit by its name."""
-
-    tags: Mapping[str, int]
-    shared: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """A flow with a home; `every` or `cron` (in UTC) is its schedule, if any."""
-
-    flow: str
-    name: str
-    entrypoint: str
-    description: str
-    parameters: Mapping[str, Any]
-    schema: Mapping[str, Any]
-    queue: str
-    every: timedelta | None = None
-    cron: str | None = None
-
-
-@dataclass(frozen=True)
-class RunsDeployment:
-    """Run a deployment with these parameters, which may be Prefect's templates."""
-
-    flow: str
-    name: str
-    parameters: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class SetsState:
-    """Set the state of the flow run that the event is about."""
-
-    state: Literal["CRASHED"]
-    message: str
-
-
-@dataclass(frozen=True)
-class Automation:
-    """When which events come, or do not come after others (`proactive`), an action is taken."""
-
-    name: str
-    description: str
-    expect: tuple[str, ...]
-    match: Mapping[str, str]
-    for_each: tuple[str, ...]
-    within: timedelta
-    action: RunsDeployment | SetsState
-    match_related: tuple[Mapping[str, str | list[str]], ...] = ()
-    after: tuple[str, ...] = ()
-    proactive: bool = False
-
-
-@dataclass(frozen=True)
-class BlockOfHome:
-    """A block: references to what a home works with, for people to see and for flows of their own to load."""
-
-    kind: Literal["policy", "cluster", "store"]
-    values: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Ours:
-    """How what setup makes is known again.
-
-    Attributes:
-        home: The name of a home's blocks.
-        home_tag: The tag of what is a home's own.
-        tag: The tag of what is any home's.
-        mark: The description of the work pool.
-        flows: The names of the flows.
-        limits: The limits, by their names.
-    """
-
-    home: str
-    home_tag: str
-    tag: str
-    mark: str
-    flows: tuple[str, ...]
-    limits: Limits
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """All that a home is to have in Prefect; pool, queues and limits are shared by all homes."""
-
-    ours: Ours
-    pool: str
-    queues: tuple[Queue, ...]
-    deployments: tuple[Deployment, ...]
-    automations: tuple[Automation, ...]
-    blocks: tuple[BlockOfHome, ...]
-
-
-Report = dict[str, list[str]]
-"""What was done: names of things under "made", "mended" and "kept", or "removed" and "left"."""
-
-
 def setup(wanted: Wanted) -> Report:
     """Bring the server to what is wanted.
 
@@ -142,7 +32,7 @@ def setup(wanted: Wanted) -> Report:
         InputError: There is a work pool of that name that setup did not make; nothing was changed.
         PrefectError: The server does not answer, or refuses.
     """
-    report: Report = {"made": [], "mended": [], "kept": []}
+    report: Report = {"made": [], "mended": [], "kept": [], "removed": []}
     with server() as client:
         new = _pool(client, wanted, report)
         _queues(client, wanted, report, new=new)
@@ -151,7 +41,27 @@ def setup(wanted: Wanted) -> Report:
         made = {(each.flow, each.name): _deployment(client, wanted, each, report) for each in wanted.deployments}
         for automation in wanted.automations:
             _automation(client, wanted, automation, made, report)
+        _tidy(client, wanted, report)
     return report
+
+
+def _tidy(client: SyncPrefectClient, wanted: Wanted, report: Report) -> None:
+    """Remove what another version of setup made for the home, and this one does not."""
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+
+    ours = wanted.ours
+    meant = {each.name for each in wanted.automations}
+    for automation in client.read_automations():
+        if ours.home_tag in automation.tags and ours.mark in automation.description and automation.name not in meant:
+            client.delete_automation(automation.id)
+            report["removed"].append(f"automation {automation.name}")
+    named = {(each.flow, each.name) for each in wanted.deployments}
+    tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[ours.home_tag]))
+    for deployment in client.read_deployments(deployment_filter=tagged, limit=_PAGE):
+        flow = client.read_flow(deployment.flow_id).name
+        if ours.mark in (deployment.description or "") and (flow, deployment.name) not in named:
+            client.delete_deployment(deployment.id)
+            report["removed"].append(f"deployment {flow}/{deployment.name}")
 
 
 @contextmanager

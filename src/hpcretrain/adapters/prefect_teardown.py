@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcretrain.adapters.prefect import Limits, Ours, Report, server
+from hpcretrain.adapters.prefect import server
+from hpcretrain.adapters.prefect_wanted import Limits, Ours, Report
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

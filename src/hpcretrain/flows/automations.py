@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from hpcretrain.adapters.prefect import Automation, RunsDeployment, SetsState
+from hpcretrain.adapters.prefect_wanted import Automation, RunsDeployment, SetsState
 from hpcretrain.flows.names import (
     ACTION_LABEL,
     CLASS_LABEL,

@@ -46,7 +46,7 @@ def _part(parts: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser
 
 
 def _home(options: argparse.Namespace) -> Path:
-    from hpcretrain.wiring import default_home
+    from hpcretrain.adapters.home import default_home
 
     home: Path = options.home or default_home()
     return home.resolve()

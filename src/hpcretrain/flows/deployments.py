@@ -9,7 +9,7 @@ from typing import Any
 
 from hpcretrain.adapters.home import Home
 from hpcretrain.adapters.livesettings import LiveSettings
-from hpcretrain.adapters.prefect import BlockOfHome, Deployment, Limits, Ours, Queue, Wanted
+from hpcretrain.adapters.prefect_wanted import BlockOfHome, Deployment, Limits, Ours, Queue, Wanted
 from hpcretrain.config.load import load
 from hpcretrain.flows.automations import automations
 from hpcretrain.flows.names import (

@@ -52,4 +52,4 @@ def retrain(
 
 def _resumed() -> bool:
     context = FlowRunContext.get()
-    return bool(context and context.flow_run and context.flow_run.run_count > 1)
+    return bool(context and context.flow_run and context.flow_run.empirical_policy.pause_keys)

@@ -26,7 +26,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Crashed
 
 from hpcretrain.flows.approval import asked_in, token_of
-from hpcretrain.flows.names import WHATEVER, ClassName, Kind, flow_name, home_id, home_tag
+from hpcretrain.flows.names import KINDS, TAG, WHATEVER, ClassName, Kind, flow_name, home_id
 from hpcretrain.flows.running import step
 
 if TYPE_CHECKING:
@@ -56,19 +56,20 @@ def runs_of(
     client: SyncPrefectClient, home: Path, kind: Kind, states: list[StateType], sort: FlowRunSort = FlowRunSort.ID_DESC
 ) -> Iterator[FlowRun]:
     """The runs of a home's flow that are in one of some states."""
-    offset = 0
+    offset, home = 0, home.resolve()
     while True:
         page = client.read_flow_runs(
             flow_filter=FlowFilter(name=FlowFilterName(any_=[flow_name(kind)])),
             flow_run_filter=FlowRunFilter(
-                tags=FlowRunFilterTags(all_=[home_tag(home)]),
+                tags=FlowRunFilterTags(all_=[TAG]),
                 state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states)),
             ),
             sort=sort,
             limit=_PAGE,
             offset=offset,
         )
-        yield from page
+        # By parameter, not by the home's tag: deployments that somebody else made have only the common one.
+        yield from (run for run in page if Path(str((run.parameters or {}).get("home", ""))).resolve() == home)
         if len(page) < _PAGE:
             return
         offset += _PAGE
@@ -76,7 +77,7 @@ def runs_of(
 
 @step("leave one of each")
 def end_duplicates(home: str, *kinds: Kind) -> None:
-    """Cancel runs that are due, and that do what this one does: piled up while nobody worked, or by a storm of events."""
+    """Cancel runs that are due and do what this one does: piled up while nobody worked, or by a storm of events."""
     context = FlowRunContext.get()
     own = context.flow_run if context else None
     now = datetime.now(UTC)
@@ -160,14 +161,7 @@ def _request(run: FlowRun) -> str:
 def _bury(client: SyncPrefectClient, home: Path) -> None:
     """Call runs crashed that a worker took and never ran; the server looks after those that ran."""
     long_ago = datetime.now(UTC) - PENDING_FOR
-    pending = client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(
-            tags=FlowRunFilterTags(all_=[home_tag(home)]),
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING])),
-        ),
-        limit=_PAGE,
-    )
-    for run in pending:
+    for run in [run for kind in KINDS for run in runs_of(client, home, kind, [StateType.PENDING])]:
         if run.state is not None and run.state.timestamp < long_ago:
             message = "Its worker was lost before it ran; what it was to do is done by `reconcile`"
             client.set_flow_run_state(run.id, Crashed(message=message), force=True)

@@ -39,6 +39,11 @@ class WarmWorker(ProcessWorker):
 
     job_configuration = WarmConfiguration
 
+    @classmethod
+    def __dispatch_key__(cls) -> str:
+        # It works in pools of the usual type, whose own worker stays known.
+        return "hpcretrain-warm"
+
 
 def work(pool: str) -> None:
     """Work until ended by TERM or INT.
@@ -50,6 +55,8 @@ def work(pool: str) -> None:
         PrefectError: The process that forks did not come up.
     """
     with tempfile.TemporaryDirectory(prefix="hpcretrain-") as folder:
+        # Prefect works in /tmp/runner_storage otherwise, which the first of a machine's users to come has for himself.
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
         place = Path(folder) / "warm"
         process = subprocess.Popen([sys.executable, "-m", warm.__name__, str(place)], stdin=subprocess.DEVNULL)
         try:

@@ -77,6 +77,7 @@ def describe_cycle(cycle: Cycle, cpu_s: Callable[[str], float]) -> dict[str, Any
         "verdict": judged.outcome.value if judged else None,
         "released": cycle.release is not None,
         "rolled_back": cycle.rollback is not None,
+        "closing": cycle.review.closing.value if cycle.review else None,
         "train_cpu_s": round(math.fsum(cpu_s(job.id) for job in cycle.jobs), 3),
     }
 

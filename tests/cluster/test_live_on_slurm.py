@@ -1,0 +1,145 @@
+"""A home that lives on a real cluster: nobody waits for its jobs, and who asks is answered at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobs_for_tests import SLOW_MEAN
+from site_for_tests import until
+from tables import configure, orders, write_policy
+
+from hpcretrain.adapters.ledger import SqliteLedger, verify
+from hpcretrain.records import Outcome
+from minicluster import Cluster
+
+TABLE = orders(rows=4_000, minutes=32, change_at=None)
+
+
+class LiveHome:
+    """The ordinary user's, in which every training is asked for, and takes its time."""
+
+    def __init__(self, cluster: Cluster, name: str, source: Path) -> None:
+        self.cluster = cluster
+        self.folder = cluster.state / "home" / name
+        self.home = self.folder / "home"
+        self.process: subprocess.Popen[str] | None = None
+        cluster.run(["mkdir", str(self.folder)], check=True)
+        for path in source.iterdir():
+            shutil.copy(path, self.folder)
+            (self.folder / path.name).chmod(0o644)
+        self.told("live", "config.toml", "--cluster", str(cluster.profile), "--from", "2024-02-23")
+        until(lambda: self.told("tick")["serves"], 120, "until a model serves")
+
+    def told(self, *arguments: str) -> dict[str, Any]:
+        command = [str(self.cluster.python), "-m", "hpcretrain", *arguments, "--home", "home", "--json"]
+        done = self.cluster.run(command, cwd=self.folder, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def control(self) -> None:
+        """Start a controller."""
+        command = [str(self.cluster.python), "-m", "hpcretrain", "controller", "--home", "home"]
+        arguments = {**self.cluster.as_user(), "cwd": self.folder, "start_new_session": True}
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **arguments)
+        assert self.process.stderr is not None
+        assert any("is at work" in line for line in self.process.stderr)
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, number)
+            self.process.communicate(timeout=60)
+
+    def notes(self, event: str) -> list[dict[str, Any]]:
+        ledger = SqliteLedger(self.home / "ledger.db", read_only=True)
+        return [dict(note) for note in ledger.notes(event)]
+
+    def closings(self) -> list[str | None]:
+        """How its cycles ended."""
+        return [cycle["closing"] for cycle in self.told("status")["cycles"]]
+
+    def saved(self) -> int:
+        """States that its jobs of a decision saved."""
+        jobs = {note["serves"] for note in self.notes("job_intended") if note["class"] != "background"}
+        return sum(len(list(self.cluster.spool.glob(f"*/jobs/{job}/lives/*/checkpoint-*.json"))) for job in jobs)
+
+    def jobs(self, *states: str) -> list[tuple[str, str, str]]:
+        """State, QOS and name of its jobs."""
+        lines = self.cluster.ask("squeue", "-h", "-r", "-t", "all", "-o", "%T %q %j").splitlines()
+        found = [tuple(line.split()) for line in lines]
+        names = {note["name"] for note in self.notes("job_intended")}
+        return [(each[0], each[1], each[2]) for each in found if each[2] in names and each[0] in (states or {each[0]})]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("source")
+    changes = write_policy(folder, weight="0.0", cooldown_batches="0", fits_per_30d="1000.0")
+    slow = {"model__recipe": 'recipe = "slow:SlowMean"', "model__params": "params = {segments = 30, sleep_s = 0.2}"}
+    configure(folder, TABLE, **changes, **slow)
+    (folder / "slow.py").write_text(SLOW_MEAN)
+    return folder
+
+
+@pytest.fixture
+def live(cluster: Cluster, source: Path, request: pytest.FixtureRequest) -> Iterator[LiveHome]:
+    home = LiveHome(cluster, request.node.name, source)
+    yield home
+    home.end()
+
+
+def test_an_urgent_request_is_at_slurm_in_the_urgent_qos_before_it_is_answered(live: LiveHome) -> None:
+    live.control()
+    asked = live.told("request", "--class", "urgent", "--reason", "an incident")
+    assert asked["done"]
+    assert {qos for _, qos, _ in live.jobs("PENDING", "RUNNING", "COMPLETED")} >= {"urgent"}
+    urgent = [note for note in live.notes("job_intended") if note["class"] == "urgent"]
+    assert urgent
+    assert live.notes("job_submitted")[-1]["at"] > urgent[-1]["at"]
+    until(lambda: live.closings()[-1], 120)
+    assert live.told("tick")["open"] is None, "it was concluded by the controller, as its jobs rang"
+    calls = [note["calls"] for note in live.notes("slurm_calls")]
+    assert sum(each.get("squeue", 0) for each in calls) < 5, "nobody asks over and over"
+
+
+def test_a_training_that_is_ended_leaves_a_checkpoint_and_no_job(live: LiveHome) -> None:
+    live.control()
+    asked = live.told("request", "--class", "standard", "--reason", "a wish")
+    until(lambda: live.jobs("RUNNING"))
+    time.sleep(1.5)  # A segment or two.
+    assert live.told("cancel", asked["subject"], "--reason", "a mistake")["done"]
+    until(lambda: not live.jobs("RUNNING", "PENDING", "COMPLETING"), 60)
+    assert {note["serves"] for note in live.notes("job_canceled")}
+    assert live.told("tick")["open"] is None
+    assert live.closings() == ["canceled"]
+    assert live.saved() > 0
+
+
+def test_a_controller_that_is_killed_while_it_submits_leaves_one_job_for_each_intent(live: LiveHome) -> None:
+    for delay in (0.02, 0.05, 0.1):
+        live.control()
+        command = [str(live.cluster.python), "-m", "hpcretrain", "request", "--class", "urgent", "--reason", "x"]
+        asked = subprocess.Popen(
+            [*command, "--key", "one", "--home", "home"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **{**live.cluster.as_user(), "cwd": live.folder},
+        )  # fmt: skip
+        until(lambda: live.notes("step_begun")[-1]["message"] is not None)
+        time.sleep(delay)
+        live.end(signal.SIGKILL)
+        asked.communicate(timeout=120)
+    live.control()
+    assert live.told("request", "--class", "urgent", "--reason", "x", "--key", "one")["done"]
+    assert len(live.closings()) == 1
+    until(lambda: live.closings()[-1], 120)
+    done = [note["serves"] for note in live.notes("job_finished")]
+    assert len(done) == len(set(done))
+    assert all(each.outcome is Outcome.PASS for each in verify(live.home / "ledger.db"))
