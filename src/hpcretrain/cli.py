@@ -13,6 +13,7 @@ from typing import Any
 
 from hpcretrain import cli_live
 from hpcretrain.errors import HpcretrainError, InputError
+from hpcretrain.flows.command import add_prefect
 
 DONE, NO, OUTSIDE_FAILED, BROKEN_PIPE = 0, 1, 3, 141
 
@@ -104,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
     doctor.set_defaults(run=_doctor)
+    add_prefect(commands)
     audit = commands.add_parser("audit", help="check the trail").add_subparsers(required=True, metavar="COMMAND")
     _command(audit, "verify", _verify, "check that no record or model was altered, removed, inserted or reordered")
     return parser

@@ -64,6 +64,14 @@ class SlurmError(HpcretrainError):
         super().__init__(message)
 
 
+class PrefectError(HpcretrainError):
+    """A Prefect server did not do what was asked of it; `again` says whether it may when asked again."""
+
+    def __init__(self, message: str, *, again: bool) -> None:
+        self.again = again
+        super().__init__(message)
+
+
 class SpoolError(HpcretrainError):
     """A file that the controller and the nodes share cannot be read or used."""
 

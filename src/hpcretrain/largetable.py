@@ -26,7 +26,7 @@ from hpcretrain.counts import BatchCounts
 from hpcretrain.errors import InputError
 from hpcretrain.history import History
 from hpcretrain.node.durable import make, write
-from hpcretrain.wiring import CONFIGURATION, default_home
+from hpcretrain.wiring import CONFIGURATION
 
 _LOCK = "large.lock"
 
