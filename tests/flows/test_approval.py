@@ -66,17 +66,19 @@ def resume(steered: Steered, run: FlowRun, token: str) -> None:
         client.resume_flow_run(run.id, {"token": token})
 
 
-def ask_in(run: FlowRun) -> str:
+def key(run: FlowRun) -> str:
     assert run.state is not None
-    return str(run.state.state_details.pause_key).rpartition("-")[0]
+    return str(run.state.state_details.pause_key)
+
+
+def ask_in(run: FlowRun) -> str:
+    return key(run).rpartition("-")[0]
 
 
 def suspended(steered: Steered, kind: str, attempt: int = 0) -> FlowRun:
     def found() -> list[FlowRun]:
-        waiting = steered.runs(kind, "Suspended")
-        return [
-            run for run in waiting if run.state and (run.state.state_details.pause_key or "").endswith(f"-{attempt}")
-        ]
+        ends = f"-{attempt}"
+        return [run for run in steered.runs(kind, "Suspended") if key(run).endswith(ends)]
 
     [run] = until(found, because=steered.told)
     return run  # type: ignore[no-any-return]

@@ -107,13 +107,9 @@ def test_a_storm_of_the_same_event_is_one_cycle(steered: Steered) -> None:
     with steered.client() as client:
         client.request("POST", "/events", json=[{**event, "id": str(uuid4())} for _ in range(50)])
     with steered.worker():
-        until(lambda: len(steered.runs("triage")) >= 50, because=steered.told)
         until(lambda: steered.runs("release", "Completed"), because=steered.told)
-        until(lambda: not steered.runs("triage", "Scheduled", "Pending", "Running", "Late"), because=steered.told)
     assert_one_cycle(steered)
-    ends = Counter(run.state.name for run in steered.runs("triage") if run.state)
-    assert set(ends) == {"Completed", "Cancelled"}
-    assert ends["Completed"] < 10
+    assert [run.parameters["assessment"] for run in steered.runs("triage")].count(assessment.id) == 1
 
 
 @pytest.mark.parametrize("kind", ["observe", "triage", "retrain", "release"])
