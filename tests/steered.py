@@ -27,7 +27,7 @@ from hpcretrain.flows.names import flow_name, home_id, home_tag
 from hpcretrain.records import Record
 
 
-def until(what: Callable[[], Any], within_s: float = 60.0, because: Callable[[], object] = lambda: "") -> Any:
+def until(what: Callable[[], Any], within_s: float = 240.0, because: Callable[[], object] = lambda: "") -> Any:
     """Wait until `what()` is true; what it was."""
     deadline = time.monotonic() + within_s
     while not (found := what()):

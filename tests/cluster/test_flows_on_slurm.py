@@ -47,7 +47,7 @@ def steered(cluster: Cluster, config: Path, request: pytest.FixtureRequest) -> I
         return str(done.stdout)
 
     run("live", "config.toml", "--home", "home", "--cluster", cluster.profile, "--from", BEFORE)
-    until(lambda: ready(json.loads(run("tick", "--home", "home", "--json"))), 240)
+    until(lambda: ready(json.loads(run("tick", "--home", "home", "--json"))))
     try:
         run("prefect", "server", "server")
         server = find(place / "server")
@@ -78,7 +78,7 @@ def test_a_drifted_batch_comes_to_a_job_in_the_right_qos_and_to_a_release(cluste
     with steered.worker() as worker:
         set_time(steered.home, DRIFTED)
         steered.start("observe")
-        run = until(lambda: steered.runs("retrain", "Suspended"), 120, steered.told)[-1]
+        run = until(lambda: steered.runs("retrain", "Suspended"), because=steered.told)[-1]
         assert steered.runs("triage")[-1].parameters["priority_class"] == "urgent"
         [decision] = [each for each in steered.records("decision") if each.id == run.parameters["decision"]]
         assert isinstance(decision, Decision)
@@ -89,8 +89,8 @@ def test_a_drifted_batch_comes_to_a_job_in_the_right_qos_and_to_a_release(cluste
         for number in filling:
             cluster.ask("scancel", str(number))
         steered.schedules(on=True, kinds=("reconcile",))
-        until(lambda: steered.runs("retrain", "Completed")[-1:] and not steered.runs("retrain", "Suspended"), 240)
-        until(lambda: len(steered.records("release")) == 2, 60, steered.told)
+        until(lambda: steered.runs("retrain", "Completed")[-1:] and not steered.runs("retrain", "Suspended"))
+        until(lambda: len(steered.records("release")) == 2, because=steered.told)
     assert [each.release_kind for each in steered.records("release")] == [ReleaseKind.FIRST, ReleaseKind.PROMOTION]  # type: ignore[attr-defined]
     submitted = [note["name"] for note in steered.notes("job_submitted")]
     assert len(submitted) == len(set(submitted))
@@ -103,13 +103,13 @@ def test_cancelling_a_suspended_run_in_prefect_checkpoints_and_cancels_its_jobs(
     with steered.worker():
         set_time(steered.home, DRIFTED)
         steered.start("observe")
-        run = until(lambda: steered.runs("retrain", "Suspended"), 120, steered.told)[-1]
+        run = until(lambda: steered.runs("retrain", "Suspended"), because=steered.told)[-1]
         assert "urgent" in waiting(cluster)
         with steered.client() as client:
             client.set_flow_run_state(run.id, Cancelling())
-        until(lambda: steered.runs("retrain", "Cancelled"), 30, steered.told)
-        until(lambda: "urgent" not in waiting(cluster), 90, steered.told)
-        until(lambda: len(steered.records("review")) == 2, 60, steered.told)
+        until(lambda: steered.runs("retrain", "Cancelled"), because=steered.told)
+        until(lambda: "urgent" not in waiting(cluster), because=steered.told)
+        until(lambda: len(steered.records("review")) == 2, because=steered.told)
     assert steered.records("review")[-1].closing is Closing.CANCELED  # type: ignore[attr-defined]
     for number in filling:
         cluster.ask("scancel", str(number))

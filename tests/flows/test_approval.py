@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from steered import Steered, set_time, until
 from tables import configure, orders, write_policy
 
@@ -49,8 +51,14 @@ def shown(steered: Steered, run: FlowRun) -> str:
     assert run.state is not None
     keys = run.state.state_details.run_input_keyset
     assert keys is not None
-    with steered.client() as client:
-        return str(client.read_flow_run_input(run.id, keys["description"]))
+
+    def read() -> str:
+        # Prefect writes the form after it suspended the run.
+        with steered.client() as client, contextlib.suppress(ObjectNotFound, PrefectHTTPStatusError):
+            return str(client.read_flow_run_input(run.id, keys["description"]))
+        return ""
+
+    return str(until(read, 30))
 
 
 def resume(steered: Steered, run: FlowRun, token: str) -> None:
@@ -58,17 +66,21 @@ def resume(steered: Steered, run: FlowRun, token: str) -> None:
         client.resume_flow_run(run.id, {"token": token})
 
 
-def ask_in(run: FlowRun) -> str:
+def key(run: FlowRun) -> str:
     assert run.state is not None
-    return str(run.state.state_details.pause_key).partition(":")[0]
+    return str(run.state.state_details.pause_key)
+
+
+def ask_in(run: FlowRun) -> str:
+    return key(run).rpartition("-")[0]
 
 
 def suspended(steered: Steered, kind: str, attempt: int = 0) -> FlowRun:
     def found() -> list[FlowRun]:
-        waiting = steered.runs(kind, "Suspended")
-        return [run for run in waiting if run.state and f":{attempt}" in (run.state.state_details.pause_key or "")]
+        ends = f"-{attempt}"
+        return [run for run in steered.runs(kind, "Suspended") if key(run).endswith(ends)]
 
-    [run] = until(found, 90, steered.told)
+    [run] = until(found, because=steered.told)
     return run  # type: ignore[no-any-return]
 
 
@@ -89,13 +101,13 @@ def test_only_the_token_of_an_approval_makes_a_suspended_run_go_on(steered: Stee
         answer = json.loads(steered.command("approve", ask_in(run), "--home", steered.home, "--json"))
         assert answer["done"]
         resume(steered, run, answer["token"])
-        until(lambda: not steered.runs("triage", "Suspended"), 60, steered.told)
+        until(lambda: not steered.runs("triage", "Suspended"), because=steered.told)
 
         # Nobody fills in the second form: reconcile finds that its ask was answered.
         run = suspended(steered, "release")
         assert len(steered.records("release")) == 1
         assert json.loads(steered.command("approve", ask_in(run), "--home", steered.home, "--json"))["done"]
         steered.start("reconcile")
-        until(lambda: steered.runs("release", "Completed"), 60, steered.told)
+        until(lambda: steered.runs("release", "Completed"), because=steered.told)
     assert len(steered.records("release")) == 2
     assert len(steered.records("approval")) == 2

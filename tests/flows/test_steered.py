@@ -11,12 +11,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from prefect.events import emit_event
 from prefect.states import Pending, Running, Suspended
 from prefect_server import worker
 from steered import Steered, set_time, until
@@ -82,7 +81,7 @@ def test_a_drifted_batch_comes_to_a_release_by_events_alone(steered: Steered) ->
     with steered.worker():
         set_time(steered.home, DRIFTED)
         [observed] = [steered.start("observe")]
-        until(lambda: steered.runs("release", "Completed"), 90, steered.told)
+        until(lambda: steered.runs("release", "Completed"), because=steered.told)
     assert_one_cycle(steered)
     [release] = steered.runs("release")
     triage, retrain = steered.runs("triage")[-1], steered.runs("retrain")[-1]
@@ -99,18 +98,18 @@ def test_a_storm_of_the_same_event_is_one_cycle(steered: Steered) -> None:
     tick(steered.home, "observe")
     [assessment] = steered.records("assessment")[-1:]
     told = {"assessment": assessment.id, "score": 900, "priority_class": "urgent", "families": ["performance"]}
-    with steered.client():
-        for _ in range(50):
-            resource = dict(labels(steered.home, assessment.id, "urgent"))
-            emit_event(event=DRIFT, resource=resource, payload=told, id=uuid4())
+    event = {
+        "event": DRIFT,
+        "resource": dict(labels(steered.home, assessment.id, "urgent")),
+        "occurred": datetime.now(UTC).isoformat(),
+        "payload": told,
+    }
+    with steered.client() as client:
+        client.request("POST", "/events", json=[{**event, "id": str(uuid4())} for _ in range(50)])
     with steered.worker():
-        until(lambda: len(steered.runs("triage")) >= 50, 60, steered.told)
-        until(lambda: steered.runs("release", "Completed"), 120, steered.told)
-        until(lambda: not steered.runs("triage", "Scheduled", "Pending", "Running", "Late"), 60, steered.told)
+        until(lambda: steered.runs("release", "Completed"), because=steered.told)
     assert_one_cycle(steered)
-    ends = Counter(run.state.name for run in steered.runs("triage") if run.state)
-    assert set(ends) == {"Completed", "Cancelled"}
-    assert ends["Completed"] < 10
+    assert [run.parameters["assessment"] for run in steered.runs("triage")].count(assessment.id) == 1
 
 
 @pytest.mark.parametrize("kind", ["observe", "triage", "retrain", "release"])
@@ -120,18 +119,18 @@ def test_what_a_killed_flow_and_its_worker_leave_is_done(steered: Steered, kind:
         if kind == "observe":
             with held(steered.home):
                 steered.start("observe")
-                until(lambda: steered.runs("observe", "Running"), 60, steered.told)
+                until(lambda: steered.runs("observe", "Running"), because=steered.told)
                 os.killpg(process.pid, signal.SIGKILL)
         else:
             steered.start("observe")
-            until(lambda: steered.runs(kind), 90, steered.told)
+            until(lambda: steered.runs(kind), because=steered.told)
             with held(steered.home), contextlib.suppress(AssertionError):
-                until(lambda: steered.runs(kind, "Running"), 5, steered.told)
+                until(lambda: steered.runs(kind, "Running"), 5)
             os.killpg(process.pid, signal.SIGKILL)
     with steered.worker():
         steered.start("reconcile")
-        until(lambda: released(steered), 90, steered.told)
-        until(lambda: steered.runs("reconcile", "Completed"), 60, steered.told)
+        until(lambda: released(steered), because=steered.told)
+        until(lambda: steered.runs("reconcile", "Completed"), because=steered.told)
     assert_one_cycle(steered)
 
 
@@ -140,14 +139,14 @@ def test_flows_go_on_when_the_server_was_killed_and_came_back(steered: Steered) 
         set_time(steered.home, DRIFTED)
         with held(steered.home):
             steered.start("observe")
-            until(lambda: steered.runs("observe", "Running"), 60, steered.told)
+            until(lambda: steered.runs("observe", "Running"), because=steered.told)
             os.kill(steered.server.pid, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(steered.server.pid, 0)
         time.sleep(1)
         steered.server = start(steered.server.folder)
         steered.start("reconcile")
-        until(lambda: released(steered), 120, steered.told)
+        until(lambda: released(steered), because=steered.told)
     assert_one_cycle(steered)
 
 
@@ -162,7 +161,7 @@ def test_five_hundred_suspended_runs_hold_no_slot_no_lease_and_no_process(steere
         assert len(client.read_flow_runs(limit=200)) == 200
     with steered.worker() as process:
         steered.start("review")
-        until(lambda: steered.runs("review", "Completed"), 60, steered.told)
+        until(lambda: steered.runs("review", "Completed"), because=steered.told)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert len(children) == 1, "the process that forks, and no other"
 
@@ -170,7 +169,7 @@ def test_five_hundred_suspended_runs_hold_no_slot_no_lease_and_no_process(steere
 def test_a_worker_of_prefects_own_runs_the_same_flows(steered: Steered) -> None:
     with worker(steered.server, POOL, steered.home.parent / "worker.log"):
         steered.start("observe")
-        until(lambda: steered.runs("observe", "Completed"), 60, steered.told)
+        until(lambda: steered.runs("observe", "Completed"), because=steered.told)
 
 
 def test_without_a_server_flows_are_plain_functions(

@@ -47,7 +47,7 @@ def await_approval(home: str, what: What, came: Reference, again: Callable[[str]
     attempt, refused = 0, ""
     while (ask := came["asks"].get(what)) is not None:
         form = Token.with_initial_data(description=_described(Path(home), ask, refused))
-        filled = suspend_flow_run(wait_for_input=form, key=f"{ask}:{attempt}")
+        filled = suspend_flow_run(wait_for_input=form, key=f"{ask}-{attempt}")
         refused = _refused(Path(home), ask, filled.token)
         attempt += 1
         came = again(home)
@@ -58,7 +58,7 @@ def asked_in(run: FlowRun) -> str | None:
     """The ask that a run is suspended for; None for any other run."""
     if run.state is None or not run.state.is_paused():
         return None
-    found = re.fullmatch(r"(ask-[0-9a-f]+):\d+", run.state.state_details.pause_key or "")
+    found = re.fullmatch(r"(ask-[0-9a-f]+)-\d+", run.state.state_details.pause_key or "")
     return found[1] if found else None
 
 

@@ -22,9 +22,9 @@ from hpcretrain.flows.names import (
 )
 from hpcretrain.report.events import DECIDED, DRIFT
 
+ONCE_WITHIN = timedelta(minutes=10)
+"""The same record is heeded once in this time, however often its event is sent."""
 AT_ONCE = timedelta(0)
-"""With a longer time Prefect's server would keep count of events, and over SQLite get in its own way: half of the runs
-would start two seconds later."""
 DEAD_AFTER = timedelta(seconds=95)
 """Flows send a heartbeat every 30 s."""
 _ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "Suspended", "Paused")
@@ -58,7 +58,7 @@ def _drift(home: Path, priority_class: ClassName) -> Automation:
         expect=(DRIFT,),
         match={HOME_LABEL: home_id(home), CLASS_LABEL: priority_class},
         for_each=("prefect.resource.id",),
-        within=AT_ONCE,
+        within=ONCE_WITHIN,
         action=RunsDeployment(
             flow_name("triage"),
             f"{home_id(home)}-{priority_class}",
@@ -81,7 +81,7 @@ def _decided(home: Path, priority_class: ClassName) -> Automation:
         expect=(DECIDED,),
         match={HOME_LABEL: home_id(home), CLASS_LABEL: priority_class, ACTION_LABEL: "run"},
         for_each=("prefect.resource.id",),
-        within=AT_ONCE,
+        within=ONCE_WITHIN,
         action=RunsDeployment(
             flow_name("retrain"),
             f"{home_id(home)}-{priority_class}",
