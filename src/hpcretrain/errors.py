@@ -44,6 +44,10 @@ class LedgerError(HpcretrainError):
     """The ledger is damaged, or does not agree with what is being replayed."""
 
 
+class TableChangedError(HpcretrainError):
+    """The rows that a training under way was ordered on are not what they were; nothing was written."""
+
+
 class ModelFileError(HpcretrainError):
     """A model's files are missing, differ from their digest, or cannot be loaded."""
 
