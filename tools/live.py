@@ -16,10 +16,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from hpcretrain.adapters import nycflights
 from minicluster import Cluster, Refused, Settings
 from minicluster.errors import Failed
-
-from hpcretrain.adapters import nycflights
 
 NAME = "live"
 FROM = "2013-03-01"

@@ -62,6 +62,8 @@ def start(home: Path, port: int | None = None, within_s: float = 90.0) -> OwnSer
         **inherited,
         **ownserver.QUIET,
         "MLFLOW_AUTH_CONFIG_PATH": str(settings),
+        # Eight processes, for work that nobody here gives it.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(32),
     }
     where = [
