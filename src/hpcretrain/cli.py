@@ -106,6 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
     doctor.set_defaults(run=_doctor)
     add_prefect(commands)
+    pages = _command(commands, "mlflow", _mlflow, "show the MLflow store of a home: on loopback, behind a password")
+    pages.add_argument("--port", type=int, metavar="N", help="where it listens (a free port, the same each time)")
+    pages.add_argument("--stop", action="store_true", help="stop it")
     audit = commands.add_parser("audit", help="check the trail").add_subparsers(required=True, metavar="COMMAND")
     _command(audit, "verify", _verify, "check that no record or model was altered, removed, inserted or reordered")
     return parser
@@ -226,6 +229,23 @@ def _served(options: argparse.Namespace) -> int:
     else:
         print(all_served_text(answer) if at is None else served_text(answer))
     return DONE if (answer["served"] if at is None else answer["release"]) else NO
+
+
+def _mlflow(options: argparse.Namespace) -> int:
+    from hpcretrain.adapters.home import default_home
+    from hpcretrain.adapters.mlflow_server import start, stop
+    from hpcretrain.adapters.ownserver import PASSWORD
+
+    home = options.home or default_home()
+    if options.stop:
+        stopped = stop(home)
+        print(json.dumps({"stopped": stopped}) if options.json else "stopped" if stopped else "no server ran there")
+        return DONE if stopped else NO
+    server = start(home, options.port)
+    secret = server.folder / PASSWORD
+    told = {"page": server.page, "pid": server.pid, "password_file": str(secret)}
+    print(json.dumps(told) if options.json else f"{server.page} is up; it asks for user and password in {secret}")
+    return DONE
 
 
 def _doctor(options: argparse.Namespace) -> int:
