@@ -56,7 +56,7 @@ def start(folder: Path, port: int | None = None, within_s: float = 90.0) -> Pref
         "PREFECT_SERVER_API_AUTH_STRING": password,
         "PREFECT_SERVER_API_HOST": LOOPBACK,
         "PREFECT_SERVER_API_PORT": str(chosen),
-        # It writes its pages somewhere before it shows them: by default among its packages, which may not be this user's.
+        # It writes its pages somewhere before it shows them: by default among its packages, which others may own.
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(folder / "ui"),
         # A page that the user's browser got elsewhere has no business here.
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": page,
