@@ -6,8 +6,8 @@ it, and only its two owners may take an entry away or give it another name. What
 A message is a file, and an empty folder whose name is the SHA-256 of that file: its seal. Who sealed it, says it. The
 owner of a file would prove nothing: whoever may write the folder in which it lies can move it elsewhere. To move a
 folder to another parent changes its `..`, so Linux refuses that to whoever cannot write the moved folder itself
-(`vfs_rename`: "we'll need to flip '..'"). A seal of mode 0700 was therefore made in the inbox, by its owner; and as it is
-empty the owner of the inbox can remove it.
+(`vfs_rename`: "we'll need to flip '..'"). A seal of mode 0700 was therefore made in the inbox, by its owner; and as it
+is empty the owner of the inbox can remove it.
 """
 
 from __future__ import annotations
