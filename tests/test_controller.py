@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -154,6 +155,19 @@ def settled(inbox: Path, receipt: str) -> dict[str, Any]:
     return answer
 
 
+@pytest.fixture(scope="module")
+def begun(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a first champion."""
+    home = lives(config, tmp_path_factory.mktemp("begun") / "home")
+    assert told("tick", "--home", home)["serves"]
+    return home
+
+
+@pytest.fixture
+def home(begun: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(begun, tmp_path / "home")
+
+
 @pytest.fixture
 def shared() -> Iterator[Path]:
     with shared_folder() as folder:
@@ -192,14 +206,14 @@ def test_others_hand_in_what_they_say_and_are_known_by_their_seal(config: Path, 
     assert run("approve", "--inbox", inbox).strip() == "nothing awaits an approval"
 
 
-def test_an_inbox_that_is_away_stops_neither_commands_nor_the_controller(config: Path, tmp_path: Path) -> None:
+def test_an_inbox_that_is_away_stops_neither_commands_nor_the_controller(home: Path, tmp_path: Path) -> None:
     inbox = tmp_path / "inbox"
-    home = lives(config, tmp_path / "home", "--inbox", inbox)
-    inbox.rename(tmp_path / "away")
+    settings = json.loads((home / "live.json").read_text())
+    (home / "live.json").write_text(json.dumps({**settings, "inbox": str(inbox)}))
     assert told("tick", "--home", home)["serves"]
     with controller(home) as process:
-        assert told("request", "--home", home, "--class", "standard", "--reason", "x")["done"]
-        (tmp_path / "away").rename(inbox)
+        assert told("tick", "--home", home)["serves"]
+        Inbox.make(inbox)
         receipt = Inbox(inbox).hand_in(Message(identifier(), Verb.CANCEL, "x", "request-0"))
         assert not settled(inbox, receipt)["done"]
         process.terminate()
@@ -218,8 +232,8 @@ def test_a_call_that_is_not_understood_is_answered_and_forgotten(living: Path, c
 
 
 @pytest.fixture(scope="module")
-def living(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    home = lives(config, tmp_path_factory.mktemp("living") / "home")
+def living(begun: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    home = shutil.copytree(begun, tmp_path_factory.mktemp("living") / "home")
     with controller(home):
         yield home
 
@@ -233,23 +247,19 @@ def test_what_is_no_call_is_answered(living: Path, line: bytes) -> None:
         assert json.loads(end.makefile().readline())["kind"] == "input"
 
 
-def test_a_ledger_that_cannot_be_written_for_a_moment_is_waited_for(config: Path, tmp_path: Path) -> None:
-    home = lives(config, tmp_path / "home")
-    assert told("tick", "--home", home)["serves"]
+def test_a_ledger_that_cannot_be_written_for_a_moment_is_waited_for(home: Path) -> None:
     with controller(home) as process:
         # The anchor cannot be written while a folder has the name of its part.
         in_the_way = home / f".anchor.json.{process.pid}"
         in_the_way.mkdir()
-        assert "cannot be written" in failed("request", "--home", home, "--reason", "x", "--key", "k")
+        assert "cannot be written" in failed("cancel", "request-0", "--home", home)
         in_the_way.rmdir()
-        assert told("request", "--home", home, "--reason", "x", "--key", "k")["done"]
+        assert "request-0" in told("cancel", "request-0", "--home", home, code=1)["reason"]
         assert process.poll() is None
     assert told("audit", "verify", "--home", home)["intact"]
 
 
-def test_a_ledger_that_is_damaged_ends_the_controller(config: Path, tmp_path: Path) -> None:
-    home = lives(config, tmp_path / "home")
-    assert told("tick", "--home", home)["serves"]
+def test_a_ledger_that_is_damaged_ends_the_controller(home: Path) -> None:
     anchor = json.loads((home / "anchor.json").read_text())
     (home / "anchor.json").write_text(json.dumps({**anchor, "decisions": [1_000, "0" * 64]}))
     assert "does not agree with the end of decisions" in failed("controller", "--home", home)
@@ -270,12 +280,10 @@ controller.run(Path(sys.argv[1]), lambda line: print(line, file=sys.stderr, flus
 """
 
 
-def test_a_defect_is_told_to_who_called_and_the_controller_begins_anew(config: Path, tmp_path: Path) -> None:
-    home = lives(config, tmp_path / "home")
-    assert told("tick", "--home", home)["serves"]
+def test_a_defect_is_told_to_who_called_and_the_controller_begins_anew(home: Path) -> None:
     with controller(home, sys.executable, "-c", BROKEN, str(home)) as process:
-        assert "ZeroDivisionError('a defect')" in failed("request", "--home", home, "--reason", "x")
-        assert told("request", "--home", home, "--reason", "x")["done"]
+        assert "ZeroDivisionError('a defect')" in failed("cancel", "request-0", "--home", home)
+        assert "request-0" in told("cancel", "request-0", "--home", home, code=1)["reason"]
         process.terminate()
         assert process.stderr is not None
         told_of = process.stderr.read()

@@ -187,7 +187,14 @@ class SqliteLedger:
     def _check_end(self) -> None:
         # The next write moves the anchor, and with it the only trace of rows that were removed from the end.
         known: list[Finding] = []
-        heads = _heads(self._path, known) if anchor_path(self._path).exists() else {}
+        anchor = anchor_path(self._path)
+        try:
+            heads = _heads(self._path, known) if anchor.read_bytes() else {}
+        except FileNotFoundError:
+            heads = {}
+        except OSError as error:
+            self.close()
+            raise LedgerError(f"{anchor} cannot be read: {error}; nothing was written") from error
         if not heads and not known and not any(self._head(chain)[0] for chain in CHAINS):
             self._anchor()
             return
@@ -195,7 +202,7 @@ class SqliteLedger:
         if gone:
             self.close()
             raise LedgerDamagedError(
-                f"{anchor_path(self._path)} is missing or does not agree with the end of {' and '.join(gone)} in "
+                f"{anchor} is missing or does not agree with the end of {' and '.join(gone)} in "
                 f"{self._path}; `hpcretrain audit verify` tells more; nothing was written"
             )
 
