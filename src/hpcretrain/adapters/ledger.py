@@ -189,7 +189,8 @@ class SqliteLedger:
         known: list[Finding] = []
         anchor = anchor_path(self._path)
         try:
-            heads = _heads(self._path, known) if anchor.read_bytes() else {}
+            anchor.read_bytes()
+            heads = _heads(self._path, known)
         except FileNotFoundError:
             heads = {}
         except OSError as error:
