@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,6 +163,20 @@ def test_a_message_is_what_was_sealed(inbox: Path) -> None:
     assert len(found) == 9
     assert {each.message for each in found} == {None}
     assert os.listdir(inbox) == ["told"]
+
+
+def test_a_mount_tells_whatever_owners_it_likes_and_is_not_believed(inbox: Path) -> None:
+    name = as_user(EVE, lambda: sealed(inbox, yes().text))
+    assert waiting(inbox)[0].message
+    options = f"uid={ANN},gid={ANN},mode=700,size=64k"
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", inbox / name], capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        [handed] = waiting(inbox)
+    finally:
+        subprocess.run(["umount", inbox / name], check=True)
+    assert handed.uid == ANN
+    assert handed.message is None
 
 
 def test_litter_is_removed_and_what_only_its_owner_can_remove_is_put_aside(inbox: Path) -> None:

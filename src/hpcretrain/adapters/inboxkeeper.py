@@ -184,7 +184,7 @@ class Keeper:
             try:
                 os.rmdir(name, dir_fd=self._inbox)
             except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
                 aside = f"left-{secrets.token_hex(16)}"
                 os.rename(name, aside, src_dir_fd=self._inbox, dst_dir_fd=self._inbox)
@@ -195,7 +195,7 @@ def _hold(folder: Path, within: int | None) -> int:
     try:
         held = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=within)
     except OSError as error:
-        raise InputError(f"inbox folder {folder} cannot be used: {error.strerror or error}") from error
+        raise InputError(f"{folder} cannot be used as an inbox: {error.strerror or error}") from error
     try:
         require_own(os.fstat(held), folder)
     except InputError:
