@@ -284,6 +284,10 @@ def test_a_defect_is_told_to_who_called_and_the_controller_begins_anew(home: Pat
     with controller(home, sys.executable, "-c", BROKEN, str(home)) as process:
         for _ in range(2):
             assert "ZeroDivisionError('a defect')" in failed("cancel", "request-0", "--home", home)
+            until = time.monotonic() + 60
+            while not (home / controlsocket.NAME).exists():
+                assert time.monotonic() < until
+                time.sleep(0.1)
             assert "request-0" in told("cancel", "request-0", "--home", home, code=1)["reason"]
         process.terminate()
         assert process.stderr is not None
