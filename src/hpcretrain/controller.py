@@ -77,7 +77,7 @@ class _Controller:
         self._inbox = LiveSettings.read(home).inbox
         self._seen = self._files()
         self._failure: Exception | None = None
-        self._trouble = ""
+        self._troubles: list[str] = []
 
     def work(self, stopped: list[int], well: Callable[[], None]) -> None:
         """Go on until this process is told to stop, or the table or the terms are others than were read.
@@ -96,7 +96,7 @@ class _Controller:
             self._listener.serve(_LISTEN_S, self._do)
             if self._failure is not None:
                 raise self._failure
-            empty(self._live, self._home, self._inbox, self._once)
+            self._empty()
             well()
 
     def _do(self, call: Mapping[str, Any], uid: int, _: Tell) -> dict[str, Any]:
@@ -114,11 +114,14 @@ class _Controller:
             self._failure = HpcretrainError(f"the controller met {error!r}, which is a defect of hpcretrain")
             raise self._failure from error
 
-    def _once(self, line: str) -> None:
-        """Tell of a trouble once, however often it is met in a row."""
-        if line != self._trouble:
-            self._tell(line)
-        self._trouble = line
+    def _empty(self) -> None:
+        """See to the inbox; tell of a trouble with it once, however often it is met in a row."""
+        met: list[str] = []
+        empty(self._live, self._home, self._inbox, met.append)
+        for line in met:
+            if line not in self._troubles:
+                self._tell(line)
+        self._troubles = met
 
     def _files(self) -> list[tuple[str, int, int]]:
         """What tells whether the table or the terms have changed."""
