@@ -77,8 +77,8 @@ def _words(output: nbformat.NotebookNode) -> list[str]:
 
 
 def _without_numbers(text: str) -> str:
-    masked = re.sub(r"\b[0-9a-f]{7,}\b|-?\d[\d.:TZ-]*(?:e[+-]\d+)?", "#", text)
-    return " ".join(re.sub(r"[-+]#", "#", masked).split())
+    named = re.sub(r"\b[0-9a-f]{7,}\b", "#", text)
+    return " ".join(re.sub(r"[-+]?\d[\d.,:TZ-]*(?:e[+-]\d+)?", "#", named).split())
 
 
 def _tell(manager: AsyncKernelManager) -> None:
