@@ -44,6 +44,10 @@ class LedgerError(HpcretrainError):
     """The ledger is damaged, or does not agree with what is being replayed."""
 
 
+class TableChangedError(HpcretrainError):
+    """The rows that a training under way was ordered on are not what they were; nothing was written."""
+
+
 class ModelFileError(HpcretrainError):
     """A model's files are missing, differ from their digest, or cannot be loaded."""
 
@@ -57,6 +61,14 @@ class SlurmError(HpcretrainError):
 
     def __init__(self, message: str, trouble: Literal["refused", "full", "unreachable"]) -> None:
         self.trouble = trouble
+        super().__init__(message)
+
+
+class PrefectError(HpcretrainError):
+    """A Prefect server did not do what was asked of it; `again` says whether it may when asked again."""
+
+    def __init__(self, message: str, *, again: bool) -> None:
+        self.again = again
         super().__init__(message)
 
 

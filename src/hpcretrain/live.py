@@ -16,14 +16,16 @@ from typing import Any
 
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.answer import Answer, act
+from hpcretrain.errors import TableChangedError
 from hpcretrain.messages import Message, Person
 from hpcretrain.policy.approve import awaited
 from hpcretrain.ports import Awaited, Ledger
-from hpcretrain.records import Asked, Assessment, Outcome
+from hpcretrain.records import Asked, Assessment, Closing, Outcome
 from hpcretrain.steps.assess import wanted
 from hpcretrain.steps.desk import Branch, Desk
 from hpcretrain.steps.plan import plan
 from hpcretrain.steps.release import confirm
+from hpcretrain.steps.review import close
 from hpcretrain.steps.tick import Passed, Rejected, begin, conclude, judge, look, retrain
 
 BEGUN, DONE, WITHDRAWN = "step_begun", "step_done", "jobs_withdrawn"
@@ -95,6 +97,7 @@ class Live:
         self._begun = _last_begun(desk.ledger)
         self._seen: Assessment | None = None
         self._awaits: Mapping[str, str] = {}
+        self._said = ""
 
     def advance(self, until: Step = Step.RELEASE) -> Stand:
         """Do all that is due; of the newest batch, and of a training, as far as `until`."""
@@ -139,6 +142,11 @@ class Live:
         """Whether there may be something to do about the training under way."""
         return bool(self._awaits) and self._desk.trainer.stirs()
 
+    def _say(self, line: str) -> None:
+        if line != self._said:
+            self._said = line
+            self._told(line)
+
     def _here(self) -> datetime:
         """The time, as far as all before it was observed: nothing happens before what is due was looked at."""
         return min(self._now(), self.next - _INSTANT) if self.due() else self._now()
@@ -150,7 +158,7 @@ class Live:
         """Put the first champion to serve, unless one does; whether one does."""
         if self._desk.history.releases:
             return True
-        self._told("the first champion")
+        self._say("the first champion")
         self._clock.moment = self._desk.terms.reference_until
         try:
             begin(replace(self._desk, book=Branch(self._desk.book, None)))
@@ -171,7 +179,7 @@ class Live:
     def _tick(self, until: Step) -> bool:
         """Do the next tick; whether it is done."""
         moment, desk = self.next, self._desk
-        self._told(f"the batch until {moment:%Y-%m-%d %H:%M}")
+        self._say(f"the batch until {moment:%Y-%m-%d %H:%M}")
         self._clock.moment = moment
         if self._begun is None:
             desk.ledger.note(BEGUN, moment.isoformat(), message=None)
@@ -189,7 +197,7 @@ class Live:
 
     def _do(self, moment: datetime, message: Message, person: Person) -> Answer:
         """Do what a message asks for, at a time."""
-        self._told(f"{person.name}: {message.verb.value}")
+        self._say(f"{person.name}: {message.verb.value}")
         desk, self._clock.moment = self._desk, moment
         if self._begun is None:
             self._begun = {
@@ -227,7 +235,7 @@ class Live:
         ask, approval = cycle.asked(Asked.RELEASE) or (None, None)
         if ask and awaited(ask, approval, self._here()).outcome is Outcome.WAIT:
             return
-        self._told(f"the training that {cycle.run.id} ordered")
+        self._say(f"the training that {cycle.run.id} ordered")
         branch = replace(desk, book=Branch(desk.book, cycle.run))
         self._clock.moment = cycle.run.at
         came: Passed | Rejected | None = None
@@ -235,6 +243,13 @@ class Live:
             came = retrain(branch, cycle.run, plan(branch, branch.history.learned[1]))
         except Awaited as awaited_:
             self._awaits = awaited_.jobs
+        except TableChangedError as error:
+            # Its rows are gone, so nothing that it came to could be shown again; what is still wanted is asked anew.
+            self._say(f"{cycle.request.id} is given up: {error}")
+            self._clock.moment = max(self._here(), self._newest())
+            close(desk, cycle, Closing.SUPERSEDED, cycle.run.id)
+            desk.ledger.note("table_changed", cycle.request.id, reason=str(error))
+            return
         self._clock.moment = max(self._here(), self._newest())
         if came is not None and until is Step.RELEASE:
             conclude(desk, cycle, came)

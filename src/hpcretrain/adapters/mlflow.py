@@ -176,6 +176,18 @@ class MlflowRegistry:
                 for place in filter(None, (run.id, run.parent)):
                     self._client.log_artifact(place, str(path), "plots")
 
+    def follow(self, cycle: str, flow_run: str, address: str) -> None:
+        """Name on a cycle's run the Prefect flow run that brought it on; nothing if there is no such run.
+
+        Raises:
+            HpcretrainError: MLflow failed.
+        """
+        with door("follow", cycle):
+            run = self._runs.find(cycle)
+            if run is not None:
+                tags = {"prefect.flow_run_id": flow_run, "prefect.flow_run_url": address}
+                self._runs.log(run, metrics={}, tags={name: value for name, value in tags.items() if value})
+
     def alias(self, candidate_id: str, alias: str) -> None:
         """Point `alias` at the candidate's version, read it back, and note the move.
 

@@ -93,6 +93,23 @@ class Store:
             os.replace(made, self.folder / DATABASE)
 
 
+def picture(folder: Path, run: str, candidate: str) -> bytes | None:
+    """The picture of how a candidate met the champion, as PNG; None if there is none.
+
+    Args:
+        folder: Where database and artifacts are.
+        run: The candidate's run.
+        candidate: Its identifier.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    try:
+        return (folder / "artifacts" / run / "artifacts" / "plots" / f"{candidate}.png").read_bytes()
+    except FileNotFoundError:
+        return None
+
+
 def _view(metric: str) -> str:
     """Columns of the list of runs, for the address with `viewStateShareKey=hpcretrain`."""
     measured = [f"metrics.`{metric}{end}`" for end in ("", "_lower", "_upper", "_gain", "_p")] if metric else []

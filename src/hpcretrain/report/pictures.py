@@ -18,6 +18,7 @@ _BETTER, _WORSE, _UNCLEAR = "#1a7f37", "#9a1b1b", "#555555"
 _POINTS = 400
 _BINS = 10
 _MOST_DOTS = 1_000
+_TWO_PANELS = 0.64
 
 
 def draw(meeting: Meeting, title: str, path: Path) -> None:
@@ -36,7 +37,7 @@ def draw(meeting: Meeting, title: str, path: Path) -> None:
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     first, second, third = figure.subplots(1, 3, width_ratios=(1, 1, 1.15))
     # A layout that matplotlib works out takes twice as long.
-    figure.subplots_adjust(left=0.05, right=0.985, bottom=0.12, top=0.83, wspace=0.25)
+    figure.subplots_adjust(left=0.05, right=0.985, bottom=0.12, top=0.83, wspace=0.36)
     models = {"champion": meeting.champion, "candidate": meeting.candidate}
     if meeting.task == "binary":
         _roc(first, meeting.labels, models, meeting.gains)
@@ -48,6 +49,18 @@ def draw(meeting: Meeting, title: str, path: Path) -> None:
     for axes in (first, second, third):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
+
+
+def panels(picture: bytes) -> bytes:
+    """Of a picture that `draw` made the two panels of predictions, so that they can be read in a narrow column."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    whole = Image.open(BytesIO(picture))
+    part = BytesIO()
+    whole.crop((0, 0, round(_TWO_PANELS * whole.width), whole.height)).save(part, "PNG", optimize=True)
+    return part.getvalue()
 
 
 def _roc(axes: Axes, labels: FloatArray, models: dict[str, FloatArray], gains: tuple[Gain, ...]) -> None:

@@ -11,10 +11,10 @@ import numpy as np
 
 from hpcretrain.config.load import Terms
 from hpcretrain.counts import BatchCounts
-from hpcretrain.errors import LedgerError
+from hpcretrain.errors import LedgerError, TableChangedError
 from hpcretrain.history import History
 from hpcretrain.ports import Clock, Ledger, Predictor, Profiles, Registry, Rows, Span, Table, Trainer
-from hpcretrain.records import Record, Slice
+from hpcretrain.records import Candidate, Job, Record, Slice, Verdict
 
 
 class Entries(Protocol):
@@ -93,6 +93,7 @@ class Branch:
         self.history = History()
         while since is not None and since.id not in self.history.known:
             self.history.add(next(known))
+        self._made = {part: record.id for record in known if (part := _part(record))}
         self._book = book
 
     @property
@@ -101,10 +102,33 @@ class Branch:
         return self._book.written
 
     def enter(self, *records: Record) -> None:
-        """Take records in, and write down those that are new."""
+        """Take records in, and write down those that are new.
+
+        Raises:
+            TableChangedError: One differs from what an earlier run made in its place.
+        """
         for record in records:
+            part = _part(record)
+            before = self._made.get(part, record.id) if part else record.id
+            if before != record.id:
+                raise TableChangedError(
+                    f"{before} was made of other rows than {record.id} would be now: rows were added, changed or taken "
+                    "away before the newest batch that was observed"
+                )
             self.history.add(record)
         self._book.enter(*(record for record in records if record.id not in self._book.history.known))
+
+
+def _part(record: Record) -> tuple[object, ...] | None:
+    """What a record is within one training; no training has two of the same."""
+    match record:
+        case Job():
+            return record.kind, record.answers, record.purpose, record.window.name
+        case Candidate():
+            return record.kind, record.answers
+        case Verdict():
+            return record.kind, record.stage
+    return None
 
 
 @dataclass

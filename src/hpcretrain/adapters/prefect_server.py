@@ -1,0 +1,95 @@
+"""A Prefect server of one's own: on loopback, behind a password, in a closed folder (see `ownserver`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpcretrain.adapters import ownserver
+from hpcretrain.adapters.home import write_whole
+from hpcretrain.adapters.ownserver import LOOPBACK, QUIET, OwnServer
+from hpcretrain.errors import HpcretrainError, PrefectError
+
+PROFILE = "profiles.toml"
+
+
+@dataclass(frozen=True)
+class PrefectServer(OwnServer):
+    """A Prefect server; its folder is the `PREFECT_HOME` of those who talk to it."""
+
+    @property
+    def url(self) -> str:
+        """The address of its API."""
+        return f"{self.page}/api"
+
+    def environment(self) -> dict[str, str]:
+        """What a process of the same user has to have in its environment to talk to it."""
+        return {**QUIET, "PREFECT_HOME": str(self.folder)}
+
+
+def start(folder: Path, port: int | None = None, within_s: float = 90.0) -> PrefectServer:
+    """Start a server, unless one runs there.
+
+    Args:
+        folder: For its files; made with mode 0700. A server that runs there already is left as it is.
+        port: Where to listen. Default: where the last one in this folder did, else a free one.
+        within_s: How long it may take to come up, in seconds.
+
+    Raises:
+        InputError: The folder belongs to somebody else, or the port is taken.
+        PrefectError: It did not come up.
+    """
+    ownserver.close(folder)
+    last = find(folder)
+    if last is not None and last.alive:
+        return last
+    chosen = ownserver.choose_port(folder, port)
+    password = ownserver.password(folder)
+    page = f"http://{LOOPBACK}:{chosen}"
+    write_whole(folder / PROFILE, _profile(f"{page}/api", password), 0o600)
+    settings = {
+        **QUIET,
+        "PREFECT_HOME": str(folder),
+        "PREFECT_SERVER_API_AUTH_STRING": password,
+        "PREFECT_SERVER_API_HOST": LOOPBACK,
+        "PREFECT_SERVER_API_PORT": str(chosen),
+        # It writes its pages somewhere before it shows them: by default among its packages, which others may own.
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(folder / "ui"),
+        # A page that the user's browser got elsewhere has no business here.
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": page,
+    }
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    # What is tuned by environment (an interval, a service) is the user's wish; where and behind what it listens is not.
+    tuned = {name: value for name, value in os.environ.items() if name.startswith("PREFECT_SERVER_")}
+    command = [sys.executable, "-m", "prefect", "server", "start"]
+    environment = {**inherited, **tuned, **settings}
+    try:
+        server = ownserver.launch(folder, chosen, command, environment, "/api/health", within_s)
+    except HpcretrainError as error:
+        raise PrefectError(f"Prefect: {error}", again=False) from error
+    return _known(server)
+
+
+def find(folder: Path) -> PrefectServer | None:
+    """The server that was last started in a folder; None where none was."""
+    server = ownserver.find(folder)
+    return _known(server) if server is not None else None
+
+
+def stop(folder: Path, within_s: float = 20.0) -> bool:
+    """Stop the server of a folder, and wait until it ended; its files stay. Whether one ran."""
+    return ownserver.stop(folder, within_s)
+
+
+def _known(server: OwnServer) -> PrefectServer:
+    return PrefectServer(server.folder, server.port, server.pid, server.started)
+
+
+def _profile(url: str, password: str) -> str:
+    return (
+        'active = "hpcretrain"\n\n[profiles.hpcretrain]\n'
+        f"PREFECT_API_URL = {json.dumps(url)}\nPREFECT_API_AUTH_STRING = {json.dumps(password)}\n"
+    )

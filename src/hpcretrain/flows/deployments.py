@@ -1,0 +1,124 @@
+"""What a home has in Prefect: its deployments, automations and blocks, as setup makes them."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from hpcretrain.adapters.home import Home
+from hpcretrain.adapters.livesettings import LiveSettings
+from hpcretrain.adapters.prefect_wanted import BlockOfHome, Deployment, Limits, Ours, Queue, Wanted
+from hpcretrain.config.load import load
+from hpcretrain.flows.automations import automations
+from hpcretrain.flows.names import (
+    CLASSES,
+    KINDS,
+    MARK,
+    SUBMIT_TAG,
+    TAG,
+    TRIAGE_TAG,
+    VALIDATION,
+    ClassName,
+    Kind,
+    flow_name,
+    home_id,
+    home_tag,
+)
+from hpcretrain.wiring import POLICY
+
+QUEUES = (Queue("urgent", 1, 4), Queue("standard", 2, 2), Queue("background", 3, 1))
+"""One a class: what is urgent goes first, and how many runs of a class may be going on at once."""
+
+LIMITS = Limits(tags={TRIAGE_TAG: 4, SUBMIT_TAG: 4}, shared={VALIDATION: 1})
+
+RECONCILE_EVERY = timedelta(minutes=1)
+_OBSERVE_BETWEEN = timedelta(minutes=1), timedelta(hours=1)
+
+
+def ours(home: Path) -> Ours:
+    """How what a home has in Prefect is known again, whether the home is still there or not."""
+    return Ours(home_id(home), home_tag(home), TAG, MARK, tuple(map(flow_name, KINDS)), LIMITS)
+
+
+def wanted(home: Path, pool: str) -> Wanted:
+    """All that a home is to have.
+
+    Args:
+        home: A home that lives.
+        pool: The work pool.
+
+    Raises:
+        InputError: It does not live, or its configuration cannot be read.
+    """
+    place = home.resolve()
+    settings = LiveSettings.read(place)
+    deployments = _deployments(place, _observe_every(settings))
+    return Wanted(
+        ours=ours(place),
+        pool=pool,
+        queues=QUEUES,
+        deployments=deployments,
+        automations=automations(place),
+        blocks=_blocks(place, settings),
+    )
+
+
+def _observe_every(settings: LiveSettings) -> timedelta:
+    step = load(settings.config).config.backtest.observe_every
+    shortest, longest = _OBSERVE_BETWEEN
+    wall = step / settings.pace.speed if settings.pace else step
+    return min(max(wall, shortest), longest)
+
+
+def _deployments(home: Path, observe_every: timedelta) -> tuple[Deployment, ...]:
+    def one(
+        kind: Kind, queue: ClassName, *, suffix: str = "", every: timedelta | None = None, cron: str | None = None
+    ) -> Deployment:
+        from prefect.utilities.callables import parameter_schema
+
+        flow = _flow(kind)
+        schema: dict[str, Any] = parameter_schema(flow).model_dump()
+        return Deployment(
+            flow=flow_name(kind),
+            name=f"{home_id(home)}{suffix}",
+            entrypoint=f"hpcretrain.flows.{kind}.{kind}",
+            description=f"{(flow.description or '').splitlines()[0]}\n\n{MARK}",
+            parameters={"home": str(home)},
+            schema=schema,
+            queue=queue,
+            every=every,
+            cron=cron,
+        )
+
+    return (
+        one("observe", "standard", every=observe_every),
+        *(one("triage", each, suffix=f"-{each}") for each in CLASSES),
+        *(one("retrain", each, suffix=f"-{each}") for each in CLASSES),
+        *(one("release", each, suffix=f"-{each}") for each in CLASSES),
+        one("watch", "background", every=timedelta(hours=1)),
+        # What urgent work waits for is urgent itself, and takes a second or two.
+        one("reconcile", "urgent", every=RECONCILE_EVERY),
+        one("review", "background", cron="0 6 * * *"),
+    )
+
+
+def _flow(kind: Kind) -> Any:
+    from importlib import import_module
+
+    return getattr(import_module(f"hpcretrain.flows.{kind}"), kind)
+
+
+def _blocks(home: Path, settings: LiveSettings) -> tuple[BlockOfHome, ...]:
+    place = Home.existing(home)
+    store = {"home": str(home), "ledger": str(place.ledger), "mlflow": str(place.mlflow), "models": str(place.models)}
+    found = [BlockOfHome("policy", _file(home / POLICY)), BlockOfHome("store", store)]
+    if settings.cluster:
+        found.insert(1, BlockOfHome("cluster", _file(settings.cluster)))
+    return tuple(found)
+
+
+def _file(path: Path) -> dict[str, str]:
+    """A file by reference: where it is, and what it held."""
+    return {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

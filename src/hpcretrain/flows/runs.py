@@ -1,0 +1,193 @@
+"""Prefect's runs follow the ledger: what waits for jobs that ended is resumed, what is dead is called so.
+
+All of this may be done at any time, any number of times; whatever is missed is seen the next time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.context import FlowRunContext
+from prefect.logging import get_run_logger
+from prefect.states import Cancelled, Crashed
+
+from hpcretrain.flows.approval import asked_in, token_of
+from hpcretrain.flows.names import KINDS, TAG, WHATEVER, ClassName, Kind, flow_name, home_id
+from hpcretrain.flows.running import step
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+    from hpcretrain.flows.steps import Reference
+
+ALIVE = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
+PENDING_FOR = timedelta(minutes=2)
+"""A worker takes seconds from taking a run to running it; after this long it is dead."""
+_REMEMBERED = timedelta(days=1)
+KINDS_ALIKE: tuple[Kind, ...] = ("reconcile", "observe", "watch", "review")
+"""Each run of these does all that an earlier one would have done."""
+ASKING: tuple[Kind, ...] = ("triage", "release")
+_PAGE = 200
+
+
+@contextmanager
+def _client() -> Iterator[SyncPrefectClient]:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+def runs_of(
+    client: SyncPrefectClient, home: Path, kind: Kind, states: list[StateType], sort: FlowRunSort = FlowRunSort.ID_DESC
+) -> Iterator[FlowRun]:
+    """The runs of a home's flow that are in one of some states."""
+    offset, home = 0, home.resolve()
+    while True:
+        page = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[flow_name(kind)])),
+            flow_run_filter=FlowRunFilter(
+                tags=FlowRunFilterTags(all_=[TAG]),
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states)),
+            ),
+            sort=sort,
+            limit=_PAGE,
+            offset=offset,
+        )
+        # By parameter, not by the home's tag: deployments that somebody else made have only the common one.
+        yield from (run for run in page if Path(str((run.parameters or {}).get("home", ""))).resolve() == home)
+        if len(page) < _PAGE:
+            return
+        offset += _PAGE
+
+
+@step("leave one of each")
+def end_duplicates(home: str, *kinds: Kind) -> None:
+    """Cancel runs that are due and do what this one does: piled up while nobody worked, or by a storm of events."""
+    context = FlowRunContext.get()
+    own = context.flow_run if context else None
+    now = datetime.now(UTC)
+    if own is None:
+        return
+    with _client() as client:
+        for kind in kinds:
+            for run in list(runs_of(client, Path(home), kind, [StateType.SCHEDULED])):
+                due = run.expected_start_time is not None and run.expected_start_time < now
+                if due and run.id != own.id and (kind in KINDS_ALIKE or run.parameters == own.parameters):
+                    client.set_flow_run_state(run.id, Cancelled(message=f"{own.name} ({own.id}) does it"))
+
+
+@step("look for others")
+def shown_by_another(home: str, request: str) -> bool:
+    """Whether an older run shows the training for a request: one is enough."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return False
+    own = context.flow_run
+    with _client() as client:
+        others = [run for run in runs_of(client, Path(home), "retrain", ALIVE) if _request(run) == request]
+    return any(_age(run) < _age(own) for run in others if run.id != own.id)
+
+
+def _age(run: FlowRun) -> tuple[datetime, str]:
+    return (run.created or datetime.max.replace(tzinfo=UTC), str(run.id))
+
+
+@step("heed cancellations")
+def heed_cancellations(home: str) -> None:
+    """End the trainings whose runs somebody canceled in Prefect: a suspended run has no process that could."""
+    from hpcretrain.flows.steps import give_up
+
+    since = datetime.now(UTC) - _REMEMBERED
+    with _client() as client:
+        alive = {_request(run) for run in runs_of(client, Path(home), "retrain", ALIVE)}
+        for run in runs_of(client, Path(home), "retrain", [StateType.CANCELLED], FlowRunSort.END_TIME_DESC):
+            if run.end_time is not None and run.end_time < since:
+                break
+            request = _request(run)
+            # Of several runs for one request, those that are left show that the training goes on.
+            if request.startswith("request-") and request not in alive:
+                give_up(home, request, f"prefect:{run.id}", f"run {run.id} was canceled in Prefect")
+
+
+@step("set runs right")
+def align(home: str, came: Reference) -> None:
+    """Resume runs whose jobs ended, call dead ones crashed, and show a training that no run shows."""
+    place = Path(home)
+    with _client() as client:
+        _bury(client, place)
+        runs = list(runs_of(client, place, "retrain", ALIVE))
+        waits = came["request"] if came["awaits"] else None
+        for run in runs:
+            if _waits_for_jobs(run) and (waits is None or _request(run) not in (waits, WHATEVER)):
+                client.resume_flow_run(run.id)
+                get_run_logger().info("resumed %s: its jobs ended", run.name)
+        for run in _suspended(client, place):
+            ask = asked_in(run)
+            if ask is not None and ask not in came["asks"].values():
+                client.resume_flow_run(run.id, {"token": token_of(place, ask)})
+                get_run_logger().info("resumed %s: %s was answered, or is not asked any more", run.name, ask)
+        if waits and waits not in {_request(run) for run in runs}:
+            _show(client, place, waits)
+
+
+def _suspended(client: SyncPrefectClient, home: Path) -> Iterator[FlowRun]:
+    for kind in ASKING:
+        yield from list(runs_of(client, home, kind, [StateType.PAUSED]))
+
+
+def _waits_for_jobs(run: FlowRun) -> bool:
+    return run.state is not None and run.state.is_paused() and asked_in(run) is None
+
+
+def _request(run: FlowRun) -> str:
+    return str((run.parameters or {}).get("request", ""))
+
+
+def _bury(client: SyncPrefectClient, home: Path) -> None:
+    """Call runs crashed that a worker took and never ran; the server looks after those that ran."""
+    long_ago = datetime.now(UTC) - PENDING_FOR
+    for run in [run for kind in KINDS for run in runs_of(client, home, kind, [StateType.PENDING])]:
+        if run.state is not None and run.state.timestamp < long_ago:
+            message = "Its worker was lost before it ran; what it was to do is done by `reconcile`"
+            client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+
+
+def _show(client: SyncPrefectClient, home: Path, request: str) -> None:
+    """Start a run for a training that none shows; it finds the jobs under way, and suspends."""
+    from hpcretrain.wiring import read_history
+
+    gone = [run for run in runs_of(client, home, "retrain", list(StateType)) if _request(run) == request]
+    cycle = read_history(home)[0].training
+    if cycle is not None and cycle.run is not None:
+        _start(client, home, "retrain", cycle.run.priority_class.value, request, f"retrain:{request}:{len(gone)}")
+
+
+@step("start what follows")
+def start(home: str, kind: Kind, priority_class: ClassName, request: str, once: str) -> None:
+    """Start a run about a request, once for each key `once`."""
+    with _client() as client:
+        _start(client, Path(home), kind, priority_class, request, once)
+
+
+def _start(
+    client: SyncPrefectClient, home: Path, kind: Kind, priority_class: ClassName, request: str, once: str
+) -> None:
+    deployment = client.read_deployment_by_name(f"{flow_name(kind)}/{home_id(home)}-{priority_class}")
+    client.create_flow_run_from_deployment(
+        deployment.id, parameters={"home": str(home.resolve()), "request": request}, idempotency_key=once
+    )
