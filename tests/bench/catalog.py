@@ -336,7 +336,7 @@ GROUPS = (
         (
             Benchmark(
                 "signal_to_sbatch_ms",
-                "Ms from an urgent request given to the library of a running controller to `sbatch` accepted, flights, p95",
+                "Ms from an urgent request to a running controller to `sbatch` accepted, flights, p95",
                 "ms",
                 "lower",
                 100,
