@@ -77,7 +77,7 @@ class _Controller:
         """Go on until this process is told to stop, or the table or the terms are others than were read."""
         self._live.advance()
         while not stopped:
-            if self._live.due() and self._files() != self._seen:
+            if self._live.stale() or (self._live.due() and self._files() != self._seen):
                 return
             if self._live.due() or self._live.stirs():
                 self._live.advance()

@@ -34,4 +34,4 @@ def empty(live: Live, home: Path, inbox: Path | None) -> None:
             box.settle(handed, {**answer.content, "token": handed.message.id})
         else:
             box.settle(handed, {})
-    box.show([told(ask) for ask in open_asks(live.desk.history)])
+    box.show([told(ask) for ask in open_asks(live.desk.history, live.now)])
