@@ -41,7 +41,11 @@ class LifeCycleError(HpcretrainError):
 
 
 class LedgerError(HpcretrainError):
-    """The ledger is damaged, or does not agree with what is being replayed."""
+    """The ledger cannot be read or written, or does not agree with what is being replayed."""
+
+
+class LedgerDamagedError(LedgerError):
+    """The ledger is not what was written; it will not mend itself."""
 
 
 class TableChangedError(HpcretrainError):

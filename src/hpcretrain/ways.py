@@ -114,9 +114,9 @@ def hand_in(inbox: Path, message: Message, wait_s: float) -> dict[str, Any] | No
         InputError: There is no such inbox, or it cannot be written.
     """
     box = Inbox(inbox)
-    box.hand_in(message)
+    receipt = box.hand_in(message)
     give_up_at = time.monotonic() + wait_s
-    while (answer := box.answer(message)) is None and time.monotonic() < give_up_at:
+    while (answer := box.answer(receipt)) is None and time.monotonic() < give_up_at:
         time.sleep(_AGAIN_S)
     return answer
 
@@ -137,12 +137,13 @@ def _through(home: Path, call: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
         except ConnectionError:
             # Whoever reaches a controller need not load all that works in a home.
             from hpcretrain.livehome import at_work
-            from hpcretrain.service import empty, serve
+            from hpcretrain.service import empty, serve, understand
 
             try:
                 with at_work(home, tell) as live:
-                    empty(live, home, inbox)
-                    return serve(live, home, call, os.getuid())
+                    wanted = understand(call, os.getuid(), home)
+                    empty(live, home, inbox, tell)
+                    return serve(live, wanted)
             except HomeInUse:
                 if time.monotonic() >= give_up_at:
                     raise

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcretrain.canonical import canonical
-from hpcretrain.errors import LedgerError
+from hpcretrain.errors import LedgerDamagedError, LedgerError
 from hpcretrain.ports import Note
 from hpcretrain.records import Finding, Outcome, Record, parse
 
@@ -62,11 +62,18 @@ def _reading(path: Path) -> sqlite3.Connection:
     return database
 
 
+def _kind(error: Exception) -> type[LedgerError]:
+    """Whether it may go better another time (locked, full, unreadable now), or the file itself is damaged."""
+    damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return LedgerDamagedError if damaged else LedgerError
+
+
 class SqliteLedger:
     """The `Ledger` port over a SQLite file.
 
     Raises:
-        LedgerError: It cannot be opened, or (when opened to be written) its end was cut off.
+        LedgerError: It cannot be opened.
+        LedgerDamagedError: It is no ledger, or (when opened to be written) its end was cut off.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -84,7 +91,7 @@ class SqliteLedger:
                 for chain in CHAINS:
                     self._db.executescript(_TABLE.format(chain=chain))
         except (sqlite3.Error, OSError) as error:
-            raise LedgerError(f"ledger {path} cannot be opened: {error}") from error
+            raise _kind(error)(f"ledger {path} cannot be opened: {error}") from error
         if not read_only:
             self._check_end()
 
@@ -111,13 +118,13 @@ class SqliteLedger:
         """All records, in order.
 
         Raises:
-            LedgerError: One cannot be read.
+            LedgerDamagedError: One cannot be read.
         """
         for seq, body in self._select("SELECT seq, body FROM decisions ORDER BY seq"):
             try:
                 yield parse(body)
             except _UNREADABLE as error:
-                raise LedgerError(
+                raise LedgerDamagedError(
                     f"record {seq} of {self._path} cannot be read: {error}; `hpcretrain audit verify` tells more"
                 ) from error
 
@@ -159,13 +166,13 @@ class SqliteLedger:
                     self._db.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            raise LedgerError(f"ledger {self._path} cannot be written: {error}; nothing was written") from error
+            raise _kind(error)(f"ledger {self._path} cannot be written: {error}; nothing was written") from error
         self._anchor()
 
     def _is_there(self, name: str, body: str) -> bool:
         row = self._db.execute("SELECT body FROM decisions WHERE name = ?", (name,)).fetchone()
         if row is not None and row[0] != body:
-            raise LedgerError(f"{name} is in the ledger with another content")
+            raise LedgerDamagedError(f"{name} is in the ledger with another content")
         return row is not None
 
     def _anchor(self) -> None:
@@ -186,15 +193,23 @@ class SqliteLedger:
     def _check_end(self) -> None:
         # The next write moves the anchor, and with it the only trace of rows that were removed from the end.
         known: list[Finding] = []
-        heads = _heads(self._path, known) if anchor_path(self._path).exists() else {}
+        anchor = anchor_path(self._path)
+        try:
+            anchor.read_bytes()
+            heads = _heads(self._path, known)
+        except FileNotFoundError:
+            heads = {}
+        except OSError as error:
+            self.close()
+            raise LedgerError(f"{anchor} cannot be read: {error}; nothing was written") from error
         if not heads and not known and not any(self._head(chain)[0] for chain in CHAINS):
             self._anchor()
             return
         gone = [chain for chain in CHAINS if chain not in heads or not self._holds(chain, *heads[chain])]
         if gone:
             self.close()
-            raise LedgerError(
-                f"{anchor_path(self._path)} is missing or does not agree with the end of {' and '.join(gone)} in "
+            raise LedgerDamagedError(
+                f"{anchor} is missing or does not agree with the end of {' and '.join(gone)} in "
                 f"{self._path}; `hpcretrain audit verify` tells more; nothing was written"
             )
 
@@ -211,7 +226,7 @@ class SqliteLedger:
         try:
             return self._db.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise LedgerError(f"ledger {self._path} cannot be read: {error}") from error
+            raise _kind(error)(f"ledger {self._path} cannot be read: {error}") from error
 
 
 def verify(path: Path) -> list[Finding]:
