@@ -25,7 +25,7 @@ BLOCK = re.compile(
 LINK = re.compile(r"\]\((?!\w+:)(?P<path>[^)#\s]+)")
 # CANCELLED is a word of Slurm; Cancelled and Cancelling are words of Prefect.
 BRITISH = re.compile(
-    r"(?<![a-z])(?!(?-i:CANCELLED|Cancell(?:ed|ing)))(?:"
+    r"(?<![a-z])(?!(?-i:CANCELL(?:ED|ING)|Cancell(?:ed|ing)))(?:"
     r"[a-z]*(?:arm|behavi|col|fav|flav|harb|hon|hum|lab|neighb|rig|rum|vap|vig)our[a-z]*"
     r"|[a-z]*(?:author|categor|character|custom|discret|emphas|equal|final|general|initial|local|maxim|minim|normal"
     r"|optim|organ|parallel|penal|prior|random|real|recogn|regular|serial|special|stabil|standard|summar|synchron"
