@@ -55,7 +55,7 @@ class Steered:
         """What a command of hpcretrain prints."""
         line = [self.python, "-m", "hpcretrain", *map(str, arguments)]
         done = subprocess.run(line, capture_output=True, text=True, timeout=300, **self.arguments())
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stderr + done.stdout
         return done.stdout
 
     @contextmanager

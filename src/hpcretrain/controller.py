@@ -88,7 +88,7 @@ class _Controller:
         """
         self._live.advance()
         while not stopped:
-            if self._live.due() and self._files() != self._seen:
+            if self._live.stale() or (self._live.due() and self._files() != self._seen):
                 return
             if self._live.due() or self._live.stirs():
                 self._live.advance()

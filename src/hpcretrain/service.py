@@ -74,7 +74,7 @@ def empty(live: Live, home: Path, inbox: Path | None, tell: Callable[[str], None
         with _telling(tell, inbox):
             if waiting:
                 keeper.forget()
-            keeper.show([told(ask) for ask in open_asks(live.desk.history)])
+            keeper.show([told(ask) for ask in open_asks(live.desk.history, live.now)])
 
 
 def _answer(live: Live, home: Path, handed: Handed) -> dict[str, Any]:

@@ -103,7 +103,8 @@ def asked(home: Path | None, inbox: Path | None = None) -> list[dict[str, Any]]:
     from hpcretrain.livehome import open_asks, told
     from hpcretrain.wiring import read_history
 
-    return [told(ask) for ask in open_asks(read_history(home)[0])]
+    now = LiveSettings.read(home or default_home()).now()
+    return [told(ask) for ask in open_asks(read_history(home)[0], now)]
 
 
 def hand_in(inbox: Path, message: Message, wait_s: float) -> dict[str, Any] | None:

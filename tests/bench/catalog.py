@@ -336,11 +336,11 @@ GROUPS = (
         (
             Benchmark(
                 "signal_to_sbatch_ms",
-                "Ms from an urgent request recorded by a running controller to `sbatch` accepted, flights, p95",
+                "Ms from an urgent request to a running controller to `sbatch` accepted, flights, p95",
                 "ms",
                 "lower",
                 100,
-                "Assessment, decision, the rows of three pilots written, intents, fences, one array",
+                "The socket, assessment, decision, the rows of three pilots written, intents, fences, one array",
                 quantile=0.95,
             ),
         ),

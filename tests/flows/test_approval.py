@@ -32,7 +32,7 @@ def steered(prefect_server: PrefectServer, tmp_path: Path) -> Iterator[Steered]:
     named = write_policy(place)
     policy = place / "policy.toml"
     me = pwd.getpwuid(os.getuid()).pw_name
-    asked = f'\n[approvals]\nrun = ["urgent"]\nrelease = ["urgent"]\napprovers = ["{me}"]\nexpires_h = 24\n'
+    asked = f'\n[approvals]\nrun = ["urgent"]\nrelease = ["urgent"]\napprovers = ["{me}"]\nexpires_h = 96\n'
     policy.write_text(policy.read_text() + asked)
     config = configure(place, orders(rows=8_000, minutes=16, change_at=0.4), **named)
     start_live(config, place / "home", from_time=datetime.fromisoformat(f"{BEFORE}T00:00:00Z"))

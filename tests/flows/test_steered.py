@@ -150,20 +150,21 @@ def test_flows_go_on_when_the_server_was_killed_and_came_back(steered: Steered) 
     assert_one_cycle(steered)
 
 
-def test_five_hundred_suspended_runs_hold_no_slot_no_lease_and_no_process(steered: Steered) -> None:
-    started = [steered.start("retrain", "-background") for _ in range(500)]
+def test_suspended_runs_hold_no_slot_no_lease_and_no_process(steered: Steered) -> None:
+    # Far more than the queue, the pool and the limits let go on at once.
+    started = [steered.start("retrain", "-background") for _ in range(60)]
     with steered.client() as client:
         for run in started:
             for state in (Pending(), Running(), Suspended(pause_key=str(run.id))):
                 client.set_flow_run_state(run.id, state)
         limits = client.read_global_concurrency_limits(limit=100, offset=0)
         assert [limit.name for limit in limits if limit.active_slots] == []
-        assert len(client.read_flow_runs(limit=200)) == 200
+    assert len(steered.runs("retrain", "Suspended")) == 60
     with steered.worker() as process:
         steered.start("review")
         until(lambda: steered.runs("review", "Completed"), because=steered.told)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        assert len(children) == 1, "the process that forks, and no other"
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        until(lambda: len(children.read_text().split()) == 1, 30, lambda: "more than the process that forks")
 
 
 def test_a_worker_of_prefects_own_runs_the_same_flows(steered: Steered) -> None:

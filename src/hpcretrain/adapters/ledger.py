@@ -19,6 +19,7 @@ from typing import Any
 
 from hpcretrain.canonical import canonical
 from hpcretrain.errors import LedgerDamagedError, LedgerError
+from hpcretrain.ports import Note
 from hpcretrain.records import Finding, Outcome, Record, parse
 
 CHAINS = ("decisions", "operations")
@@ -32,6 +33,10 @@ CREATE TABLE IF NOT EXISTS {chain} (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS {chain}_by_name ON {chain} (name);
 """
+
+
+def _content(serves: str, facts: Mapping[str, Any]) -> str:
+    return canonical({**facts, "serves": serves, "at": datetime.now(UTC).isoformat()})
 
 
 def genesis(chain: str) -> str:
@@ -90,24 +95,24 @@ class SqliteLedger:
         if not read_only:
             self._check_end()
 
-    def append(self, records: Sequence[Record]) -> None:
-        """Write records down, all or none; one that is there already, to the byte, is not written twice.
+    def append(self, records: Sequence[Record], note: Note | None = None) -> None:
+        """Write records down, and with them perhaps a note, all or none; a record that is there is not written twice.
 
         Raises:
             LedgerError: One is there with another content, or the database cannot be written; nothing was written.
         """
-        self._write("decisions", [(record.id, record.body) for record in records], once=True)
+        notes = [] if note is None else [(note.event, _content(note.serves, note.facts))]
+        self._write({"decisions": [(record.id, record.body) for record in records], "operations": notes})
 
     def note(self, event: str, serves: str, **facts: Any) -> None:
         """Write down what happened in the world, and which decision it serves."""
-        content = {**facts, "serves": serves, "at": datetime.now(UTC).isoformat()}
-        self._write("operations", [(event, canonical(content))], once=False)
+        self._write({"operations": [(event, _content(serves, facts))]})
 
     def note_each(self, event: str, facts: Mapping[str, Mapping[str, Any]]) -> None:
         """Write down the same event for each decision that it serves, all or none."""
         at = datetime.now(UTC).isoformat()
         rows = [(event, canonical({**each, "serves": serves, "at": at})) for serves, each in facts.items()]
-        self._write("operations", rows, once=False)
+        self._write({"operations": rows})
 
     def records(self) -> Iterator[Record]:
         """All records, in order.
@@ -139,21 +144,22 @@ class SqliteLedger:
         """Close the database."""
         self._db.close()
 
-    def _write(self, chain: str, rows: Sequence[tuple[str, str]], *, once: bool) -> None:
+    def _write(self, entries: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+        """Write names and bodies into chains; a decision that is there already is not written twice."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                seq, previous = self._head(chain)
-                for name, body in rows:
-                    if once and self._is_there(name, body):
-                        continue
-                    seq += 1
-                    digest = link(previous, seq, name, body)
-                    self._db.execute(
-                        f"INSERT INTO {chain} VALUES (?, ?, ?, ?, ?)",
-                        (seq, name, body, previous, digest),
-                    )
-                    previous = digest
+                for chain, rows in entries.items():
+                    seq, previous = self._head(chain)
+                    for name, body in rows:
+                        if chain == "decisions" and self._is_there(name, body):
+                            continue
+                        seq += 1
+                        digest = link(previous, seq, name, body)
+                        self._db.execute(
+                            f"INSERT INTO {chain} VALUES (?, ?, ?, ?, ?)", (seq, name, body, previous, digest)
+                        )
+                        previous = digest
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:

@@ -174,7 +174,7 @@ def _show(client: SyncPrefectClient, home: Path, request: str) -> None:
     gone = [run for run in runs_of(client, home, "retrain", list(StateType)) if _request(run) == request]
     cycle = read_history(home)[0].training
     if cycle is not None and cycle.run is not None:
-        _start(client, home, "retrain", cycle.run.priority_class.value, request, f"retrain:{request}:{len(gone)}")
+        _start(client, home, "retrain", cycle.run.priority_class.value, request, f"{request}:{len(gone)}")
 
 
 @step("start what follows")
@@ -189,5 +189,8 @@ def _start(
 ) -> None:
     deployment = client.read_deployment_by_name(f"{flow_name(kind)}/{home_id(home)}-{priority_class}")
     client.create_flow_run_from_deployment(
-        deployment.id, parameters={"home": str(home.resolve()), "request": request}, idempotency_key=once
+        deployment.id,
+        parameters={"home": str(home.resolve()), "request": request},
+        # Prefect knows such a key across homes, of which two may hold the same request: one is a copy of the other.
+        idempotency_key=f"{home_id(home)}:{kind}:{once}",
     )

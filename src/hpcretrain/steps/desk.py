@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -13,8 +15,8 @@ from hpcretrain.config.load import Terms
 from hpcretrain.counts import BatchCounts
 from hpcretrain.errors import LedgerError, TableChangedError
 from hpcretrain.history import History
-from hpcretrain.ports import Clock, Ledger, Predictor, Profiles, Registry, Rows, Span, Table, Trainer
-from hpcretrain.records import Candidate, Job, Record, Slice, Verdict
+from hpcretrain.ports import Clock, Ledger, Note, Predictor, Profiles, Registry, Rows, Span, Table, Trainer
+from hpcretrain.records import Baseline, Candidate, Job, Record, Slice, Verdict
 
 
 class Entries(Protocol):
@@ -27,6 +29,13 @@ class Entries(Protocol):
     @property
     def written(self) -> list[str]:
         """Identifiers of the records that this process wrote down."""
+
+    @property
+    def held(self) -> bool:
+        """Whether records are taken in that are not written down yet: nothing is done upon them before they are."""
+
+    def together(self, note: Callable[[], Note]) -> AbstractContextManager[None]:
+        """Write down all that is entered meanwhile in one go at its end, with a note that is made then."""
 
     def enter(self, *records: Record) -> None:
         """Take records in."""
@@ -49,6 +58,7 @@ class Book:
         self._expected = deque(record for record in records if record.at == resume_at)
         self._ledger = ledger
         self.written: list[str] = []
+        self._kept: list[Record] | None = None
 
     def enter(self, *records: Record) -> None:
         """Write records down, all or none.
@@ -67,9 +77,30 @@ class Book:
                     f"the ledger has {expected.id} at {expected.at:%Y-%m-%d %H:%M} where {record.id} is due now: the "
                     "data, the software or the ledger changed since; start anew in another home"
                 )
-        if fresh:
-            self._ledger.append(fresh)
-            self.written += [record.id for record in fresh]
+        if self._kept is not None:
+            self._kept += fresh
+        elif fresh:
+            self._write(fresh)
+
+    @property
+    def held(self) -> bool:
+        """Whether records are taken in that are not written down yet."""
+        return self._kept is not None
+
+    @contextmanager
+    def together(self, note: Callable[[], Note]) -> Iterator[None]:
+        """Write down all that is entered meanwhile in one go at its end, with a note that is made then.
+
+        Where it is left by an error nothing is written, and the history holds what is not there: the book is closed.
+        """
+        self._kept = []
+        yield
+        kept, self._kept = self._kept, None
+        self._write(kept, note())
+
+    def _write(self, records: Sequence[Record], note: Note | None = None) -> None:
+        self._ledger.append(records, note)
+        self.written += [record.id for record in records]
 
 
 def newest(ledger: Ledger) -> datetime | None:
@@ -101,6 +132,15 @@ class Branch:
         """Identifiers of the records that this process wrote down."""
         return self._book.written
 
+    @property
+    def held(self) -> bool:
+        """Never: each record is written down by itself."""
+        return self._book.held
+
+    def together(self, note: Callable[[], Note]) -> AbstractContextManager[None]:
+        """As the main book does it."""
+        return self._book.together(note)
+
     def enter(self, *records: Record) -> None:
         """Take records in, and write down those that are new.
 
@@ -122,6 +162,8 @@ class Branch:
 def _part(record: Record) -> tuple[object, ...] | None:
     """What a record is within one training; no training has two of the same."""
     match record:
+        case Baseline():
+            return (record.kind,)
         case Job():
             return record.kind, record.answers, record.purpose, record.window.name
         case Candidate():
