@@ -263,7 +263,7 @@ def test_what_the_owner_tells_cannot_be_put_in_his_way(place: Path, inbox: Path)
 
 def test_a_folder_in_the_place_of_an_inbox_is_not_touched(place: Path, inbox: Path) -> None:
     precious = place / "precious"
-    as_user(OWNER, lambda: [precious.mkdir(), (precious / "file").touch()])
+    as_user(OWNER, lambda: [precious.mkdir(), (precious / "told").mkdir(), (precious / "file").touch()])
     inbox.rename(place / "away")
     with pytest.raises(InputError, match="inbox"):
         waiting(inbox)
