@@ -213,7 +213,7 @@ def test_an_inbox_that_is_away_stops_neither_commands_nor_the_controller(home: P
     assert told("tick", "--home", home)["serves"]
     with controller(home) as process:
         assert told("tick", "--home", home)["serves"]
-        Inbox.make(inbox)
+        Inbox.make(inbox, home)
         receipt = Inbox(inbox).hand_in(Message(identifier(), Verb.CANCEL, "x", "request-0"))
         assert not settled(inbox, receipt)["done"]
         process.terminate()

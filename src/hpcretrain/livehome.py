@@ -65,11 +65,11 @@ def start_live(
     terms = load(config)
     if cluster:
         load_cluster(cluster)
-    if inbox:
-        Inbox.make(inbox)
     clock = VirtualClock(terms.reference_until)
     table = open_table(terms, clock)
     require_reference(table, table.first_time, terms.reference_until)
+    if inbox:
+        Inbox.make(inbox, place)
     with open_desk(terms, table, clock, place, mode=LIVE) as (_, made):
         made.write(POLICY, terms.policy_text)
         made.write(CONFIGURATION, terms.config_text)

@@ -31,7 +31,7 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture
 def inbox(place: Path) -> Path:
-    as_user(OWNER, lambda: Inbox.make(place / "inbox") and None)
+    as_user(OWNER, lambda: Inbox.make(place / "inbox", place / "home") and None)
     return place / "inbox"
 
 
@@ -282,4 +282,10 @@ def test_a_stranger_cannot_make_what_is_its_owners_first(place: Path) -> None:
     as_user(OWNER, lambda: [inbox.mkdir(), inbox.chmod(0o1733)])
     as_user(EVE, lambda: (inbox / "told").mkdir())
     with pytest.raises(InputError, match=f"belongs to user {EVE}"):
-        as_user(OWNER, lambda: Inbox.make(inbox) and None)
+        as_user(OWNER, lambda: Inbox.make(inbox, place / "home") and None)
+
+
+def test_an_inbox_is_one_home_s(inbox: Path, place: Path) -> None:
+    as_user(OWNER, lambda: Inbox.make(inbox, place / "home") and None)
+    with pytest.raises(InputError, match="is that of .*home, which would take what is meant for another"):
+        as_user(OWNER, lambda: Inbox.make(inbox, place / "other") and None)

@@ -21,6 +21,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from hpcretrain.adapters.home import write_whole
 from hpcretrain.canonical import canonical
 from hpcretrain.errors import InputError
 from hpcretrain.messages import Message
@@ -28,6 +29,7 @@ from hpcretrain.messages import Message
 MODE = 0o1733
 TOLD, ANSWERS, ASKS = "told", "answers", "asks.json"
 SUFFIX = ".json"
+_WHOSE = "home"
 _TOLD_MODE, _ANSWERS_MODE = 0o755, 0o711
 
 
@@ -47,11 +49,12 @@ class Inbox:
         self._folder = folder
 
     @classmethod
-    def make(cls, folder: Path) -> Inbox:
-        """An inbox of this user's, made if need be.
+    def make(cls, folder: Path, home: Path) -> Inbox:
+        """The inbox of a home of this user's, made if need be.
 
         Raises:
-            InputError: It cannot be made, belongs to somebody else, or lets anybody remove what others hand in.
+            InputError: It cannot be made, belongs to somebody else or to another home, or lets anybody remove what
+                others hand in.
         """
         place = folder.resolve()
         try:
@@ -63,6 +66,11 @@ class Inbox:
                 inner.mkdir(exist_ok=True)
                 require_own(inner.lstat(), inner)
                 inner.chmod(mode)
+            whose = place / TOLD / _WHOSE
+            if not whose.exists():
+                write_whole(whose, str(home.resolve()), 0o644)
+            if (other := whose.read_text("utf-8")) != str(home.resolve()):
+                raise InputError(f"inbox {folder} is that of {other}, which would take what is meant for another home")
             # Only now may others add to it: nobody else can have made what is its owner's.
             if made:
                 place.chmod(MODE)
