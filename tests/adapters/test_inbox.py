@@ -287,5 +287,5 @@ def test_a_stranger_cannot_make_what_is_its_owners_first(place: Path) -> None:
 
 def test_an_inbox_is_one_home_s(inbox: Path, place: Path) -> None:
     as_user(OWNER, lambda: Inbox.make(inbox, place / "home") and None)
-    with pytest.raises(InputError, match="is that of .*home, which would take what is meant for another"):
+    with pytest.raises(InputError, match=r"is that of .*home, which would take what is meant for another"):
         as_user(OWNER, lambda: Inbox.make(inbox, place / "other") and None)
