@@ -5,6 +5,8 @@
 #   make cluster [ARGS="--grace 0"] a Slurm cluster on this machine, for root on Debian (slurm/README.md)
 #   make cluster-status             its daemons and nodes; make cluster-down ends it and leaves nothing behind
 #   make cluster-kill DAEMON=train1 end one daemon at once, for drills; also -stop, -start and -restart
+#   make live [ARGS="--days-a-minute 60"]  the live system on this machine: Slurm, Prefect, MLflow, flights as if live;
+#                                   for root on Debian; make live-down ends it and leaves nothing behind
 #   make format                     mend what the linters can mend
 #   make clean                      remove `.venv/` and the caches of tools
 # PYTHON=... names another interpreter than the first Python 3.12 or 3.11 on PATH, CLUSTER=... another cluster than mini.
@@ -17,7 +19,7 @@ PROFILE := profiles/clusters/minicluster.toml
 MINICLUSTER = PYTHONPATH=slurm $(VENV)/bin/python -m minicluster
 
 .PHONY: demo test lint bench bench-docs cluster cluster-down cluster-status \
-	cluster-start cluster-stop cluster-kill cluster-restart format clean
+	cluster-start cluster-stop cluster-kill cluster-restart live live-down format clean
 
 demo: $(VENV)/ready
 	@$(VENV)/bin/hpcretrain demo $(ARGS)
@@ -48,6 +50,13 @@ cluster-down cluster-status: cluster-%: $(VENV)/ready
 cluster-start cluster-stop cluster-kill cluster-restart: cluster-%: $(VENV)/ready
 	@$(MINICLUSTER) $* --name $(CLUSTER) $(DAEMON)
 
+live: $(VENV)/ready-for-live
+	@bash tools/slurm.sh
+	@PYTHONPATH=slurm $(VENV)/bin/python tools/live.py up $(ARGS)
+
+live-down: $(VENV)/ready
+	@PYTHONPATH=slurm $(VENV)/bin/python tools/live.py down
+
 format: $(VENV)/ready-for-tests
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
@@ -57,6 +66,9 @@ $(VENV)/ready: pyproject.toml constraints.txt tools/setup.sh
 
 $(VENV)/ready-for-tests: $(VENV)/ready
 	@bash tools/setup.sh $@ test
+
+$(VENV)/ready-for-live: $(VENV)/ready
+	@bash tools/setup.sh $@ live
 
 clean:
 	rm -rf $(VENV) .venv-evidently .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -34,7 +34,7 @@ class Home:
             self.step = at.terms.config.backtest.observe_every
 
     def advance(self, now: datetime, prepare: Callable[[Desk], None] = lambda _: None) -> live.Stand:
-        with desk(self.config, self.place, live.cut_short, attended=True) as (at, clock, _):
+        with desk(self.config, self.place, lambda _: None, attended=True) as (at, clock, _):
             prepare(at)
             try:
                 return live.Live(at, clock, lambda: now, lambda _: None).advance()
@@ -44,7 +44,7 @@ class Home:
     def answer(
         self, now: datetime, message: Message, person: Person, prepare: Callable[[Desk], None] = lambda _: None
     ) -> Answer:
-        with desk(self.config, self.place, live.cut_short, attended=True) as (at, clock, _):
+        with desk(self.config, self.place, lambda _: None, attended=True) as (at, clock, _):
             prepare(at)
             try:
                 return live.Live(at, clock, lambda: now, lambda _: None).answer(message, person)
@@ -52,7 +52,7 @@ class Home:
                 at.ledger.close()  # type: ignore[attr-defined]
 
     def history(self) -> History:
-        with desk(self.config, self.place, live.cut_short, attended=True) as (at, _, _last):
+        with desk(self.config, self.place, lambda _: None, attended=True) as (at, _, _last):
             return at.history
 
 
@@ -78,8 +78,9 @@ class Slow:
         trained: list[Trained | TrainingError] = self._trainer.train(orders, done)
         return trained
 
-    def withdraw(self, jobs: Sequence[Job]) -> None:
+    def withdraw(self, jobs: Sequence[Job]) -> bool:
         self._asked["withdrawn"] = self._asked.get("withdrawn", 0) + len(jobs)
+        return True
 
 
 def slowly(asked: dict[str, int], patience: int) -> Callable[[Desk], None]:
@@ -108,8 +109,8 @@ class Dying:
         if self._at == 0:
             raise Killed
 
-    def append(self, *values: Any) -> None:
-        self._act(self._ledger.append, *values)
+    def append(self, *values: Any, **more: Any) -> None:
+        self._act(self._ledger.append, *values, **more)
 
     def note(self, *values: Any, **more: Any) -> None:
         self._act(self._ledger.note, *values, **more)

@@ -69,8 +69,8 @@ class InlineModels:
     def stirs(self) -> bool:
         return False
 
-    def withdraw(self, jobs: Sequence[Job]) -> None:
-        pass
+    def withdraw(self, jobs: Sequence[Job]) -> bool:
+        return True
 
     def outlook(self, priority_class: PriorityClass) -> tuple[Finding, ...]:
         return ()

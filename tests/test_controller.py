@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,12 +17,15 @@ from typing import Any
 
 import pytest
 from tables import configure, orders, write_policy
+from users import as_user, needs_root, shared_folder
 
+from hpcretrain.adapters import controlsocket
 from hpcretrain.adapters.inbox import Inbox
+from hpcretrain.errors import InputError
 from hpcretrain.messages import Message, Verb, identifier
 from hpcretrain.records import PriorityClass
 
-NOBODY = 65534
+NOBODY, UNKNOWN = 65534, 54_321
 COMMAND = [sys.executable, "-m", "hpcretrain"]
 
 
@@ -28,6 +33,12 @@ def run(*arguments: object, code: int = 0) -> str:
     done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=300)
     assert done.returncode == code, done.stderr
     return done.stdout if code != 2 else done.stderr
+
+
+def failed(*arguments: object) -> str:
+    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 3, done
+    return done.stderr
 
 
 def told(*arguments: object, code: int = 0) -> dict[str, Any]:
@@ -47,10 +58,11 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def controller(home: Path) -> Iterator[subprocess.Popen[str]]:
+def controller(home: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [*COMMAND, "controller", "--home", str(home)], stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+        command or (*COMMAND, "controller", "--home", str(home)),
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
     try:
         assert process.stderr is not None
         for line in process.stderr:
@@ -128,27 +140,43 @@ def test_it_goes_on_when_the_table_grows(tmp_path: Path) -> None:
     assert len(state["quarantined"]) < 3, "rows that came later were seen"
 
 
-def handed(inbox: Path, verb: Verb, subject: str | None, uid: int) -> Message:
+def handed(inbox: Path, verb: Verb, subject: str | None, uid: int) -> str:
     wanted = PriorityClass.URGENT if verb is Verb.REQUEST else None
     message = Message(identifier(), verb, "for the audit", subject, wanted)
-    elsewhere = inbox.with_name(f"{message.id}.part")
-    elsewhere.write_text(message.text)
-    os.chown(elsewhere, uid, -1)
-    elsewhere.rename(inbox / f"{message.id}.json")
-    return message
+    receipt: str = as_user(uid, lambda: Inbox(inbox).hand_in(message))
+    return receipt
 
 
-def settled(inbox: Path, message: Message) -> dict[str, Any]:
+def settled(inbox: Path, receipt: str) -> dict[str, Any]:
     until = time.monotonic() + 60
-    while (answer := Inbox(inbox).answer(message)) is None:
+    while (answer := Inbox(inbox).answer(receipt)) is None:
         assert time.monotonic() < until
         time.sleep(0.1)
     return answer
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can hand in what belongs to somebody else")
-def test_others_hand_in_what_they_say_and_are_known_by_the_owner_of_the_file(config: Path, tmp_path: Path) -> None:
-    inbox = tmp_path / "inbox"
+@pytest.fixture(scope="module")
+def begun(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a first champion."""
+    home = lives(config, tmp_path_factory.mktemp("begun") / "home")
+    assert told("tick", "--home", home)["serves"]
+    return home
+
+
+@pytest.fixture
+def home(begun: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(begun, tmp_path / "home")
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    with shared_folder() as folder:
+        yield folder
+
+
+@needs_root
+def test_others_hand_in_what_they_say_and_are_known_by_their_seal(config: Path, tmp_path: Path, shared: Path) -> None:
+    inbox = shared / "inbox"
     home = lives(config, tmp_path / "home", "--inbox", inbox)
     assert inbox.stat().st_mode & 0o7777 == 0o1733
     with controller(home):
@@ -165,21 +193,107 @@ def test_others_hand_in_what_they_say_and_are_known_by_the_owner_of_the_file(con
         assert "four_eyes" in own["reason"]
         stranger = settled(inbox, handed(inbox, Verb.APPROVE, ask["id"], 1))
         assert not stranger["done"]
-        assert "approval:approver" in stranger["reason"]
-        (inbox / "strange.json").write_text("{")
-        os.mkfifo(inbox / "pipe.json")
-        (inbox / "folder.json").mkdir()
-        linked = Message(identifier(), Verb.DENY, "", ask["id"])
-        (tmp_path / "two").write_text(linked.text)
-        os.chown(tmp_path / "two", NOBODY, -1)
-        os.link(tmp_path / "two", inbox / f"{linked.id}.json")
+        unknown = settled(inbox, handed(inbox, Verb.APPROVE, ask["id"], UNKNOWN))
+        assert not unknown["done"]
+        assert f"does not know user {UNKNOWN} now" in unknown["reason"]
+        said = run("deny", ask["id"], "--inbox", inbox, "--reason", "no", code=1)
+        assert "four_eyes" in said
         yes = settled(inbox, handed(inbox, Verb.APPROVE, ask["id"], NOBODY))
         assert yes["done"], yes
         assert "run" in yes["reason"]
-        assert not (inbox / "strange.json").exists()
-        assert Inbox(inbox).answer(linked) is None, "whoever gave a file a second name need not be its owner"
+    assert os.listdir(inbox) == ["told"]
     assert "approved by nobody" in run("explain", ask["id"], "--home", home)
     assert run("approve", "--inbox", inbox).strip() == "nothing awaits an approval"
+
+
+def test_an_inbox_that_is_away_stops_neither_commands_nor_the_controller(home: Path, tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    settings = json.loads((home / "live.json").read_text())
+    (home / "live.json").write_text(json.dumps({**settings, "inbox": str(inbox)}))
+    assert told("tick", "--home", home)["serves"]
+    with controller(home) as process:
+        assert told("tick", "--home", home)["serves"]
+        Inbox.make(inbox)
+        receipt = Inbox(inbox).hand_in(Message(identifier(), Verb.CANCEL, "x", "request-0"))
+        assert not settled(inbox, receipt)["done"]
+        process.terminate()
+        assert process.stderr is not None
+        trouble = [line for line in process.stderr if "No such file" in line]
+    assert len(trouble) == 1, "told once"
+
+
+@pytest.mark.parametrize("call", [{}, {"do": "sing"}, {"do": "tick"}, {"do": "tick", "until": "x"}, {"do": "message"}])
+def test_a_call_that_is_not_understood_is_answered_and_forgotten(living: Path, call: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        controlsocket.call(living, call)
+    began = time.monotonic()
+    controlsocket.call(living, {"do": "tick", "until": "release"})
+    assert time.monotonic() - began < 1.5, "it did not have to begin anew"
+
+
+@pytest.fixture(scope="module")
+def living(begun: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    home = shutil.copytree(begun, tmp_path_factory.mktemp("living") / "home")
+    with controller(home):
+        yield home
+
+
+@pytest.mark.parametrize("line", [b"\n", b"x\n", b"[]\n", b"[" * 100_000 + b"\n", b"\xff\n"])
+def test_what_is_no_call_is_answered(living: Path, line: bytes) -> None:
+    with socket.socket(socket.AF_UNIX) as end:
+        end.settimeout(30)
+        end.connect(os.path.relpath(living / controlsocket.NAME))
+        end.sendall(line)
+        assert json.loads(end.makefile().readline())["kind"] == "input"
+
+
+def test_a_ledger_that_cannot_be_written_for_a_moment_is_waited_for(home: Path) -> None:
+    with controller(home) as process:
+        # The anchor cannot be written while a folder has the name of its part.
+        in_the_way = home / f".anchor.json.{process.pid}"
+        in_the_way.mkdir()
+        assert "cannot be written" in failed("cancel", "request-0", "--home", home)
+        in_the_way.rmdir()
+        assert "request-0" in told("cancel", "request-0", "--home", home, code=1)["reason"]
+        assert process.poll() is None
+    assert told("audit", "verify", "--home", home)["intact"]
+
+
+def test_a_ledger_that_is_damaged_ends_the_controller(home: Path) -> None:
+    anchor = json.loads((home / "anchor.json").read_text())
+    (home / "anchor.json").write_text(json.dumps({**anchor, "decisions": [1_000, "0" * 64]}))
+    assert "does not agree with the end of decisions" in failed("controller", "--home", home)
+
+
+BROKEN = """
+import sys
+from pathlib import Path
+from hpcretrain import controller, live
+right, calls = live.Live.answer, []
+def answer(*arguments):
+    calls.append(arguments)
+    if len(calls) in (1, 3):
+        raise ZeroDivisionError("a defect")
+    return right(*arguments)
+live.Live.answer = answer
+controller.run(Path(sys.argv[1]), lambda line: print(line, file=sys.stderr, flush=True))
+"""
+
+
+def test_a_defect_is_told_to_who_called_and_the_controller_begins_anew(home: Path) -> None:
+    with controller(home, sys.executable, "-c", BROKEN, str(home)) as process:
+        for _ in range(2):
+            assert "ZeroDivisionError('a defect')" in failed("cancel", "request-0", "--home", home)
+            until = time.monotonic() + 60
+            while not (home / controlsocket.NAME).exists():
+                assert time.monotonic() < until
+                time.sleep(0.1)
+            assert "request-0" in told("cancel", "request-0", "--home", home, code=1)["reason"]
+        process.terminate()
+        assert process.stderr is not None
+        told_of = process.stderr.read()
+    assert told_of.count("trying again in 2 s") == 2, "what failed is forgotten once all is well"
+    assert "Traceback" in told_of
 
 
 def test_an_inbox_from_which_others_could_take_away_is_refused(config: Path, tmp_path: Path) -> None:

@@ -15,16 +15,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("slurm/*.md")])
-TEXT = {"", ".cfg", ".ini", ".json", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml"}
+NOTEBOOKS = sorted(ROOT.glob("docs/notebooks/*.ipynb"))
+TEXT = {"", ".cfg", ".ini", ".ipynb", ".json", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml"}
 
 BLOCK = re.compile(
     r"^(?P<exempt><!-- not run: .+ -->\n)?(?P<fence>`{3,})(?P<language>.*)\n(?P<text>(?:.*\n)*?)(?P=fence)$",
     re.MULTILINE,
 )
 LINK = re.compile(r"\]\((?!\w+:)(?P<path>[^)#\s]+)")
-# CANCELLED is a word of Slurm's.
+# CANCELLED is a word of Slurm; Cancelled and Cancelling are words of Prefect.
 BRITISH = re.compile(
-    r"(?<![a-z])(?!(?-i:CANCELLED))(?:"
+    r"(?<![a-z])(?!(?-i:CANCELL(?:ED|ING)|Cancell(?:ed|ing)))(?:"
     r"[a-z]*(?:arm|behavi|col|fav|flav|harb|hon|hum|lab|neighb|rig|rum|vap|vig)our[a-z]*"
     r"|[a-z]*(?:author|categor|character|custom|discret|emphas|equal|final|general|initial|local|maxim|minim|normal"
     r"|optim|organ|parallel|penal|prior|random|real|recogn|regular|serial|special|stabil|standard|summar|synchron"
@@ -56,7 +57,17 @@ def name(path: Path) -> str:
 
 
 def read(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    return words(json.loads(text)) if path.suffix == ".ipynb" else text
+
+
+def words(notebook: dict[str, Any]) -> str:
+    """What a notebook says and shows in words; its pictures are none."""
+    parts = ["".join(cell["source"]) for cell in notebook["cells"]]
+    for output in (output for cell in notebook["cells"] for output in cell.get("outputs", [])):
+        shown = {"text": output.get("text", []), **output.get("data", {})}
+        parts += ["".join(text) for kind, text in shown.items() if kind.startswith("text")]
+    return "\n".join(parts)
 
 
 def blocks(document: Path) -> list[Block]:
@@ -131,14 +142,14 @@ def test_every_fence_of_a_document_belongs_to_a_block(document: Path) -> None:
     assert len(fences) == 2 * len(blocks(document)), "fences stand at the beginning of lines, in pairs"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+@pytest.mark.parametrize("document", [*DOCUMENTS, *NOTEBOOKS], ids=name)
 def test_relative_links_of_a_document_lead_to_files(document: Path) -> None:
     links = [match["path"] for match in LINK.finditer(read(document))]
     assert [link for link in links if not (document.parent / link).exists()] == []
 
 
 def test_spelling_is_american() -> None:
-    assert found(BRITISH, {".md", ".py"}) == []
+    assert found(BRITISH, {".ipynb", ".md", ".py"}) == []
 
 
 def test_no_file_names_a_folder_of_some_machine() -> None:

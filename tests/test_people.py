@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from lives import Home, Killed, mortal, slowly
 from tables import configure, orders, write_policy
@@ -202,7 +203,7 @@ def test_urgent_work_waits_for_somebody_else_to_approve_it(governed: Path, tmp_p
     said = {person.name: home.answer(now, asks(Verb.APPROVE, ask), person).reason for person in (ANN, EVE)}
     assert "four_eyes" in said["ann"]
     assert "not ann" in said["ann"]
-    assert "approver" in said["eve"]
+    assert "may_ask" in said["eve"]
     assert last(home).run is None
     yes = home.answer(now + HOUR, asks(Verb.APPROVE, ask), BOB)
     assert yes.done, yes.reason
@@ -298,3 +299,24 @@ def test_what_is_no_message_is_refused(make: Callable[[], Message], words: str) 
 def test_a_message_is_the_same_after_it_was_written_down() -> None:
     for message in (asks(), asks(Verb.DENY, "ask-1")):
         assert Message.parse(message.text) == message
+
+
+def test_a_training_whose_rows_change_is_given_up_and_never_doubled(tmp_path: Path) -> None:
+    folder = tmp_path / "config"
+    config = configure(folder, TABLE, **write_policy(folder, weight="0.0"))
+    home, now = begun(config, tmp_path / "home")
+    asked: dict[str, int] = {}
+    slow = slowly(asked, 1_000)
+    home.answer(now, asks(wanted="standard"), OWNER, slow)
+    jobs = last(home).jobs
+    late = TABLE.iloc[[1_000]].assign(time=TABLE["time"].iloc[1_000] + timedelta(minutes=1))
+    pd.concat([TABLE, late]).sort_values("time").to_csv(folder / "table.csv", index=False)
+    home.advance(now + HOUR, slow)
+    cycle = last(home)
+    assert cycle.jobs == jobs, "no job was ordered beside them"
+    assert cycle.review is not None
+    assert cycle.review.closing is Closing.SUPERSEDED
+    assert asked["withdrawn"] == len(jobs)
+    assert home.answer(now + 2 * HOUR, asks(wanted="standard"), OWNER).done
+    assert last(home).run is not None
+    assert last(home).verdicts

@@ -19,7 +19,8 @@ from playwright.sync_api import Page, sync_playwright
 
 from hpcretrain.adapters.prefect_server import PASSWORD, PrefectServer, start, stop
 
-WIDTH, SIDE, HIGHEST, COLORS = 1280, 256, 2600, 96
+WIDTH, SIDE, HIGHEST, COLORS = 1280, 256, 2500, 96
+FEED_HEIGHT = 1200
 SETTLE_MS = 2500
 HEIGHT = "Math.max(...[...document.querySelectorAll('main, main *')].map(e => e.getBoundingClientRect().bottom))"
 
@@ -45,7 +46,7 @@ def pages() -> dict[str, str]:
         found = client.request("POST", "/artifacts/latest/filter", json={}).json()
     paths = {each["key"].rpartition("-")[2]: f"/artifacts/artifact/{each['latest_id']}" for each in found}
     # The feed last: events are stored some seconds after they were taken.
-    return {"artifacts": "/artifacts", **paths, "events": "/events"}
+    return {"artifacts": "/artifacts", **paths, "events": "/events?events=%5B%22hpcretrain.*%22%5D"}
 
 
 def take(page: Page, address: str, picture: Path) -> None:
@@ -53,7 +54,7 @@ def take(page: Page, address: str, picture: Path) -> None:
     page.set_viewport_size({"width": WIDTH, "height": 800})
     page.goto(address)
     page.wait_for_timeout(SETTLE_MS)
-    height = min(HIGHEST, round(page.evaluate(HEIGHT)) + 16)
+    height = min(FEED_HEIGHT if "/events" in address else HIGHEST, round(page.evaluate(HEIGHT)) + 16)
     page.set_viewport_size({"width": WIDTH, "height": max(height, 300)})
     page.wait_for_timeout(SETTLE_MS)
     taken = page.screenshot(clip={"x": SIDE, "y": 0, "width": WIDTH - SIDE, "height": height})

@@ -10,6 +10,9 @@ __all__ = [
     "asked",
     "cancel",
     "deny",
+    "explain",
+    "read_notes",
+    "read_records",
     "read_status",
     "request",
     "run_backtest",
@@ -18,7 +21,15 @@ __all__ = [
     "tick",
 ]
 
-_WHERE = {"start_live": "livehome", "read_status": "wiring", "run_backtest": "wiring", "run_demo": "wiring"}
+_WHERE = {
+    "explain": "reading",
+    "read_notes": "reading",
+    "read_records": "reading",
+    "read_status": "wiring",
+    "run_backtest": "wiring",
+    "run_demo": "wiring",
+    "start_live": "livehome",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,7 @@ from hpcretrain.records import Asked, Finding, Outcome
 from hpcretrain.steps import outside
 from hpcretrain.steps.ask import answer, standing
 from hpcretrain.steps.desk import Desk
-from hpcretrain.steps.tick import settle
+from hpcretrain.steps.tick import conclude_asked, settle
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,13 @@ class Answer:
         """An answer from what its JSON holds."""
         findings = tuple(Finding(**{**each, "outcome": Outcome(each["outcome"])}) for each in content["findings"])
         return cls(content["done"], content["reason"], content["subject"], findings)
+
+
+def stranger(desk: Desk, person: Person) -> Answer | None:
+    """The refusal of somebody who has no say in a home; None for who has. Nothing of it is written down."""
+    allowed = may_ask(person, desk.terms.policy.approvals)
+    own = any(cycle.in_person == person.name for cycle in desk.history.cycles if cycle.review is None)
+    return None if allowed.outcome is Outcome.PASS or own else _refused((allowed,))
 
 
 def act(desk: Desk, message: Message, person: Person) -> Answer:
@@ -96,7 +103,11 @@ def _answer(desk: Desk, message: Message, person: Person) -> Answer:
     approval = answer(desk, message, person, how.ask)
     said = "approved" if approval.outcome is Outcome.PASS else "denied"
     assessment = desk.history.assessment
-    if how.ask.asked is Asked.RUN and assessment is not None:
+    if how.ask.asked is Asked.RELEASE:
+        conclude_asked(desk, cycle)
+        serves = f"; {cycle.release.id} serves" if cycle.release else "; it does not serve"
+        return Answer(True, f"{said}{serves}", how.ask.id, checks)
+    if assessment is not None:
         settle(desk, cycle, assessment)
         decided = _decided(desk, cycle.request.id)
         return Answer(True, f"{said}; {decided.reason}", how.ask.id, checks)

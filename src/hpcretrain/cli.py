@@ -76,6 +76,16 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "-o", "--output", type=Path, metavar="FILE.html", help="the file to write (report.html in the home)"
     )
+    large = _command(commands, "profile", _profile, "profile a large table by the frozen contract of a home")
+    large.add_argument("data", nargs="+", type=Path, metavar="FILE", help="files of Parquet or CSV")
+    large.add_argument(
+        "--cluster", type=Path, metavar="FILE.toml", help="by workers of the background class on this cluster"
+    )
+    large.add_argument("--workers", type=int, default=10, metavar="N", help="most workers at a time (10)")
+    large.add_argument("--memory", type=int, metavar="MB", help="memory of a worker (that of the class)")
+    large.add_argument("--listen", metavar="ADDRESS", help="address of this machine that nodes reach (found out)")
+    large.add_argument("--from", dest="start", metavar="TIME", help="only rows from then on")
+    large.add_argument("--until", dest="end", metavar="TIME", help="only rows before then")
     served = _command(commands, "served", _served, "which model served, and why")
     served.add_argument("--at", metavar="TIME", help="ISO 8601; without a zone it is UTC, a date alone is its midnight")
     doctor = commands.add_parser(
@@ -96,6 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
     doctor.set_defaults(run=_doctor)
     add_prefect(commands)
+    pages = _command(commands, "mlflow", _mlflow, "show the MLflow store of a home: on loopback, behind a password")
+    pages.add_argument("--port", type=int, metavar="N", help="where it listens (a free port, the same each time)")
+    pages.add_argument("--stop", action="store_true", help="stop it")
     audit = commands.add_parser("audit", help="check the trail").add_subparsers(required=True, metavar="COMMAND")
     _command(audit, "verify", _verify, "check that no record or model was altered, removed, inserted or reordered")
     return parser
@@ -130,6 +143,27 @@ def _backtest(options: argparse.Namespace) -> int:
     from hpcretrain.wiring import run_backtest
 
     return _print_result(run_backtest(options.config, options.home, _Progress(), _cluster(options)), options)
+
+
+def _profile(options: argparse.Namespace) -> int:
+    import dataclasses
+
+    from hpcretrain.config.cluster import load_cluster
+    from hpcretrain.largetable import profile_table, window_of
+    from hpcretrain.report.profile import show_counts
+
+    counts = profile_table(
+        options.data,
+        options.home,
+        cluster=load_cluster(options.cluster) if options.cluster else None,
+        most_workers=options.workers,
+        memory_mb=options.memory,
+        listen=options.listen,
+        window=window_of(options.start, options.end),
+        tell=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    print(json.dumps(dataclasses.asdict(counts)) if options.json else show_counts(counts))
+    return DONE
 
 
 def _cluster(options: argparse.Namespace) -> Any:
@@ -195,6 +229,23 @@ def _served(options: argparse.Namespace) -> int:
     else:
         print(all_served_text(answer) if at is None else served_text(answer))
     return DONE if (answer["served"] if at is None else answer["release"]) else NO
+
+
+def _mlflow(options: argparse.Namespace) -> int:
+    from hpcretrain.adapters.home import default_home
+    from hpcretrain.adapters.mlflow_server import start, stop
+    from hpcretrain.adapters.ownserver import PASSWORD
+
+    home = options.home or default_home()
+    if options.stop:
+        stopped = stop(home)
+        print(json.dumps({"stopped": stopped}) if options.json else "stopped" if stopped else "no server ran there")
+        return DONE if stopped else NO
+    server = start(home, options.port)
+    secret = server.folder / PASSWORD
+    told = {"page": server.page, "pid": server.pid, "password_file": str(secret)}
+    print(json.dumps(told) if options.json else f"{server.page} is up; it asks for user and password in {secret}")
+    return DONE
 
 
 def _doctor(options: argparse.Namespace) -> int:

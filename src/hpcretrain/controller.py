@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +14,10 @@ from typing import Any
 from hpcretrain.adapters.controlsocket import Listener
 from hpcretrain.adapters.home import default_home
 from hpcretrain.adapters.livesettings import LiveSettings
-from hpcretrain.errors import HpcretrainError, LedgerError
+from hpcretrain.errors import HpcretrainError, LedgerDamagedError
 from hpcretrain.live import Live
 from hpcretrain.livehome import at_work
-from hpcretrain.service import empty, serve
+from hpcretrain.service import empty, serve, understand
 
 Tell = Callable[[str], None]
 
@@ -41,6 +42,11 @@ def run(home: Path | None = None, tell: Tell = lambda _: None) -> None:
     place = home or default_home()
     LiveSettings.read(place)
     failures, held = 0, False
+
+    def well() -> None:
+        nonlocal failures
+        failures = 0
+
     with _stopping() as stopped:
         while not stopped:
             try:
@@ -48,10 +54,8 @@ def run(home: Path | None = None, tell: Tell = lambda _: None) -> None:
                     if not held:
                         tell(f"the controller of {place} is at work")
                     held = True
-                    at = _Controller(live, place, listener)
-                    at.work(stopped)
-                    failures = 0
-            except LedgerError:
+                    _Controller(live, place, listener, tell).work(stopped, well)
+            except LedgerDamagedError:
                 raise
             except (HpcretrainError, OSError) as error:
                 if not held:
@@ -65,34 +69,59 @@ def run(home: Path | None = None, tell: Tell = lambda _: None) -> None:
 class _Controller:
     """A controller, as long as what it holds in memory can be relied on."""
 
-    def __init__(self, live: Live, home: Path, listener: Listener) -> None:
+    def __init__(self, live: Live, home: Path, listener: Listener, tell: Tell) -> None:
         self._live = live
         self._home = home
         self._listener = listener
+        self._tell = tell
         self._inbox = LiveSettings.read(home).inbox
         self._seen = self._files()
         self._failure: Exception | None = None
+        self._troubles: list[str] = []
 
-    def work(self, stopped: list[int]) -> None:
-        """Go on until this process is told to stop, or the table or the terms are others than were read."""
+    def work(self, stopped: list[int], well: Callable[[], None]) -> None:
+        """Go on until this process is told to stop, or the table or the terms are others than were read.
+
+        Args:
+            stopped: Not empty once it is told to stop.
+            well: Called after each round in which nothing failed.
+        """
         self._live.advance()
         while not stopped:
-            if self._live.due() and self._files() != self._seen:
+            if self._live.stale() or (self._live.due() and self._files() != self._seen):
                 return
             if self._live.due() or self._live.stirs():
                 self._live.advance()
-            empty(self._live, self._home, self._inbox)
+            # Whoever may enter the home does not wait for strangers.
             self._listener.serve(_LISTEN_S, self._do)
             if self._failure is not None:
                 raise self._failure
+            self._empty()
+            well()
 
     def _do(self, call: Mapping[str, Any], uid: int, _: Tell) -> dict[str, Any]:
+        # What cannot be understood touches nothing, so nothing has to be done again.
+        wanted = understand(call, uid, self._home)
         try:
-            return serve(self._live, self._home, call, uid)
+            return serve(self._live, wanted)
         except (HpcretrainError, OSError) as error:
             # Who called is told; what was done by halves is done again from the ledger.
             self._failure = error
             raise
+        except Exception as error:
+            # A defect: whatever it left in memory is given up, too, and who called is not left without an answer.
+            self._tell(traceback.format_exc())
+            self._failure = HpcretrainError(f"the controller met {error!r}, which is a defect of hpcretrain")
+            raise self._failure from error
+
+    def _empty(self) -> None:
+        """See to the inbox; tell of a trouble with it once, however often it is met in a row."""
+        met: list[str] = []
+        empty(self._live, self._home, self._inbox, met.append)
+        for line in met:
+            if line not in self._troubles:
+                self._tell(line)
+        self._troubles = met
 
     def _files(self) -> list[tuple[str, int, int]]:
         """What tells whether the table or the terms have changed."""

@@ -13,7 +13,6 @@ from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.home import Home
 from hpcretrain.adapters.ledger import SqliteLedger
 from hpcretrain.config.load import Terms
-from hpcretrain.live import cut_short
 from hpcretrain.ports import Ledger
 from hpcretrain.records import RULE_VERSION
 from hpcretrain.steps.desk import Book, Desk, newest
@@ -32,7 +31,7 @@ class Mode:
         data: What stands in the home's identity for a table that grows; None for the digest of the whole table.
         waits: Whether trainings on a cluster are waited for.
         attended: Whether there is somebody to ask.
-        resume: Where the ledger says that an earlier process was cut short.
+        resume: Where the ledger says that an earlier process was cut short, and its records are to be made again.
     """
 
     data: str | None
@@ -42,7 +41,7 @@ class Mode:
 
 
 REPLAY = Mode(None, True, False, newest)
-LIVE = Mode("as it comes", False, True, cut_short)
+LIVE = Mode("as it comes", False, True, lambda _: None)
 
 
 def open_table(terms: Terms, clock: VirtualClock) -> MemoryTable:

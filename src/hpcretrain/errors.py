@@ -41,7 +41,15 @@ class LifeCycleError(HpcretrainError):
 
 
 class LedgerError(HpcretrainError):
-    """The ledger is damaged, or does not agree with what is being replayed."""
+    """The ledger cannot be read or written, or does not agree with what is being replayed."""
+
+
+class LedgerDamagedError(LedgerError):
+    """The ledger is not what was written; it will not mend itself."""
+
+
+class TableChangedError(HpcretrainError):
+    """The rows that a training under way was ordered on are not what they were; nothing was written."""
 
 
 class ModelFileError(HpcretrainError):

@@ -150,7 +150,7 @@ class History:
     @property
     def training(self) -> Cycle | None:
         """The cycle whose decision was to run and of which nothing came yet; a more urgent request may be open."""
-        return next((each for each in reversed(self.cycles[-2:]) if each.under_way), None)
+        return next((each for each in reversed(self.cycles) if each.under_way), None)
 
     @property
     def watched(self) -> Cycle | None:

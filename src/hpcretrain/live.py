@@ -2,8 +2,8 @@
 
 A home is advanced by short runs, of whatever process holds it: from cron, a flow, or a controller. Ticks go on while a
 training is under way; what it came to is concluded by the first run that finds it finished. What people ask for comes
-between ticks. Each tick and each message is a step, begun and done by a note, so that one that was cut short is done
-again to the byte.
+between ticks. What a tick sees, what it decides, and what a message comes to are each written down in one go, with a
+note that says so: a run that is cut short leaves all of it or nothing, and the next begins with what is not there.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from hpcretrain.adapters.clock import VirtualClock
-from hpcretrain.answer import Answer, act
+from hpcretrain.answer import Answer, act, stranger
+from hpcretrain.errors import HpcretrainError, InputError, LedgerError, TableChangedError
 from hpcretrain.messages import Message, Person
-from hpcretrain.policy.approve import awaited
-from hpcretrain.ports import Awaited, Ledger
-from hpcretrain.records import Asked, Assessment, Outcome
+from hpcretrain.ports import Awaited, Note
+from hpcretrain.records import Closing
 from hpcretrain.steps.assess import wanted
 from hpcretrain.steps.desk import Branch, Desk
 from hpcretrain.steps.plan import plan
 from hpcretrain.steps.release import confirm
-from hpcretrain.steps.tick import Passed, Rejected, begin, conclude, judge, look, retrain
+from hpcretrain.steps.review import close
+from hpcretrain.steps.tick import Passed, Rejected, begin, conclude, conclude_asked, judge, look, retrain
 
-BEGUN, DONE, WITHDRAWN = "step_begun", "step_done", "jobs_withdrawn"
+SEEN, DONE, SAID, WITHDRAWN = "tick_seen", "tick_done", "message_done", "jobs_withdrawn"
 _INSTANT = timedelta(microseconds=1)
+_Key = tuple[str, str, str]
+"""Of a message: who sent it, what for, and its identifier."""
 
 
 class Step(enum.Enum):
@@ -58,18 +61,6 @@ class Stand:
     next: datetime
 
 
-def cut_short(ledger: Ledger) -> datetime | None:
-    """The time of the step that an earlier process began and did not end; None where there is none."""
-    last = _last_begun(ledger)
-    return datetime.fromisoformat(last["serves"]) if last else None
-
-
-def _last_begun(ledger: Ledger) -> Mapping[str, Any] | None:
-    begun = ledger.notes(BEGUN)
-    done = {note["serves"] for note in ledger.notes(DONE)}
-    return begun[-1] if begun and begun[-1]["serves"] not in done else None
-
-
 class Live:
     """A home at work, for as long as a process holds it.
 
@@ -77,49 +68,71 @@ class Live:
         desk: The desk, whose clock is `clock`.
         clock: Set from step to step.
         now: The time.
-        told: Called before each step with what is done.
+        told: Called with what is done.
+        read_until: Until when rows were in the table as it was read; None where all are in it that will ever be.
     """
 
     def __init__(
-        self, desk: Desk, clock: VirtualClock, now: Callable[[], datetime], told: Callable[[str], None]
+        self,
+        desk: Desk,
+        clock: VirtualClock,
+        now: Callable[[], datetime],
+        told: Callable[[str], None],
+        read_until: datetime | None = None,
     ) -> None:
         self._desk = desk
         self._clock = clock
         self._now = now
         self._told = told
+        self._read_until = read_until
         self._step = desk.terms.config.backtest.observe_every
-        done = desk.ledger.notes(DONE)
-        ticks = [datetime.fromisoformat(note["serves"]) for note in done if note["message"] is None]
-        self._last = ticks[-1] if ticks else desk.terms.reference_until
-        self._answers = {note["message"]: Answer.of(note["answer"]) for note in done if note["message"] is not None}
-        self._begun = _last_begun(desk.ledger)
-        self._seen: Assessment | None = None
+        done = [note["serves"] for note in desk.ledger.notes(DONE)]
+        self._last = datetime.fromisoformat(done[-1]) if done else desk.terms.reference_until
+        self._seen = {note["serves"] for note in desk.ledger.notes(SEEN)} - set(done)
+        self._answers: dict[_Key, Answer] = {
+            (note["person"], note["verb"], note["serves"]): Answer.of(note["answer"])
+            for note in desk.ledger.notes(SAID)
+        }
         self._awaits: Mapping[str, str] = {}
+        self._leaving = False
+        self._trouble: HpcretrainError | None = None
+        self._said = ""
 
     def advance(self, until: Step = Step.RELEASE) -> Stand:
-        """Do all that is due; of the newest batch, and of a training, as far as `until`."""
+        """Do all that is due; of the newest batch, and of a training, as far as `until`.
+
+        Raises:
+            HpcretrainError: A training cannot go on, or could not be ended; all else that was due is done.
+        """
         ticks: list[datetime] = []
         if self._start():
-            if self._begun and (self._begun["message"] or until is not Step.OBSERVE or self.due(2)):
-                self._mend()
             self._look_after(until)
             while self.due() and self._tick(until if not self.due(2) else Step.RELEASE):
                 ticks.append(self._last)
+        trouble, self._trouble = self._trouble, None
+        if trouble is not None:
+            raise trouble
         return Stand(tuple(ticks), self._awaits, self.next)
 
     def answer(self, message: Message, person: Person) -> Answer:
         """Do what somebody asks for, after all that is due; the same message has the same answer."""
-        if message.id in self._answers:
-            return self._answers[message.id]
+        key = (person.name, message.verb.value, message.id)
+        if key in self._answers:
+            return self._answers[key]
+        if refusal := stranger(self._desk, person):
+            return refusal
         if not self._start():
-            return Answer(done=False, reason="no model serves yet: the first champion is being trained")
-        if self._begun:
-            self._mend()
-            if message.id in self._answers:
-                return self._answers[message.id]
+            return Answer(done=False, reason="no model serves yet: the first champion is being trained; ask again then")
         while self.due():
             self._tick(Step.RELEASE)
-        return self._do(max(self._here(), self._newest() + _INSTANT), message, person)
+        self._say(f"{person.name}: {message.verb.value}")
+        desk, self._clock.moment = self._desk, max(self._here(), self._newest() + _INSTANT)
+        answer = Answer(done=False, reason="")
+        with desk.book.together(lambda: Note(SAID, message.id, _said(message, person, answer))):
+            answer = act(desk, message, person)
+        self._answers[key] = answer
+        self._look_after(Step.RELEASE)
+        return answer
 
     @property
     def next(self) -> datetime:
@@ -127,21 +140,39 @@ class Live:
         return self._last + self._step
 
     @property
+    def now(self) -> datetime:
+        """The time."""
+        return self._now()
+
+    @property
     def desk(self) -> Desk:
         """The desk."""
         return self._desk
 
     def due(self, ticks: int = 1) -> bool:
-        """Whether the next tick is due, or the next so many."""
-        return self._last + ticks * self._step <= self._now()
+        """Whether the next tick is due, or the next so many, and its rows are in the table as it was read."""
+        now = self._now() if self._read_until is None else min(self._now(), self._read_until)
+        return self._last + ticks * self._step <= now
+
+    def stale(self) -> bool:
+        """Whether a tick is due that needs the table to be read anew."""
+        return self.next <= self._now() and not self.due()
 
     def stirs(self) -> bool:
-        """Whether there may be something to do about the training under way."""
-        return bool(self._awaits) and self._desk.trainer.stirs()
+        """Whether there may be something to do about trainings: about the one under way, or one that is ended."""
+        if self._trouble is not None:
+            return True
+        return (bool(self._awaits) or self._leaving) and self._desk.trainer.stirs()
+
+    def _say(self, line: str) -> None:
+        if line != self._said:
+            self._said = line
+            self._told(line)
 
     def _here(self) -> datetime:
         """The time, as far as all before it was observed: nothing happens before what is due was looked at."""
-        return min(self._now(), self.next - _INSTANT) if self.due() else self._now()
+        now = self._now()
+        return min(now, self.next - _INSTANT) if self.next <= now else now
 
     def _newest(self) -> datetime:
         return next(reversed(self._desk.history.known.values())).at
@@ -150,84 +181,65 @@ class Live:
         """Put the first champion to serve, unless one does; whether one does."""
         if self._desk.history.releases:
             return True
-        self._told("the first champion")
+        self._say("the first champion")
         self._clock.moment = self._desk.terms.reference_until
         try:
             begin(replace(self._desk, book=Branch(self._desk.book, None)))
         except Awaited as awaited_:
             self._awaits = awaited_.jobs
+        except TableChangedError as error:
+            raise InputError(
+                f"the reference changed while the first model was trained: {error}; make a new home"
+            ) from error
         return bool(self._desk.history.releases)
-
-    def _mend(self) -> None:
-        """Do the step again that an earlier process began, or that was left for others to go on with."""
-        begun = self._begun
-        assert begun is not None
-        if begun["message"]:
-            person = Person(begun["person"], frozenset(begun["groups"]), begun["owner"])
-            self._do(datetime.fromisoformat(begun["serves"]), Message.of(begun["message"]), person)
-        else:
-            self._tick(Step.TRIAGE)
 
     def _tick(self, until: Step) -> bool:
         """Do the next tick; whether it is done."""
         moment, desk = self.next, self._desk
-        self._told(f"the batch until {moment:%Y-%m-%d %H:%M}")
+        serves = moment.isoformat()
+        self._say(f"the batch until {moment:%Y-%m-%d %H:%M}")
         self._clock.moment = moment
-        if self._begun is None:
-            desk.ledger.note(BEGUN, moment.isoformat(), message=None)
-            self._begun = {"serves": moment.isoformat(), "message": None}
-        seen, self._seen = self._seen or look(desk), None
+        if serves not in self._seen:
+            with desk.book.together(lambda: Note(SEEN, serves, {})):
+                look(desk)
+            self._seen.add(serves)
+            confirm(desk)
+        seen = desk.history.assessment
         if until is Step.OBSERVE and seen and (wanted(desk, seen) or desk.history.open_cycle):
-            self._seen = seen
             return False
-        if seen:
-            judge(desk, seen)
-        self._end(moment, None)
+        with desk.book.together(lambda: Note(DONE, serves, {})):
+            if seen:
+                judge(desk, seen)
         self._last = moment
+        self._seen.discard(serves)
         self._look_after(until)
         return True
 
-    def _do(self, moment: datetime, message: Message, person: Person) -> Answer:
-        """Do what a message asks for, at a time."""
-        self._told(f"{person.name}: {message.verb.value}")
-        desk, self._clock.moment = self._desk, moment
-        if self._begun is None:
-            self._begun = {
-                "serves": moment.isoformat(),
-                "message": message.content,
-                "person": person.name,
-                "groups": sorted(person.groups),
-                "owner": person.owner,
-            }
-            desk.ledger.note(BEGUN, **self._begun)
-        answer = act(desk, message, person)
-        self._answers[message.id] = answer
-        self._end(moment, message, answer=answer.content)
-        self._look_after(Step.RELEASE)
-        return answer
-
-    def _end(self, moment: datetime, message: Message | None, **facts: Any) -> None:
-        self._desk.ledger.note(DONE, moment.isoformat(), message=message.id if message else None, **facts)
-        self._begun = None
-
     def _look_after(self, until: Step) -> None:
         """See to what does not belong to a batch: a release half done, jobs that nobody wants, the open training."""
-        if until in (Step.OBSERVE, Step.TRIAGE) or self._begun:
+        if until in (Step.OBSERVE, Step.TRIAGE):
             return
         confirm(self._desk)
-        self._pursue(until)
-        self._withdraw()
+        self._awaits = {}
+        both: tuple[Callable[[], None], ...] = (lambda: self._pursue(until), self._withdraw)
+        for see_to in both:
+            try:
+                see_to()
+            except LedgerError:
+                raise
+            except HpcretrainError as error:
+                # A training that cannot go on holds up neither batches nor people.
+                self._trouble = error
 
     def _pursue(self, until: Step) -> None:
         """Go on with the training that is under way, if there is one, and conclude it once it has come to an end."""
         desk, cycle = self._desk, self._desk.history.training
-        self._awaits = {}
         if cycle is None or cycle.run is None:
             return
-        ask, approval = cycle.asked(Asked.RELEASE) or (None, None)
-        if ask and awaited(ask, approval, self._here()).outcome is Outcome.WAIT:
+        self._clock.moment = max(self._here(), self._newest())
+        if conclude_asked(desk, cycle):
             return
-        self._told(f"the training that {cycle.run.id} ordered")
+        self._say(f"the training that {cycle.run.id} ordered")
         branch = replace(desk, book=Branch(desk.book, cycle.run))
         self._clock.moment = cycle.run.at
         came: Passed | Rejected | None = None
@@ -235,16 +247,37 @@ class Live:
             came = retrain(branch, cycle.run, plan(branch, branch.history.learned[1]))
         except Awaited as awaited_:
             self._awaits = awaited_.jobs
-        self._clock.moment = max(self._here(), self._newest())
+        except TableChangedError as error:
+            # Its rows are gone, so nothing that it came to could be shown again; what is still wanted is asked anew.
+            self._say(f"{cycle.request.id} is given up: {error}")
+            desk.ledger.note("table_changed", cycle.request.id, reason=str(error))
+            self._clock.moment = max(self._here(), self._newest())
+            close(desk, cycle, Closing.SUPERSEDED, cycle.run.id)
+            return
+        finally:
+            self._clock.moment = max(self._here(), self._newest())
         if came is not None and until is Step.RELEASE:
             conclude(desk, cycle, came)
 
     def _withdraw(self) -> None:
         """End the jobs of cycles that were ended before they came to anything."""
-        desk = self._desk
+        desk, self._leaving = self._desk, False
         ended = [each for each in desk.history.cycles if each.broken_off]
         done = {note["serves"] for note in desk.ledger.notes(WITHDRAWN)} if ended else set()
         for cycle in ended:
-            if cycle.review and cycle.review.id not in done:
-                desk.trainer.withdraw(cycle.jobs)
+            if cycle.review is None or cycle.review.id in done:
+                continue
+            if desk.trainer.withdraw(cycle.jobs):
                 desk.ledger.note(WITHDRAWN, cycle.review.id, jobs=[job.id for job in cycle.jobs])
+            else:
+                self._leaving = True
+
+
+def _said(message: Message, person: Person, answer: Answer) -> dict[str, Any]:
+    return {
+        "person": person.name,
+        "verb": message.verb.value,
+        "reason": message.reason,
+        "subject": message.subject,
+        "answer": answer.content,
+    }

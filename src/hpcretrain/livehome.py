@@ -19,7 +19,7 @@ from hpcretrain.desks import LIVE, open_desk, open_table
 from hpcretrain.errors import InputError
 from hpcretrain.history import History
 from hpcretrain.live import Live, Stand
-from hpcretrain.records import Ask
+from hpcretrain.records import Ask, Asked
 from hpcretrain.steps.tick import require_reference
 from hpcretrain.trainers import Cluster
 from hpcretrain.wiring import CONFIGURATION, POLICY
@@ -87,10 +87,12 @@ def at_work(home: Path, tell: Tell) -> Iterator[Live]:
     settings = LiveSettings.read(home)
     terms = load(settings.config)
     clock = VirtualClock(terms.reference_until)
+    # What arrives while the table is read may not be in it.
+    read_until = None if settings.pace else settings.now()
     table = open_table(terms, clock)
     cluster = Cluster(load_cluster(settings.cluster), tell) if settings.cluster else None
     with open_desk(terms, table, clock, home, cluster=cluster, mode=LIVE) as (desk, _):
-        yield Live(desk, clock, settings.now, tell)
+        yield Live(desk, clock, settings.now, tell, read_until)
 
 
 def describe(live: Live, stand: Stand, made: list[str]) -> dict[str, Any]:
@@ -104,21 +106,21 @@ def describe(live: Live, stand: Stand, made: list[str]) -> dict[str, Any]:
         "serves": history.releases[-1].id if history.releases else None,
         "score": history.assessment.score if history.assessment else None,
         "open": _open(history),
-        "asks": [told(ask) for ask in open_asks(history)],
+        "asks": [told(ask) for ask in open_asks(history, live.now)],
         "made": [{"kind": history.known[each].kind, "id": each} for each in made],
         "ledger_head": live.desk.ledger.head(),
     }
 
 
-def open_asks(history: History) -> list[Ask]:
-    """What awaits an answer: of each cycle that goes on, what was asked last."""
-    asks = []
-    for cycle in history.cycles:
-        if cycle.asks and cycle.review is None and cycle.release is None:
-            last = cycle.asks[-1]
-            if last.id not in cycle.approvals:
-                asks.append(last)
-    return asks
+def open_asks(history: History, now: datetime) -> list[Ask]:
+    """What awaits an answer: of each cycle that goes on, what was asked last, until it expires."""
+    return [
+        ask
+        for cycle in history.cycles
+        if cycle.review is None and cycle.release is None
+        for ask in cycle.asks[-1:]
+        if ask.id not in cycle.approvals and now < ask.expires_at and not (cycle.run and ask.asked is Asked.RUN)
+    ]
 
 
 def told(ask: Ask) -> dict[str, Any]:

@@ -44,10 +44,19 @@ class Clock(Protocol):
     def now(self) -> datetime: ...
 
 
+@dataclass(frozen=True)
+class Note:
+    """What is noted in the world's log: an event, the decision (or time) that it serves, and facts."""
+
+    event: str
+    serves: str
+    facts: Mapping[str, Any]
+
+
 class Ledger(Protocol):
     """Two append-only, hash-chained logs: decisions (records) and operations (notes)."""
 
-    def append(self, records: Sequence[Record]) -> None: ...
+    def append(self, records: Sequence[Record], note: Note | None = None) -> None: ...
 
     def records(self) -> Iterator[Record]: ...
 
@@ -158,8 +167,8 @@ class Trainer(Protocol):
     def stirs(self) -> bool:
         """Whether there may be news of the jobs that are under way: cheap, to be asked often."""
 
-    def withdraw(self, jobs: Sequence[Job]) -> None:
-        """End what is under way of these jobs; each leaves a checkpoint if it can. Idempotent."""
+    def withdraw(self, jobs: Sequence[Job]) -> bool:
+        """End what is under way of these jobs; each leaves a checkpoint if it can. Whether all have ended."""
 
     def outlook(self, priority_class: PriorityClass) -> tuple[Finding, ...]:
         """What a training would meet now: "load", and what it "preempts"."""

@@ -88,7 +88,7 @@ class Closing(enum.Enum):
     CANCELED = "canceled"
     """Somebody ended it."""
     SUPERSEDED = "superseded"
-    """A more urgent request took its place."""
+    """A more urgent request, or newer data, took its place."""
 
 
 class Asked(enum.Enum):

@@ -2,36 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hpcretrain.adapters.inbox import Inbox
+from hpcretrain.adapters.inboxkeeper import Handed, Keeper
 from hpcretrain.adapters.people import person
+from hpcretrain.errors import InputError
 from hpcretrain.live import Live, Step
 from hpcretrain.livehome import describe, open_asks, told
-from hpcretrain.messages import Message
+from hpcretrain.messages import Message, Person
+
+Wanted = tuple[Message, Person] | Step
+"""What somebody says, or how far to go with what is due."""
 
 
-def serve(live: Live, home: Path, call: Mapping[str, Any], uid: int) -> dict[str, Any]:
+def understand(call: Mapping[str, Any], uid: int, home: Path) -> Wanted:
+    """What a user, by number, calls for.
+
+    Raises:
+        InputError: It is nothing that can be done, or the user is not known.
+    """
+    match call.get("do"):
+        case "message":
+            return Message.of(call.get("message") or {}), person(uid, home)
+        case "tick":
+            try:
+                return Step(call.get("until"))
+            except ValueError as error:
+                raise InputError(f"{error}; they are {', '.join(each.value for each in Step)}") from None
+    raise InputError(f"{call.get('do')!r} is nothing that a controller does; is it of another version?")
+
+
+def serve(live: Live, wanted: Wanted) -> dict[str, Any]:
     """Do what was called for."""
+    if not isinstance(wanted, Step):
+        message, who = wanted
+        return {**live.answer(message, who).content, "token": message.id}
     before = len(live.desk.book.written)
-    if call["do"] == "message":
-        message = Message.of(call["message"])
-        return {**live.answer(message, person(uid, home)).content, "token": message.id}
-    stand = live.advance(Step(call["until"]))
+    stand = live.advance(wanted)
     return describe(live, stand, live.desk.book.written[before:])
 
 
-def empty(live: Live, home: Path, inbox: Path | None) -> None:
-    """Answer what was handed in, and show what is asked."""
+def empty(live: Live, home: Path, inbox: Path | None, tell: Callable[[str], None]) -> None:
+    """Answer what was handed in, some at a time, and show what is asked.
+
+    An inbox that cannot be used stops nothing else; only what the home itself comes to is raised.
+
+    Args:
+        live: The home at work.
+        home: Where it is.
+        inbox: The inbox; None where there is none.
+        tell: Called with what is wrong with the inbox.
+    """
     if inbox is None:
         return
-    box = Inbox(inbox)
-    for handed in box.waiting():
-        if handed.message is not None:
-            answer = live.answer(handed.message, person(handed.uid, home))
-            box.settle(handed, {**answer.content, "token": handed.message.id})
-        else:
-            box.settle(handed, {})
-    box.show([told(ask) for ask in open_asks(live.desk.history)])
+    with contextlib.ExitStack() as held:
+        waiting: list[Handed] = []
+        keeper: Keeper | None = None
+        with _telling(tell, inbox):
+            keeper = held.enter_context(contextlib.closing(Keeper(inbox)))
+            waiting = keeper.waiting()
+        if keeper is None:
+            return
+        for handed in waiting:
+            answer = _answer(live, home, handed)
+            with _telling(tell, inbox):
+                keeper.settle(handed, answer)
+        with _telling(tell, inbox):
+            if waiting:
+                keeper.forget()
+            keeper.show([told(ask) for ask in open_asks(live.desk.history, live.now)])
+
+
+def _answer(live: Live, home: Path, handed: Handed) -> dict[str, Any]:
+    if handed.message is None:
+        return {}
+    try:
+        who = person(handed.uid, home)
+    except InputError as error:
+        said: dict[str, Any] = {"done": False, "reason": str(error), "subject": handed.message.subject, "findings": []}
+    else:
+        said = live.answer(handed.message, who).content
+    return {**said, "token": handed.message.id}
+
+
+@contextmanager
+def _telling(tell: Callable[[str], None], inbox: Path) -> Iterator[None]:
+    try:
+        yield
+    except (InputError, OSError) as error:
+        tell(f"inbox {inbox}: {error}")

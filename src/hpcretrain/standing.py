@@ -173,7 +173,10 @@ def _far(folder: Path) -> Saved:
     lives = JobFolder(folder).lives()
     newest = lives[-1] if lives else None
     begun = (newest.told("begun") or {}) if newest and newest.told("ended") is None else {}
-    return Saved(begun.get("host"), max((state.segments for life in lives for state in life.states()), default=0))
+    return Saved(
+        begun.get("slurm_nodelist") or begun.get("host"),
+        max((state.segments for life in lives for state in life.states()), default=0),
+    )
 
 
 def _spool(place: Home, notes: Notes) -> Path:

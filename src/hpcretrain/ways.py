@@ -103,7 +103,8 @@ def asked(home: Path | None, inbox: Path | None = None) -> list[dict[str, Any]]:
     from hpcretrain.livehome import open_asks, told
     from hpcretrain.wiring import read_history
 
-    return [told(ask) for ask in open_asks(read_history(home)[0])]
+    now = LiveSettings.read(home or default_home()).now()
+    return [told(ask) for ask in open_asks(read_history(home)[0], now)]
 
 
 def hand_in(inbox: Path, message: Message, wait_s: float) -> dict[str, Any] | None:
@@ -113,9 +114,9 @@ def hand_in(inbox: Path, message: Message, wait_s: float) -> dict[str, Any] | No
         InputError: There is no such inbox, or it cannot be written.
     """
     box = Inbox(inbox)
-    box.hand_in(message)
+    receipt = box.hand_in(message)
     give_up_at = time.monotonic() + wait_s
-    while (answer := box.answer(message)) is None and time.monotonic() < give_up_at:
+    while (answer := box.answer(receipt)) is None and time.monotonic() < give_up_at:
         time.sleep(_AGAIN_S)
     return answer
 
@@ -136,12 +137,13 @@ def _through(home: Path, call: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
         except ConnectionError:
             # Whoever reaches a controller need not load all that works in a home.
             from hpcretrain.livehome import at_work
-            from hpcretrain.service import empty, serve
+            from hpcretrain.service import empty, serve, understand
 
             try:
                 with at_work(home, tell) as live:
-                    empty(live, home, inbox)
-                    return serve(live, home, call, os.getuid())
+                    wanted = understand(call, os.getuid(), home)
+                    empty(live, home, inbox, tell)
+                    return serve(live, wanted)
             except HomeInUse:
                 if time.monotonic() >= give_up_at:
                     raise

@@ -145,7 +145,7 @@ def write_report(home: Path | str | None = None, output: Path | str | None = Non
     text = render(page(_source(place)))
     try:
         # In the home only its owner reads; elsewhere whoever may read new files of this user.
-        write_whole(target, text, 0o666 if output else 0o600)
+        write_whole(target, text, None if output else 0o600)
     except OSError as error:
         raise InputError(f"{target} cannot be written: {error.strerror or error}; -o names another file") from error
     return target

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hpcretrain.adapters.home import Home
+from hpcretrain.adapters.home import Home, write_whole
 from hpcretrain.errors import InputError
 
 MINE = {"model": "m", "configuration": "c1", "data": "d1"}
@@ -111,3 +111,25 @@ def test_a_place_that_cannot_be_looked_into_is_told(tmp_path: Path) -> None:
         pass
     with pytest.raises(InputError, match="cannot be read: File name too long"):
         Home.existing(place)
+
+
+def test_a_file_is_written_through_no_link_and_over_no_other(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (tmp_path / ".told.json.part").symlink_to(precious)
+    write_whole(tmp_path / "told.json", "told")
+    assert precious.read_text() == "precious"
+    assert not (tmp_path / "told.json").is_symlink()
+    assert {each.name for each in tmp_path.iterdir()} == {"precious", "told.json"}
+
+
+def test_a_file_has_its_mode_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, replace = [], os.replace
+    monkeypatch.setattr(os, "replace", lambda old, new: (seen.append(old.stat().st_mode & 0o777), replace(old, new)))
+    before = os.umask(0o077)
+    try:
+        write_whole(tmp_path / "all", "", 0o644)
+        write_whole(tmp_path / "umask", "")
+    finally:
+        os.umask(before)
+    assert seen == [0o644, 0o600]

@@ -13,7 +13,7 @@ import pytest
 from test_cycle import whole_cycle
 
 from hpcretrain.adapters.ledger import CHAINS, SqliteLedger, anchor_path, link, verify
-from hpcretrain.errors import LedgerError
+from hpcretrain.errors import LedgerDamagedError, LedgerError
 from hpcretrain.records import Outcome
 
 RECORDS = whole_cycle()
@@ -157,9 +157,37 @@ def test_two_processes_at_once_make_one_chain(tmp_path: Path) -> None:
 
 def test_a_ledger_that_cannot_be_written_says_so_and_keeps_what_it_has(filled: Path) -> None:
     ledger = SqliteLedger(filled, read_only=True)
-    with pytest.raises(LedgerError, match="nothing was written"):
+    with pytest.raises(LedgerError, match="nothing was written") as refused:
         ledger.note("n", "x")
+    assert not isinstance(refused.value, LedgerDamagedError), "it may go better another time"
     assert intact(filled)
+
+
+def test_what_passes_is_told_from_damage(filled: Path) -> None:
+    in_the_way = filled.parent / f".anchor.json.{os.getpid()}"
+    ledger = SqliteLedger(filled)
+    in_the_way.mkdir()
+    with pytest.raises(LedgerError, match="the ledger itself is whole") as refused:
+        ledger.note("n", "x")
+    assert not isinstance(refused.value, LedgerDamagedError)
+    ledger.close()
+    in_the_way.rmdir()
+    SqliteLedger(filled).close()
+    anchor = anchor_path(filled)
+    anchor.rename(filled.parent / "away")
+    anchor.mkdir()
+    with pytest.raises(LedgerError, match="cannot be read") as refused:
+        SqliteLedger(filled)
+    assert not isinstance(refused.value, LedgerDamagedError)
+    anchor.rmdir()
+    (filled.parent / "away").rename(anchor)
+    content = filled.read_bytes()
+    filled.write_bytes(content[:100] + b"\xff" * 4_000 + content[4_100:])
+    with pytest.raises(LedgerDamagedError, match="malformed"):
+        SqliteLedger(filled)
+    filled.write_bytes(b"no database" * 1_000)
+    with pytest.raises(LedgerDamagedError, match="not a database"):
+        SqliteLedger(filled)
 
 
 def test_a_changed_byte_of_a_replacement_character_is_found(tmp_path: Path) -> None:
@@ -177,14 +205,14 @@ def test_a_changed_byte_of_a_replacement_character_is_found(tmp_path: Path) -> N
 @pytest.mark.parametrize("chain", CHAINS)
 def test_a_cut_off_end_is_not_hidden_by_writing_on(filled: Path, chain: str) -> None:
     execute(filled, f"DELETE FROM {chain} WHERE seq > 3")
-    with pytest.raises(LedgerError, match=f"does not agree with the end of {chain}"):
+    with pytest.raises(LedgerDamagedError, match=f"does not agree with the end of {chain}"):
         SqliteLedger(filled)
     assert not intact(filled)
 
 
 def test_a_lost_anchor_is_not_made_anew(filled: Path) -> None:
     anchor_path(filled).unlink()
-    with pytest.raises(LedgerError, match="is missing"):
+    with pytest.raises(LedgerDamagedError, match="is missing"):
         SqliteLedger(filled)
 
 
@@ -220,7 +248,7 @@ def test_what_is_no_record_is_told_even_if_its_hash_is_right(filled: Path, body:
         database.execute("INSERT INTO decisions VALUES (?, ?, ?, ?, ?)", row)
     database.close()
     assert any(f"row {seq + 1} of decisions: is no record" in finding.reason for finding in verify(filled))
-    with pytest.raises(LedgerError, match=f"record {seq + 1} of"):
+    with pytest.raises(LedgerDamagedError, match=f"record {seq + 1} of"):
         list(SqliteLedger(filled, read_only=True).records())
 
 

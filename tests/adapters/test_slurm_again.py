@@ -17,6 +17,7 @@ from hpcretrain.adapters.slurm_spool import SlurmSpool
 from hpcretrain.adapters.slurm_submission import Task
 from hpcretrain.config.cluster import Commands
 from hpcretrain.errors import HpcretrainError, SlurmError
+from hpcretrain.ports import Awaited
 from hpcretrain.records import Outcome, PriorityClass
 from hpcretrain.witnesses import Fate
 
@@ -178,6 +179,27 @@ def test_a_strange_file_in_the_inbox_is_left_alone(tmp_path: Path, world: World)
     strange.write_text("hello")
     controller.jobs.look()
     assert strange.exists()
+
+
+@pytest.mark.parametrize("late_s", [5.0, 60.0])
+def test_what_slurm_takes_after_it_was_withdrawn_does_no_work_and_is_canceled(
+    tmp_path: Path, world: World, late_s: float
+) -> None:
+    controller = at(tmp_path, world)
+    controller.trainer._waits = False
+    world.segment_s, world.late_s, world.faults = 500.0, late_s, {"sbatch": ["late"]}
+    asked = job(0)
+    with pytest.raises(Awaited):
+        controller.trainer.train([(asked, None)])  # type: ignore[list-item]
+    assert not controller.trainer.withdraw([asked]), "nobody knows whether it was taken"
+    for _ in range(600):
+        world.sleep(1.0)
+        controller.trainer.stirs()
+        if controller.trainer.withdraw([asked]) and world.now > late_s + 10:
+            break
+    assert controller.trainer.withdraw([asked])
+    assert not [task for task in world.tasks if task.state in ("RUNNING", "PENDING")]
+    assert not controller.jobs._spool.has_result(asked.id)
 
 
 @pytest.mark.parametrize("part", ["newest_attempt", "raise_fence", "write_batch"])

@@ -86,6 +86,36 @@ GROUPS = (
         ),
     ),
     Group(
+        "large",
+        (
+            Benchmark(
+                "profile_worker_rows_s",
+                "Rows a CPU second of a Dask worker: 12 files of 250,000 rows, 19 mixed columns, from file to profile",
+                "rows/s",
+                "higher",
+                200_000,
+                "A worker that has all imported; reading, hashing, profiling, writing, Dask's own work",
+            ),
+            Benchmark(
+                "profile_second_worker",
+                "The same: wall s with one worker over those with two, merging included",
+                "ratio",
+                "higher",
+                1.8,
+                "On two cores, which scheduler and client use too; all files lie in the page cache",
+                peer_over_ours,
+            ),
+            Benchmark(
+                "profile_merge_ms",
+                "CPU ms a part for merging and for finding duplicates",
+                "ms",
+                "lower",
+                50,
+                "Sketches of 19 columns, of which 5 are text",
+            ),
+        ),
+    ),
+    Group(
         "evidently",
         (
             Benchmark(
@@ -306,11 +336,11 @@ GROUPS = (
         (
             Benchmark(
                 "signal_to_sbatch_ms",
-                "Ms from an urgent request recorded by a running controller to `sbatch` accepted, flights, p95",
+                "Ms from an urgent request to a running controller to `sbatch` accepted, flights, p95",
                 "ms",
                 "lower",
                 100,
-                "Assessment, decision, the rows of three pilots written, intents, fences, one array",
+                "The socket, assessment, decision, the rows of three pilots written, intents, fences, one array",
                 quantile=0.95,
             ),
         ),

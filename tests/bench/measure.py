@@ -17,6 +17,13 @@ def whylogs() -> Measured:
     return Measured({"profile_cpu_vs_whylogs": Samples(*profile_cpu_vs_whylogs())})
 
 
+def large() -> Measured:
+    """The profile of a large table by workers."""
+    from bench.large import measure
+
+    return measure()
+
+
 def evidently() -> Measured:
     """Our profile and drift against evidently's."""
     from bench.evidently_environment import interpreter
@@ -104,7 +111,7 @@ def signals() -> Measured:
 MEASURES: dict[str, Callable[[], Measured]] = {
     measure.__name__: measure
     for measures in (
-        (whylogs, evidently, mlflow, demo, drift, promotion),
+        (whylogs, large, evidently, mlflow, demo, drift, promotion),
         (submissions, urgent_starts, requeued, lost_cpu, tracking, signals),
     )
     for measure in measures

@@ -96,7 +96,7 @@ def test_a_drifted_batch_comes_to_jobs_in_the_right_qos_and_to_a_verdict(cluster
     assert len(submitted) == len(set(submitted))
 
 
-def test_cancelling_a_suspended_run_in_prefect_checkpoints_and_cancels_its_jobs(
+def test_canceling_a_suspended_run_in_prefect_checkpoints_and_cancels_its_jobs(
     cluster: Cluster, steered: Steered
 ) -> None:
     filling = list(fill(cluster))

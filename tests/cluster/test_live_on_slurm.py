@@ -125,14 +125,14 @@ def test_a_training_that_is_ended_leaves_a_checkpoint_and_no_job(live: LiveHome)
 
 
 def test_a_controller_that_is_killed_while_it_submits_leaves_one_job_for_each_intent(live: LiveHome) -> None:
-    for delay in (0.02, 0.05, 0.1):
+    for delay in (0.0, 0.03, 0.06):
         live.control()
         command = [str(live.cluster.python), "-m", "hpcretrain", "request", "--class", "urgent", "--reason", "x"]
         asked = subprocess.Popen(
             [*command, "--key", "one", "--home", "home"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **{**live.cluster.as_user(), "cwd": live.folder},
         )  # fmt: skip
-        until(lambda: live.notes("step_begun")[-1]["message"] is not None)
+        until(lambda: live.notes("message_done"))
         time.sleep(delay)
         live.end(signal.SIGKILL)
         asked.communicate(timeout=120)

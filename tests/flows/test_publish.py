@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -213,6 +215,31 @@ def test_while_the_server_is_away_one_line_says_so_and_the_next_call_makes_up_fo
     publish(home.path, lines.append)
     assert len(lines) == 1
     assert len(events(home)) >= before + 3
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """Answers everything with a page."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<p>Hello</p>")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_an_address_where_something_else_answers_is_told(home: Home) -> None:
+    lines: list[str] = []
+    with HTTPServer(("127.0.0.1", 0), Stranger) as stranger:
+        Thread(target=stranger.serve_forever, daemon=True).start()
+        with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{stranger.server_port}/api"}):
+            publish(home.path, lines.append)
+        stranger.shutdown()
+    [line] = lines
+    assert "could not be told" in line
+    assert not (home.path / "prefect.json").exists()
 
 
 def test_without_a_server_nothing_is_said_or_kept(home: Home) -> None:

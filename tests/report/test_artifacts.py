@@ -31,6 +31,7 @@ from hpcretrain.report.page import Source
 from hpcretrain.report.pictures import draw, panels
 
 READER = MarkdownIt("commonmark").enable("table").enable("strikethrough")
+MARKUP = ("a", " ", "\n", "*", "**", "_", "`", "~~", "|", "\\", "[x](y)", "![", "]", "<b>", "</b>", "<!--", "&lt;", "#")
 Notes = Sequence[Mapping[str, Any]]
 
 
@@ -66,8 +67,8 @@ def cells(artifact: Artifact) -> list[list[str]]:
     return rows
 
 
-@given(st.text())
-@settings(deadline=None)
+@given(st.lists(st.sampled_from(MARKUP)).map("".join) | st.text())
+@settings(deadline=None, max_examples=300)
 def test_any_text_shows_letter_by_letter_in_a_line_and_in_a_cell(words: str) -> None:
     seen = " ".join(words.replace("\0", "\N{REPLACEMENT CHARACTER}").split())[:300]
     wanted = " ".join(seen.split())
@@ -227,6 +228,7 @@ def test_costs_add_up_over_all_cycles(changed: Source) -> None:
     assert last[0] == "All"
     assert float(last[3]) == pytest.approx(sum(job.cost_mrow_passes for job in jobs), rel=1e-3)
     assert last[4:7] == [f"{1.5 * len(jobs):.1f} s", f"{len(jobs):.1f} s", "3"]
+    assert cells(named(artifacts(shown(changed)))["cost"])[1][4:6] == ["not known", "not known"]
 
 
 def test_links_lead_from_the_ledger_to_prefect_slurm_and_mlflow(changed: Source) -> None:
@@ -250,14 +252,14 @@ def test_a_job_of_which_segments_are_saved_shows_its_share_of_those_that_one_lik
     at = {"at": ""}
     notes = [
         {"event": "job_finished", "serves": earlier.id, "segments": 4, **at},
-        *({"event": "job_intended", "serves": job.id, "attempt": 1, **at} for job in jobs),
+        *({"event": "job_intended", "serves": job.id, "attempt": 1, "place": 2, **at} for job in jobs),
         {"event": "job_submitted", "serves": jobs[0].id, "slurm_job": 7, "attempt": 1, **at},
         {"event": "job_finished", "serves": jobs[1].id, "ok": True, **at},
     ]
     stand = going(changed.history, notes, {jobs[0].id: Saved("node-3", 3)})
     assert [each.word for each in stand[:2]] == [RUNNING, FINISHED]
     assert stand[0].share == 0.75
-    assert stand[0].slurm_job == "7"
+    assert stand[0].slurm_job == "7_2"
     assert percent(stand[:2]) == 87.5
     again = named(artifacts(shown(changed, notes, jobs=stand)))
     assert cells(again["jobs"])[1][-1] == "75%"

@@ -65,11 +65,15 @@ class Listener:
             return False
         with connection:
             connection.settimeout(_PATIENCE_S)
-            # Whoever calls may go away at any time; what was asked for is done all the same.
-            with contextlib.suppress(OSError, ValueError):
-                call = _read(connection)
+            try:
+                text = _read(connection)
                 _, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-                _send(connection, _outcome(call, uid, do, lambda line: _tell(connection, line)))
+            except OSError:
+                return True
+            outcome = _outcome(text, uid, do, lambda line: _tell(connection, line))
+            # Whoever calls may go away at any time; what was asked for is done all the same.
+            with contextlib.suppress(OSError):
+                _send(connection, outcome)
         return True
 
     def close(self) -> None:
@@ -79,10 +83,10 @@ class Listener:
 
 
 def _outcome(
-    call: Call, uid: int, do: Callable[[Call, int, Callable[[str], None]], Any], tell: Callable[[str], None]
+    text: bytes, uid: int, do: Callable[[Call, int, Callable[[str], None]], Any], tell: Callable[[str], None]
 ) -> Call:
     try:
-        return {"answer": do(call, uid, tell)}
+        return {"answer": do(_understood(text), uid, tell)}
     except SlurmError as error:
         return {"error": str(error), "kind": "slurm", "trouble": error.trouble}
     except InputError as error:
@@ -128,16 +132,23 @@ def _raised(heard: Call) -> HpcretrainError:
     return (InputError if heard["kind"] == "input" else HpcretrainError)(heard["error"])
 
 
-def _read(connection: socket.socket) -> Call:
+def _read(connection: socket.socket) -> bytes:
     text = b""
     while not text.endswith(b"\n") and len(text) < _MOST_BYTES:
         part = connection.recv(65536)
         if not part:
             break
         text += part
-    found = json.loads(text)
+    return text
+
+
+def _understood(text: bytes) -> Call:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"a call is one line of JSON: {error}") from error
     if not isinstance(found, dict):
-        raise ValueError("a call is an object")
+        raise InputError("a call is a JSON object")
     return found
 
 

@@ -20,18 +20,29 @@ def default_home() -> Path:
     return Path(os.environ.get("HPCRETRAIN_HOME") or ".hpcretrain")
 
 
-def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
-    """Write a small file whole, by atomic rename; the process's umask takes from `mode`.
+def write_whole(path: Path, text: str, mode: int | None = None) -> None:
+    """Write a small file whole, by atomic rename.
+
+    Args:
+        path: The file.
+        text: What it is to hold.
+        mode: Its mode; None for what the process's umask leaves.
 
     Raises:
         OSError: It cannot be written; what was there is there still.
     """
     temporary = path.with_name(f".{path.name}.part")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    # Left by a process that was killed.
+    temporary.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    descriptor = os.open(temporary, flags, 0o666 if mode is None else 0o600)
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
+            # Before it has its name: at no moment can somebody who may read it not do so.
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError:

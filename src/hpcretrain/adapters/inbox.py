@@ -1,45 +1,38 @@
 """Where people who cannot enter a home hand in what they ask, on a file system that they share with its owner.
 
-A message is a file, and who wrote it is the file's owner, which nobody but root can set. The folder belongs to the
-owner of the home; with its sticky bit (mode 1733) anybody may add a file, and only the two owners may remove one.
+The folder belongs to the owner of the home; with its sticky bit (mode 1733) anybody may add to it, nobody else may list
+it, and only its two owners may take an entry away or give it another name. What its owner tells is in a folder of his.
+
+A message is a file, and an empty folder whose name is the SHA-256 of that file: its seal. Who sealed it, says it. The
+owner of a file would prove nothing: whoever may write the folder in which it lies can move it elsewhere. To move a
+folder to another parent changes its `..`, so Linux refuses that to whoever cannot write the moved folder itself
+(`vfs_rename`: "we'll need to flip '..'"). A seal of mode 0700 was therefore made in the inbox, by its owner; and as it
+is empty the owner of the inbox can remove it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
+import secrets
 import stat
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpcretrain.adapters.home import write_whole
+from hpcretrain.canonical import canonical
 from hpcretrain.errors import InputError
 from hpcretrain.messages import Message
 
 MODE = 0o1733
-_ANSWERS, _ASKS = "answers", "asks.json"
-_MOST_BYTES = 10_000
-
-
-@dataclass(frozen=True)
-class Handed:
-    """What somebody handed in.
-
-    Attributes:
-        path: The file.
-        uid: Its owner.
-        message: What it says; None where it is no message.
-    """
-
-    path: Path
-    uid: int
-    message: Message | None
+TOLD, ANSWERS, ASKS = "told", "answers", "asks.json"
+SUFFIX = ".json"
+_TOLD_MODE, _ANSWERS_MODE = 0o755, 0o711
 
 
 class Inbox:
-    """An inbox.
+    """An inbox, for whoever hands something in.
 
     Args:
         folder: Where it is.
@@ -60,70 +53,62 @@ class Inbox:
         Raises:
             InputError: It cannot be made, belongs to somebody else, or lets anybody remove what others hand in.
         """
+        place = folder.resolve()
         try:
-            if not folder.exists():
-                folder.mkdir()
-                folder.chmod(MODE)
-            (folder / _ANSWERS).mkdir(exist_ok=True)
-            (folder / _ANSWERS).chmod(0o711)
-            found = folder.stat()
+            made = not place.exists()
+            if made:
+                place.mkdir(mode=0o700)
+            require_own(place.lstat(), place)
+            for inner, mode in ((place / TOLD, _TOLD_MODE), (place / TOLD / ANSWERS, _ANSWERS_MODE)):
+                inner.mkdir(exist_ok=True)
+                require_own(inner.lstat(), inner)
+                inner.chmod(mode)
+            # Only now may others add to it: nobody else can have made what is its owner's.
+            if made:
+                place.chmod(MODE)
         except OSError as error:
             raise InputError(f"inbox {folder} cannot be made: {error.strerror or error}") from error
-        if found.st_uid != os.getuid():
-            raise InputError(f"inbox {folder} belongs to user {found.st_uid}; name another folder, which is made anew")
-        if found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX:
-            raise InputError(f"inbox {folder} lets others remove what is in it; chmod {MODE:o} {folder}")
-        return cls(folder)
+        return cls(place)
 
-    def hand_in(self, message: Message) -> None:
+    def hand_in(self, message: Message) -> str:
         """Put a message in.
+
+        Returns:
+            The receipt: what the answer is found by. Nobody else can guess it.
 
         Raises:
             InputError: The inbox cannot be written.
         """
-        path = self._folder / f"{message.id}.json"
+        text = canonical({**message.content, "nonce": secrets.token_hex(16)})
+        receipt = hashlib.sha256(text.encode()).hexdigest()
+        paper = self._folder / f"{receipt}{SUFFIX}"
         try:
-            # Read by its owner, who is somebody else; its name cannot be guessed, nor the folder listed.
-            write_whole(path, message.text, 0o644)
-            path.chmod(0o644)
+            descriptor = os.open(paper, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+            try:
+                with open(descriptor, "w", encoding="utf-8") as file:
+                    # Read by the inbox's owner, whatever the umask; others know neither its name nor the list of them.
+                    os.fchmod(descriptor, 0o644)
+                    file.write(text)
+                    file.flush()
+                    os.fsync(descriptor)
+                # Last: what is sealed is whole.
+                os.mkdir(self._folder / receipt, 0o700)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    paper.unlink()
+                raise
         except OSError as error:
             raise InputError(f"inbox {self._folder} cannot be written: {error.strerror or error}") from error
+        return receipt
 
-    def waiting(self) -> list[Handed]:
-        """What was handed in, oldest first."""
-        found = []
-        for entry in os.scandir(self._folder):
-            if entry.name.endswith(".json") and not entry.name.startswith(".") and entry.name != _ASKS:
-                handed = _read(Path(entry.path))
-                if handed is not None:
-                    found.append(handed)
-        return [each for _, each in sorted(found, key=lambda pair: (pair[0], pair[1].path.name))]
+    def answer(self, receipt: str) -> dict[str, Any] | None:
+        """The answer to what was handed in; None while there is none.
 
-    def settle(self, handed: Handed, answer: Mapping[str, Any]) -> None:
-        """Answer what was handed in, and remove it."""
-        if handed.message is not None:
-            path = self._folder / _ANSWERS / f"{handed.message.id}.json"
-            write_whole(path, json.dumps(answer), 0o644)
-            path.chmod(0o644)
-        handed.path.unlink(missing_ok=True)
-
-    def answer(self, message: Message) -> dict[str, Any] | None:
-        """The answer to a message; None while there is none."""
-        try:
-            found: dict[str, Any] = json.loads((self._folder / _ANSWERS / f"{message.id}.json").read_text("utf-8"))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise InputError(f"the answer in {self._folder} cannot be read: {error}") from error
+        Raises:
+            InputError: It cannot be read.
+        """
+        found: dict[str, Any] | None = self._told(f"{ANSWERS}/{receipt}{SUFFIX}", None)
         return found
-
-    def show(self, asks: Sequence[Mapping[str, Any]]) -> None:
-        """Show what is asked, if it is something else than before."""
-        text = json.dumps(list(asks), indent=1)
-        path = self._folder / _ASKS
-        if not path.exists() or path.read_text("utf-8") != text:
-            write_whole(path, text, 0o644)
-            path.chmod(0o644)
 
     def asks(self) -> list[dict[str, Any]]:
         """What is asked.
@@ -131,34 +116,32 @@ class Inbox:
         Raises:
             InputError: It cannot be read.
         """
-        try:
-            found: list[dict[str, Any]] = json.loads((self._folder / _ASKS).read_text("utf-8"))
-        except FileNotFoundError:
-            return []
-        except (OSError, ValueError) as error:
-            raise InputError(f"{self._folder / _ASKS} cannot be read: {error}") from error
+        found: list[dict[str, Any]] = self._told(ASKS, [])
         return found
 
+    def _told(self, name: str, otherwise: Any) -> Any:
+        path = self._folder / TOLD / name
+        try:
+            return json.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            return otherwise
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read: {error}") from error
 
-def _read(path: Path) -> tuple[float, Handed] | None:
-    """A file, with its time; None where there is none, or not surely one of its owner's making."""
-    try:
-        # Neither through a link nor waiting for a pipe.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return None
-    try:
-        found = os.fstat(descriptor)
-        # A second name may have been given to it elsewhere, by somebody who is not its owner.
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-            return None
-        text = os.read(descriptor, _MOST_BYTES)
-    finally:
-        os.close(descriptor)
-    try:
-        message: Message | None = Message.parse(text.decode())
-    except (InputError, UnicodeDecodeError):
-        message = None
-    if message is not None and f"{message.id}.json" != path.name:
-        message = None
-    return found.st_mtime, Handed(path, found.st_uid, message)
+
+def require_own(found: os.stat_result, folder: Path) -> None:
+    """Refuse a folder that is not this user's, or from which others could take away what they did not add.
+
+    Args:
+        found: The folder's status, not through a link.
+        folder: The folder.
+
+    Raises:
+        InputError: It is such a one.
+    """
+    if not stat.S_ISDIR(found.st_mode):
+        raise InputError(f"{folder} is no folder; move it away, or name another inbox, which is made anew")
+    if found.st_uid != os.getuid():
+        raise InputError(f"{folder} belongs to user {found.st_uid}; name another inbox, which is made anew")
+    if found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX:
+        raise InputError(f"{folder} lets others remove what is in it; chmod {MODE:o} {folder}")

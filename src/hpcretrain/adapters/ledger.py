@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from hpcretrain.canonical import canonical
-from hpcretrain.errors import LedgerError
+from hpcretrain.errors import LedgerDamagedError, LedgerError
+from hpcretrain.ports import Note
 from hpcretrain.records import Finding, Outcome, Record, parse
 
 CHAINS = ("decisions", "operations")
@@ -32,6 +33,10 @@ CREATE TABLE IF NOT EXISTS {chain} (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS {chain}_by_name ON {chain} (name);
 """
+
+
+def _content(serves: str, facts: Mapping[str, Any]) -> str:
+    return canonical({**facts, "serves": serves, "at": datetime.now(UTC).isoformat()})
 
 
 def genesis(chain: str) -> str:
@@ -57,11 +62,18 @@ def _reading(path: Path) -> sqlite3.Connection:
     return database
 
 
+def _kind(error: Exception) -> type[LedgerError]:
+    """Whether it may go better another time (locked, full, unreadable now), or the file itself is damaged."""
+    damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return LedgerDamagedError if damaged else LedgerError
+
+
 class SqliteLedger:
     """The `Ledger` port over a SQLite file.
 
     Raises:
-        LedgerError: It cannot be opened, or (when opened to be written) its end was cut off.
+        LedgerError: It cannot be opened.
+        LedgerDamagedError: It is no ledger, or (when opened to be written) its end was cut off.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -79,40 +91,40 @@ class SqliteLedger:
                 for chain in CHAINS:
                     self._db.executescript(_TABLE.format(chain=chain))
         except (sqlite3.Error, OSError) as error:
-            raise LedgerError(f"ledger {path} cannot be opened: {error}") from error
+            raise _kind(error)(f"ledger {path} cannot be opened: {error}") from error
         if not read_only:
             self._check_end()
 
-    def append(self, records: Sequence[Record]) -> None:
-        """Write records down, all or none; one that is there already, to the byte, is not written twice.
+    def append(self, records: Sequence[Record], note: Note | None = None) -> None:
+        """Write records down, and with them perhaps a note, all or none; a record that is there is not written twice.
 
         Raises:
             LedgerError: One is there with another content, or the database cannot be written; nothing was written.
         """
-        self._write("decisions", [(record.id, record.body) for record in records], once=True)
+        notes = [] if note is None else [(note.event, _content(note.serves, note.facts))]
+        self._write({"decisions": [(record.id, record.body) for record in records], "operations": notes})
 
     def note(self, event: str, serves: str, **facts: Any) -> None:
         """Write down what happened in the world, and which decision it serves."""
-        content = {**facts, "serves": serves, "at": datetime.now(UTC).isoformat()}
-        self._write("operations", [(event, canonical(content))], once=False)
+        self._write({"operations": [(event, _content(serves, facts))]})
 
     def note_each(self, event: str, facts: Mapping[str, Mapping[str, Any]]) -> None:
         """Write down the same event for each decision that it serves, all or none."""
         at = datetime.now(UTC).isoformat()
         rows = [(event, canonical({**each, "serves": serves, "at": at})) for serves, each in facts.items()]
-        self._write("operations", rows, once=False)
+        self._write({"operations": rows})
 
     def records(self) -> Iterator[Record]:
         """All records, in order.
 
         Raises:
-            LedgerError: One cannot be read.
+            LedgerDamagedError: One cannot be read.
         """
         for seq, body in self._select("SELECT seq, body FROM decisions ORDER BY seq"):
             try:
                 yield parse(body)
             except _UNREADABLE as error:
-                raise LedgerError(
+                raise LedgerDamagedError(
                     f"record {seq} of {self._path} cannot be read: {error}; `hpcretrain audit verify` tells more"
                 ) from error
 
@@ -132,34 +144,35 @@ class SqliteLedger:
         """Close the database."""
         self._db.close()
 
-    def _write(self, chain: str, rows: Sequence[tuple[str, str]], *, once: bool) -> None:
+    def _write(self, entries: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+        """Write names and bodies into chains; a decision that is there already is not written twice."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                seq, previous = self._head(chain)
-                for name, body in rows:
-                    if once and self._is_there(name, body):
-                        continue
-                    seq += 1
-                    digest = link(previous, seq, name, body)
-                    self._db.execute(
-                        f"INSERT INTO {chain} VALUES (?, ?, ?, ?, ?)",
-                        (seq, name, body, previous, digest),
-                    )
-                    previous = digest
+                for chain, rows in entries.items():
+                    seq, previous = self._head(chain)
+                    for name, body in rows:
+                        if chain == "decisions" and self._is_there(name, body):
+                            continue
+                        seq += 1
+                        digest = link(previous, seq, name, body)
+                        self._db.execute(
+                            f"INSERT INTO {chain} VALUES (?, ?, ?, ?, ?)", (seq, name, body, previous, digest)
+                        )
+                        previous = digest
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            raise LedgerError(f"ledger {self._path} cannot be written: {error}; nothing was written") from error
+            raise _kind(error)(f"ledger {self._path} cannot be written: {error}; nothing was written") from error
         self._anchor()
 
     def _is_there(self, name: str, body: str) -> bool:
         row = self._db.execute("SELECT body FROM decisions WHERE name = ?", (name,)).fetchone()
         if row is not None and row[0] != body:
-            raise LedgerError(f"{name} is in the ledger with another content")
+            raise LedgerDamagedError(f"{name} is in the ledger with another content")
         return row is not None
 
     def _anchor(self) -> None:
@@ -180,15 +193,23 @@ class SqliteLedger:
     def _check_end(self) -> None:
         # The next write moves the anchor, and with it the only trace of rows that were removed from the end.
         known: list[Finding] = []
-        heads = _heads(self._path, known) if anchor_path(self._path).exists() else {}
+        anchor = anchor_path(self._path)
+        try:
+            anchor.read_bytes()
+            heads = _heads(self._path, known)
+        except FileNotFoundError:
+            heads = {}
+        except OSError as error:
+            self.close()
+            raise LedgerError(f"{anchor} cannot be read: {error}; nothing was written") from error
         if not heads and not known and not any(self._head(chain)[0] for chain in CHAINS):
             self._anchor()
             return
         gone = [chain for chain in CHAINS if chain not in heads or not self._holds(chain, *heads[chain])]
         if gone:
             self.close()
-            raise LedgerError(
-                f"{anchor_path(self._path)} is missing or does not agree with the end of {' and '.join(gone)} in "
+            raise LedgerDamagedError(
+                f"{anchor} is missing or does not agree with the end of {' and '.join(gone)} in "
                 f"{self._path}; `hpcretrain audit verify` tells more; nothing was written"
             )
 
@@ -205,7 +226,7 @@ class SqliteLedger:
         try:
             return self._db.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise LedgerError(f"ledger {self._path} cannot be read: {error}") from error
+            raise _kind(error)(f"ledger {self._path} cannot be read: {error}") from error
 
 
 def verify(path: Path) -> list[Finding]:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
 from pathlib import Path
 
+from hpcretrain.errors import InputError
 from hpcretrain.messages import Person
 
 
 def person(uid: int, home: Path) -> Person:
-    """The user of a number, and whether a home is that user's."""
+    """The user of a number, and whether a home is that user's.
+
+    Raises:
+        InputError: The system does not know the user, now or at all.
+    """
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
-        # A user of another directory service, or one that was removed: a number is a name, too.
-        return Person(str(uid), frozenset(), home.stat().st_uid == uid)
+        # A made-up name would change with the directory service's health, and could be another user's.
+        raise InputError(
+            f"the directory service of this machine does not know user {uid} now (`getent passwd {uid}`); try again"
+        ) from None
     groups = set()
     for gid in os.getgrouplist(entry.pw_name, entry.pw_gid):
-        try:
+        # A group without a name is none that a policy could name.
+        with contextlib.suppress(KeyError):
             groups.add(grp.getgrgid(gid).gr_name)
-        except KeyError:
-            groups.add(str(gid))
     return Person(entry.pw_name, frozenset(groups), home.stat().st_uid == uid)

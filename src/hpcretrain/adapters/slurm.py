@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -222,6 +223,28 @@ class Slurm:
         for name in sorted(names):
             with contextlib.suppress(SlurmError):
                 self.ask("scancel", f"--user={os.getuid()}", f"--name={name}")
+
+    @contextlib.contextmanager
+    def canceled_at_end(self, name: str) -> Iterator[None]:
+        """Have this user's jobs of this name canceled at the end of the block, or of this process if it is killed."""
+        command = shlex.join([self.command("scancel"), "--quiet", f"--user={os.getuid()}", f"--name={name}"])
+        # A submission may be on its way while this process dies.
+        script = f"cat; {command}; sleep 2; {command}; sleep 10; {command}"
+        guard = subprocess.Popen(
+            ["/bin/sh", "-c", script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=self._environment,
+            cwd="/",
+            start_new_session=True,
+        )
+        try:
+            yield
+        finally:
+            self.cancel_named([name])
+            guard.kill()
+            guard.communicate()
 
     def start_now(self, keys: Collection[Key]) -> None:
         """Let requeued jobs start at once, not only when Slurm's pause after a requeue is over."""

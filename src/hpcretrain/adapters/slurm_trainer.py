@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from hpcretrain.adapters.slurm_jobs import SlurmJobs
+from hpcretrain.adapters.slurm_output import Key
 from hpcretrain.adapters.slurm_spool import SlurmSpool
 from hpcretrain.adapters.slurm_submission import Task
 from hpcretrain.adapters.spool import Spool
@@ -61,6 +62,7 @@ class SlurmTrainer:
         self._clock = clock
         self._sleep = sleep
         self._told_at = clock()
+        self._withdrawn: set[Key] = set()
 
     def passes(self) -> int:
         """How often one training reads each row."""
@@ -136,15 +138,29 @@ class SlurmTrainer:
         """Whether there may be something to do about a job; Slurm is asked once a minute at most."""
         return self._jobs.look()
 
-    def withdraw(self, jobs: Sequence[Job]) -> None:
-        """Cancel what is under way of these jobs; each leaves a checkpoint if it can.
+    def withdraw(self, jobs: Sequence[Job]) -> bool:
+        """Cancel what is under way of these jobs; each leaves a checkpoint if it can. To be repeated until it is so.
+
+        Returns:
+            Whether none of them is under way any more.
 
         Raises:
             SlurmError: Slurm does not answer.
         """
-        self._jobs.cancel([job.id for job in jobs if job.id in self._jobs.attempts])
+        names = [job.id for job in jobs if job.id in self._jobs.attempts]
+        open_ = [last for name in names if (last := self._jobs.newest(name)).open]
+        for each in open_:
+            if each.key is None and not each.by_us:
+                # Nobody knows whether Slurm took it. If it did, it finds the fence; and is canceled once it is known.
+                self._shared.raise_fence(each.job, each.number + 1)
+                self._ledger.note("job_canceled", each.job, attempt=each.number, slurm_job=None)
+                each.by_us = True
+        known = {each.key: each.job for each in open_ if each.key is not None and each.key not in self._withdrawn}
+        self._jobs.cancel(known.values())
+        self._withdrawn |= known.keys()
         self._spool.drop_snapshots(jobs)
         self._jobs.note_calls()
+        return not open_
 
     def average(self, model_digests: Sequence[str]) -> str:
         """Make a model that predicts the mean of what these predict; see `Spool.average`."""

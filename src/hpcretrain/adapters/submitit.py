@@ -84,8 +84,9 @@ class LocalTrainer:
         """Never: a job is waited for."""
         return False
 
-    def withdraw(self, jobs: Sequence[Job]) -> None:
-        """Nothing: whoever could withdraw a job here waits until it has ended."""
+    def withdraw(self, jobs: Sequence[Job]) -> bool:
+        """Whoever could withdraw a job here waits until it has ended."""
+        return True
 
     def outlook(self, priority_class: PriorityClass) -> tuple[Finding, ...]:
         """One job after the other on this machine; nobody has to make room."""

@@ -127,8 +127,8 @@ class MemoryTable:
     def frame(self, rows: Rows, labels: bool = False) -> pd.DataFrame:
         """Features as they are, one column each, and the label last as `__label__` when asked.
 
-        Numbers are float64, or objects (float, None, str) if text stands among them in these rows; categories are
-        objects (str, None).
+        Numbers are float64, or objects (float, str) if text stands among them in these rows, NaN where nothing
+        stands; categories are objects (str, None).
 
         Raises:
             PeekError: A row is not known, or its label has not matured.

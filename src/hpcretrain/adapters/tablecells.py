@@ -49,13 +49,12 @@ class NumberCells:
         return NumberCells(values[order], rows, texts.to_numpy(zero_copy_only=False)[found])
 
     def series(self, index: IntArray) -> pd.Series:
-        """float64; objects (float, None, str) if text stands in these rows."""
+        """float64; objects (float, str) if text stands in these rows. NaN where nothing stands, in either case."""
         places, texts = self._foreign(index)
         values = self.values[index]
         if not len(places):
             return pd.Series(values)
         cells = values.astype(object)
-        cells[np.isnan(values)] = None
         cells[places] = texts
         return pd.Series(cells, dtype=object)
 

@@ -7,7 +7,7 @@ an earlier time must look the same whatever came later.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,11 +72,38 @@ def load(path: Path, wanted: Collection[str] | None) -> Sheet:
     Raises:
         InputError: It is of another kind, cannot be read, or names two columns alike.
     """
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise InputError(f'{path}: files must end in .csv or .parquet, not in "{path.suffix}"; convert it')
+    reader = _reader(path)
+    return _sheet(path, lambda: reader(path, wanted), typed=reader is _read_parquet)
+
+
+def load_groups(path: Path, wanted: Collection[str], groups: Sequence[int]) -> Sheet:
+    """Read some row groups of a Parquet file, as `load` reads all of it.
+
+    Raises:
+        InputError: It cannot be read, or names two columns alike.
+    """
+    return _sheet(path, lambda: _read_parquet(path, wanted, groups), typed=True)
+
+
+def outline(path: Path) -> tuple[tuple[str, ...], tuple[int, ...] | None]:
+    """The names of a file's columns, and how many rows each of its row groups has: None for a file without such groups.
+
+    Raises:
+        InputError: It is of another kind, cannot be read, or names two columns alike.
+    """
     try:
-        names, table = reader(path, wanted)
+        if _reader(path) is not _read_parquet:
+            return tuple(_named(path, _header(path))), None
+        with pq.ParquetFile(path) as file:
+            groups = tuple(file.metadata.row_group(number).num_rows for number in range(file.num_row_groups))
+            return tuple(_named(path, file.schema_arrow.names)), groups
+    except (pa.ArrowException, OSError, UnicodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+
+
+def _sheet(path: Path, read: Callable[[], tuple[list[str], Any]], *, typed: bool) -> Sheet:
+    try:
+        names, table = read()
         table.validate(full=True)
     except (pa.ArrowException, OSError, UnicodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
@@ -85,13 +112,17 @@ def load(path: Path, wanted: Collection[str] | None) -> Sheet:
         names=tuple(names),
         columns={name: _plain(table.column(name)) for name in table.column_names},
         rows=table.num_rows,
-        typed=reader is _read_parquet,
+        typed=typed,
     )
 
 
-def _read_csv(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Any]:
+def _header(path: Path) -> list[str]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        header = next(csv.reader(file), [])
+        return next(csv.reader(file), [])
+
+
+def _read_csv(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Any]:
+    header = _header(path)
     names = _named(path, header)
     table = pacsv.read_csv(
         path,
@@ -108,16 +139,26 @@ def _read_csv(path: Path, wanted: Collection[str] | None) -> tuple[list[str], An
     return names, table
 
 
-def _read_parquet(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Any]:
+def _read_parquet(
+    path: Path, wanted: Collection[str] | None, groups: Sequence[int] | None = None
+) -> tuple[list[str], Any]:
     with pq.ParquetFile(path) as file:
         names = _named(path, file.schema_arrow.names)
-        return names, file.read(columns=_chosen(names, wanted))
+        chosen = _chosen(names, wanted)
+        return names, file.read(columns=chosen) if groups is None else file.read_row_groups(groups, columns=chosen)
 
 
 _READERS: dict[str, Callable[[Path, Collection[str] | None], tuple[list[str], Any]]] = {
     ".csv": _read_csv,
     ".parquet": _read_parquet,
 }
+
+
+def _reader(path: Path) -> Callable[[Path, Collection[str] | None], tuple[list[str], Any]]:
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(f'{path}: files must end in .csv or .parquet, not in "{path.suffix}"; convert it')
+    return reader
 
 
 def _named(path: Path, header: list[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -152,6 +152,33 @@ def assemble(spec: TableSpec) -> Content:
         labels = _labels(_parts(sheets, spec.target, matured), spec)
     problems.settle()
 
+    return _content(times, columns, parts, labels)
+
+
+def assemble_known(
+    sheets: Sequence[Sheet], columns: Sequence[Column], time_column: str, zone: ZoneInfo, time_format: str | None
+) -> Content:
+    """Some files of a table, or pieces of them, whose columns are decided; without labels.
+
+    A cell becomes what it would in the whole table.
+
+    Raises:
+        InputError: A time is missing or cannot be read; every such file.
+    """
+    problems = _Problems()
+    times: list[IntArray] = []
+    for sheet in sheets:
+        with problems.collected():
+            times.append(tablefile.times(sheet, time_column, zone, time_format))
+    problems.settle()
+    everything = [np.ones(sheet.rows, dtype=np.bool_) for sheet in sheets]
+    parts = {column.name: _parts(sheets, column.name, everything) for column in columns}
+    return _content(times, columns, parts, np.full(sum(sheet.rows for sheet in sheets), np.nan))
+
+
+def _content(
+    times: Sequence[IntArray], columns: Sequence[Column], parts: Mapping[str, Sequence[_Part]], labels: FloatArray
+) -> Content:
     stamps = np.concatenate(times)
     order = np.argsort(stamps, kind="stable")
     joined = tuple(_join(column.kind, parts[column.name], order) for column in columns)

@@ -250,9 +250,9 @@ class WhylogsProfiles:
             else:
                 rules[column.name] = CategoryRule.freeze([cell for cell in cells if isinstance(cell, str)])
         contract = Contract(self._range_slack, rules)
-        path = self._contract_path(contract.digest)
+        path = contract_path(self._folder, contract.digest)
         if path.exists():
-            self._read_contract(contract.digest)
+            read_contract(self._folder, contract.digest)
         else:
             _write(path, contract.body.encode())
         self._contract = contract
@@ -268,9 +268,8 @@ class WhylogsProfiles:
         contract = self._frozen()
         key = self._key(contract, rows)
         if key not in self._counts:
-            path = self._folder / f"{key}.bin"
-            serialized = self._stored(key, path) or self._profile(contract, rows, key, path)
-            self._counts[key] = _counted(contract, serialized)
+            serialized = stored(self._ledger, self._folder, key) or self._profile(contract, rows, key)
+            self._counts[key] = counted(contract, serialized)
         return self._counts[key]
 
     def _frozen(self) -> Contract:
@@ -279,22 +278,8 @@ class WhylogsProfiles:
             baseline = next((record for record in records if isinstance(record, Baseline)), None)
             if baseline is None:
                 raise LifeCycleError(f"{self._model} has no baseline: freeze its reference before counting a batch")
-            self._contract = self._read_contract(baseline.contract_digest)
+            self._contract = read_contract(self._folder, baseline.contract_digest)
         return self._contract
-
-    def _contract_path(self, digest: str) -> Path:
-        return self._folder / f"contract-{digest}.json"
-
-    def _read_contract(self, digest: str) -> Contract:
-        path = self._contract_path(digest)
-        if not path.exists():
-            raise LedgerError(f"{path} is missing; restore it, or start anew in another home")
-        body = path.read_bytes()
-        if hashlib.sha256(body).hexdigest() != digest:
-            raise LedgerError(
-                f"{path} was altered: its SHA-256 is not in its name; restore it, or start anew elsewhere"
-            )
-        return Contract.parse(body.decode())
 
     def _key(self, contract: Contract, rows: Rows) -> str:
         hashes = self._table.hashes(rows, times=True, labels=False).astype("<u8")
@@ -302,50 +287,82 @@ class WhylogsProfiles:
         batch = [contract.digest, rows.start, rows.end, len(rows), content]
         return sha256(canonical(batch))[:32]
 
-    def _stored(self, key: str, path: Path) -> bytes | None:
-        """The stored profile; None if there is none, or one without a note: then its writing was cut short."""
-        notes = self._ledger.notes(event="profile_stored", serves=key)
-        if not notes or not path.exists():
-            return None
-        serialized = path.read_bytes()
-        noted, found = notes[-1]["sha256"], hashlib.sha256(serialized).hexdigest()
-        if noted != found:
-            raise LedgerError(
-                f"{path} was altered: its SHA-256 is {found}, and the ledger's is {noted}; restore it, "
-                "or delete it to have the batch profiled again"
-            )
-        return serialized
-
-    def _profile(self, contract: Contract, rows: Rows, key: str, path: Path) -> bytes:
+    def _profile(self, contract: Contract, rows: Rows, key: str) -> bytes:
         from hpcretrain.adapters import whylogs_bins
 
         # Sorted, since `np.unique` takes a hundred times as long on hashes.
         hashes = np.sort(self._table.hashes(rows, times=True, labels=False))
-        facts = {
-            "hpcretrain.model": self._model,
-            "hpcretrain.contract": contract.digest,
-            "hpcretrain.rows": str(len(rows)),
-            "hpcretrain.duplicates": str(np.count_nonzero(hashes[1:] == hashes[:-1])),
-        }
-        _write(path, whylogs_bins.profile(self._table.frame(rows), contract.rules, rows.start, facts))
-        # Read back: what is scored is what is stored.
-        serialized = path.read_bytes()
-        self._ledger.note(
-            "profile_stored",
-            serves=key,
-            path=path.name,
-            sha256=hashlib.sha256(serialized).hexdigest(),
-            rows=len(rows),
+        known = facts(self._model, contract, len(rows), int(np.count_nonzero(hashes[1:] == hashes[:-1])))
+        serialized = whylogs_bins.profile(self._table.frame(rows), contract.rules, rows.start, known)
+        return store(self._ledger, self._folder, key, serialized, rows=len(rows))
+
+
+def facts(model: str, contract: Contract, rows: int, duplicates: int) -> dict[str, str]:
+    """What is stored with a profile besides its columns."""
+    return {
+        "hpcretrain.model": model,
+        "hpcretrain.contract": contract.digest,
+        "hpcretrain.rows": str(rows),
+        "hpcretrain.duplicates": str(duplicates),
+    }
+
+
+def contract_path(folder: Path, digest: str) -> Path:
+    """Where a folder of profiles keeps a contract."""
+    return folder / f"contract-{digest}.json"
+
+
+def read_contract(folder: Path, digest: str) -> Contract:
+    """The contract of a digest in a folder of profiles.
+
+    Raises:
+        LedgerError: It is missing or was altered.
+    """
+    path = contract_path(folder, digest)
+    if not path.exists():
+        raise LedgerError(f"{path} is missing; restore it, or start anew in another home")
+    body = path.read_bytes()
+    if hashlib.sha256(body).hexdigest() != digest:
+        raise LedgerError(f"{path} was altered: its SHA-256 is not in its name; restore it, or start anew elsewhere")
+    return Contract.parse(body.decode())
+
+
+def stored(ledger: Ledger, folder: Path, key: str) -> bytes | None:
+    """The stored profile; None if there is none, or one without a note: then its writing was cut short.
+
+    Raises:
+        LedgerError: It is not the one in the ledger.
+    """
+    path = folder / f"{key}.bin"
+    notes = ledger.notes(event="profile_stored", serves=key)
+    if not notes or not path.exists():
+        return None
+    serialized = path.read_bytes()
+    noted, found = notes[-1]["sha256"], hashlib.sha256(serialized).hexdigest()
+    if noted != found:
+        raise LedgerError(
+            f"{path} was altered: its SHA-256 is {found}, and the ledger's is {noted}; restore it, "
+            "or delete it to have the batch profiled again"
         )
-        return serialized
+    return serialized
 
 
-def _counted(contract: Contract, serialized: bytes) -> BatchCounts:
+def store(ledger: Ledger, folder: Path, key: str, serialized: bytes, **noted: Any) -> bytes:
+    """Keep a profile, and its digest in the ledger's notes; what was stored, read back: that is what is scored."""
+    path = folder / f"{key}.bin"
+    _write(path, serialized)
+    kept = path.read_bytes()
+    ledger.note("profile_stored", serves=key, path=path.name, sha256=hashlib.sha256(kept).hexdigest(), **noted)
+    return kept
+
+
+def counted(contract: Contract, serialized: bytes) -> BatchCounts:
+    """The exact counts in a profile that was stored with its facts."""
     from hpcretrain.adapters import whylogs_bins
 
-    stored = whylogs_bins.read(serialized)
-    columns = {name: _column(stored.columns[name], rule.cell is float) for name, rule in contract.rules.items()}
-    rows, duplicates = int(stored.facts["hpcretrain.rows"]), int(stored.facts["hpcretrain.duplicates"])
+    profile = whylogs_bins.read(serialized)
+    columns = {name: _column(profile.columns[name], rule.cell is float) for name, rule in contract.rules.items()}
+    rows, duplicates = int(profile.facts["hpcretrain.rows"]), int(profile.facts["hpcretrain.duplicates"])
     body = {
         "rows": rows,
         "duplicates": duplicates,

@@ -7,7 +7,7 @@ profiles are merged. Importing this module imports whylogs, which takes about a 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -256,3 +256,35 @@ def read(serialized: bytes) -> Stored:
         facts=dict(view.metadata),
         columns={name: column.get_metric(NAMESPACE).to_summary_dict() for name, column in view.get_columns().items()},
     )
+
+
+def merged(serialized: Sequence[bytes]) -> bytes:
+    """One profile of several; counts add up exactly, sketches within their error.
+
+    Raises:
+        ValueError: They were counted under different rules.
+    """
+    total, *others = (_unbounded(DatasetProfileView.deserialize(each)) for each in serialized)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for other in others:
+            total = total.merge(other)
+    whole: bytes = total.serialize()
+    return whole
+
+
+def _unbounded(view: DatasetProfileView) -> DatasetProfileView:
+    """Moments as numpy's floats, which become infinite where Python's raise: a huge cell must not stop a merge."""
+    for column in view.get_columns().values():
+        distribution = column.get_metric("distribution")
+        if distribution is not None:
+            for moment in (distribution.mean, distribution.m2):
+                moment.set(np.float64(moment.value))
+    return view
+
+
+def with_facts(serialized: bytes, facts: Mapping[str, str]) -> bytes:
+    """The same profile with further text facts."""
+    view = DatasetProfileView.deserialize(serialized)
+    view.metadata.update(facts)
+    whole: bytes = view.serialize()
+    return whole

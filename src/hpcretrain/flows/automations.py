@@ -35,7 +35,7 @@ def automations(home: Path) -> tuple[Automation, ...]:
     return (
         *(_drift(home, each) for each in CLASSES),
         *(_decided(home, each) for each in CLASSES),
-        _cancelled(home),
+        _canceled(home),
         _ended(home),
         _silent(home),
     )
@@ -95,11 +95,11 @@ def _decided(home: Path, priority_class: ClassName) -> Automation:
     )
 
 
-def _cancelled(home: Path) -> Automation:
-    """A retraining's run that somebody cancelled: a suspended one has no process that could see to it."""
+def _canceled(home: Path) -> Automation:
+    """A retraining's run that somebody canceled: a suspended one has no process that could see to it."""
     return Automation(
-        name=f"hpcretrain: cancelled retrainings end their jobs ({home_id(home)})",
-        description="Cancelling a retraining's run checkpoints and cancels its jobs.",
+        name=f"hpcretrain: canceled retrainings end their jobs ({home_id(home)})",
+        description="Canceling a retraining's run checkpoints and cancels its jobs.",
         expect=("prefect.flow-run.Cancelled",),
         match={"prefect.resource.id": "prefect.flow-run.*"},
         match_related=(_ours(home), _flows("retrain")),

@@ -87,7 +87,8 @@ def _print(report: dict[str, list[str]], options: argparse.Namespace) -> int:
 
 def _server(options: argparse.Namespace) -> int:
     _installed()
-    from hpcretrain.adapters.prefect_server import PASSWORD, start, stop
+    from hpcretrain.adapters.ownserver import PASSWORD
+    from hpcretrain.adapters.prefect_server import start, stop
 
     if options.stop:
         stopped = stop(options.folder)

@@ -69,7 +69,7 @@ def _tell_prefect(found: Standing, run: FlowRun | None) -> str:
         with get_client(sync_client=True) as client:
             _announce(client, found, run)
             _show(client, found, run)
-    except (httpx.HTTPError, PrefectException, OSError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, PrefectException, OSError, ValueError) as error:
         return " ".join(str(error).split())[:_LONGEST_MESSAGE] or type(error).__name__
     return ""
 

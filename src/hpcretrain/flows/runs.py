@@ -109,7 +109,7 @@ def _age(run: FlowRun) -> tuple[datetime, str]:
 
 @step("heed cancellations")
 def heed_cancellations(home: str) -> None:
-    """End the trainings whose runs somebody cancelled in Prefect: a suspended run has no process that could."""
+    """End the trainings whose runs somebody canceled in Prefect: a suspended run has no process that could."""
     from hpcretrain.flows.steps import give_up
 
     since = datetime.now(UTC) - _REMEMBERED
@@ -121,7 +121,7 @@ def heed_cancellations(home: str) -> None:
             request = _request(run)
             # Of several runs for one request, those that are left show that the training goes on.
             if request.startswith("request-") and request not in alive:
-                give_up(home, request, f"prefect:{run.id}", f"run {run.id} was cancelled in Prefect")
+                give_up(home, request, f"prefect:{run.id}", f"run {run.id} was canceled in Prefect")
 
 
 @step("set runs right")

@@ -122,6 +122,16 @@ def overrulable(
     return failing if failing or priority_class in rules.run else None
 
 
+def denied(approval: Approval | None) -> bool:
+    """Whether the answer was no."""
+    return approval is not None and approval.outcome is not Outcome.PASS
+
+
+def holds(ask: Ask, priority_class: PriorityClass, now: datetime) -> bool:
+    """Whether an approval of what was asked still counts: until the ask expires, and for that class alone."""
+    return now < ask.expires_at and ask.priority_class is priority_class
+
+
 def overrule(findings: Sequence[Finding], ask: Ask, approval: Approval) -> tuple[Finding, ...]:
     """The findings of a decision once an approval set aside what it covers."""
     return tuple(

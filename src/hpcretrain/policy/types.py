@@ -159,8 +159,8 @@ class Approvals(_Table):
     release: tuple[PriorityClass, ...] = Field(
         default=(), description="Classes whose candidates are approved before they serve."
     )
-    overrule: tuple[Literal["cooldown", "budget", "watch"], ...] = Field(
-        default=("cooldown", "budget", "watch"),
+    overrule: tuple[Literal["cooldown", "budget"], ...] = Field(
+        default=("cooldown", "budget"),
         description="Checks that an approval sets aside, for what somebody asked for.",
     )
     approvers: Annotated[tuple[str, ...], Field(min_length=1)] = Field(

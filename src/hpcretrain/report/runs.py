@@ -150,7 +150,7 @@ _SAID = {
     "rolled_back": "Released, and rolled back after the watch.",
     "dropped": "Dropped: the reason had gone.",
     "canceled": "Canceled: somebody ended it.",
-    "superseded": "Superseded: something more urgent took its place.",
+    "superseded": "Superseded: something more urgent, or newer data, took its place.",
 }
 
 

@@ -31,7 +31,7 @@ _CLOSINGS = {
     Closing.REJECTED: ("bad", "Not released"),
     Closing.DROPPED: ("quiet", "Withdrawn"),
     Closing.CANCELED: ("quiet", "Canceled"),
-    Closing.SUPERSEDED: ("quiet", "Gave way to something more urgent"),
+    Closing.SUPERSEDED: ("quiet", "Gave way"),
 }
 _ACTIONS = {Action.RUN: "Train", Action.WAIT: "Wait", Action.HOLD: "Hold for a person", Action.DROP: "Withdraw"}
 _PURPOSES = {

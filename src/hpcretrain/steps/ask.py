@@ -42,24 +42,36 @@ class Permission:
 def permit(desk: Desk, cycle: Cycle, priority_class: PriorityClass, choice: choices.Choice) -> Permission:
     """What becomes of a choice where a person must approve it, or may set aside what speaks against it."""
     rules = desk.terms.policy.approvals
-    if rules is None or not desk.attended or choice.outcome not in (Outcome.PASS, Outcome.WAIT):
+    if rules is None or not desk.attended:
         return Permission(choice)
-    asked = cycle.asked(Asked.RUN)
-    ask, approval = asked or (None, None)
+    ask, approval = cycle.asked(Asked.RUN) or (None, None)
+    if ask is not None and policy.denied(approval):
+        return _dropped(choice, choice.findings, ask, approval, desk)
+    if choice.outcome not in (Outcome.PASS, Outcome.WAIT):
+        return Permission(choice)
     findings, given = choice.findings, None
-    if ask is not None and approval is not None and approval.outcome is Outcome.PASS:
+    if ask is not None and approval is not None and policy.holds(ask, priority_class, desk.now):
         findings, given = policy.overrule(findings, ask, approval), approval
     needs = policy.overrulable(priority_class, findings, rules, in_person=cycle.in_person is not None)
     if needs is None:
         return Permission(choices.choose(choice.cost_mrow_passes, findings), given)
-    if ask is None or not set(needs) <= set(ask.overrules) or ask.priority_class is not priority_class:
+    spent = approval is not None and given is None
+    if ask is None or spent or not set(needs) <= set(ask.overrules) or ask.priority_class is not priority_class:
         said = policy.needed(Asked.RUN, policy.expiry(desk.now, rules))
         return Permission(choices.choose(choice.cost_mrow_passes, (*findings, said)), given, needs)
+    if given is None and desk.now >= ask.expires_at:
+        return _dropped(choice, findings, ask, None, desk)
+    said = policy.awaited(ask, given, desk.now)
+    return Permission(choices.choose(choice.cost_mrow_passes, (*findings, said)), given)
+
+
+def _dropped(
+    choice: choices.Choice, findings: tuple[Finding, ...], ask: Ask, approval: Approval | None, desk: Desk
+) -> Permission:
+    """What was denied, or asked in vain, is not waited for."""
     said = policy.awaited(ask, approval, desk.now)
     decided = choices.choose(choice.cost_mrow_passes, (*findings, said))
-    if said.outcome is Outcome.FAIL:
-        decided = replace(decided, action=Action.DROP)
-    return Permission(decided, approval)
+    return Permission(replace(decided, action=Action.DROP), approval)
 
 
 def ask_to_run(desk: Desk, cycle: Cycle, decision: Decision, overrules: tuple[str, ...]) -> Ask:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -11,10 +13,10 @@ import numpy as np
 
 from hpcretrain.config.load import Terms
 from hpcretrain.counts import BatchCounts
-from hpcretrain.errors import LedgerError
+from hpcretrain.errors import LedgerError, TableChangedError
 from hpcretrain.history import History
-from hpcretrain.ports import Clock, Ledger, Predictor, Profiles, Registry, Rows, Span, Table, Trainer
-from hpcretrain.records import Record, Slice
+from hpcretrain.ports import Clock, Ledger, Note, Predictor, Profiles, Registry, Rows, Span, Table, Trainer
+from hpcretrain.records import Baseline, Candidate, Job, Record, Slice, Verdict
 
 
 class Entries(Protocol):
@@ -27,6 +29,13 @@ class Entries(Protocol):
     @property
     def written(self) -> list[str]:
         """Identifiers of the records that this process wrote down."""
+
+    @property
+    def held(self) -> bool:
+        """Whether records are taken in that are not written down yet: nothing is done upon them before they are."""
+
+    def together(self, note: Callable[[], Note]) -> AbstractContextManager[None]:
+        """Write down all that is entered meanwhile in one go at its end, with a note that is made then."""
 
     def enter(self, *records: Record) -> None:
         """Take records in."""
@@ -49,6 +58,7 @@ class Book:
         self._expected = deque(record for record in records if record.at == resume_at)
         self._ledger = ledger
         self.written: list[str] = []
+        self._kept: list[Record] | None = None
 
     def enter(self, *records: Record) -> None:
         """Write records down, all or none.
@@ -67,9 +77,30 @@ class Book:
                     f"the ledger has {expected.id} at {expected.at:%Y-%m-%d %H:%M} where {record.id} is due now: the "
                     "data, the software or the ledger changed since; start anew in another home"
                 )
-        if fresh:
-            self._ledger.append(fresh)
-            self.written += [record.id for record in fresh]
+        if self._kept is not None:
+            self._kept += fresh
+        elif fresh:
+            self._write(fresh)
+
+    @property
+    def held(self) -> bool:
+        """Whether records are taken in that are not written down yet."""
+        return self._kept is not None
+
+    @contextmanager
+    def together(self, note: Callable[[], Note]) -> Iterator[None]:
+        """Write down all that is entered meanwhile in one go at its end, with a note that is made then.
+
+        Where it is left by an error nothing is written, and the history holds what is not there: the book is closed.
+        """
+        self._kept = []
+        yield
+        kept, self._kept = self._kept, None
+        self._write(kept, note())
+
+    def _write(self, records: Sequence[Record], note: Note | None = None) -> None:
+        self._ledger.append(records, note)
+        self.written += [record.id for record in records]
 
 
 def newest(ledger: Ledger) -> datetime | None:
@@ -93,6 +124,7 @@ class Branch:
         self.history = History()
         while since is not None and since.id not in self.history.known:
             self.history.add(next(known))
+        self._made = {part: record.id for record in known if (part := _part(record))}
         self._book = book
 
     @property
@@ -100,11 +132,45 @@ class Branch:
         """Identifiers of the records that this process wrote down."""
         return self._book.written
 
+    @property
+    def held(self) -> bool:
+        """Never: each record is written down by itself."""
+        return self._book.held
+
+    def together(self, note: Callable[[], Note]) -> AbstractContextManager[None]:
+        """As the main book does it."""
+        return self._book.together(note)
+
     def enter(self, *records: Record) -> None:
-        """Take records in, and write down those that are new."""
+        """Take records in, and write down those that are new.
+
+        Raises:
+            TableChangedError: One differs from what an earlier run made in its place.
+        """
         for record in records:
+            part = _part(record)
+            before = self._made.get(part, record.id) if part else record.id
+            if before != record.id:
+                raise TableChangedError(
+                    f"{before} was made of other rows than {record.id} would be now: rows were added, changed or taken "
+                    "away before the newest batch that was observed"
+                )
             self.history.add(record)
         self._book.enter(*(record for record in records if record.id not in self._book.history.known))
+
+
+def _part(record: Record) -> tuple[object, ...] | None:
+    """What a record is within one training; no training has two of the same."""
+    match record:
+        case Baseline():
+            return (record.kind,)
+        case Job():
+            return record.kind, record.answers, record.purpose, record.window.name
+        case Candidate():
+            return record.kind, record.answers
+        case Verdict():
+            return record.kind, record.stage
+    return None
 
 
 @dataclass

@@ -79,21 +79,18 @@ def roll_back(desk: Desk, watch: Watch) -> Release:
 
 
 def _serve(desk: Desk, release: Release) -> Release:
-    """Announce, move the alias, read it back, confirm."""
+    """Record a release, and do what it says."""
     desk.book.enter(release)
-    desk.ledger.note("release_intended", release.id, candidate=release.candidate)
-    _confirm(desk, release)
+    confirm(desk)
     return release
 
 
 def confirm(desk: Desk) -> None:
-    """Do what is left to do of the newest release, where a process ended before it had."""
+    """Move the alias of the newest release, read it back, and confirm; unless that was done, or is to come later."""
     release = desk.history.champion
-    if not desk.ledger.notes("release_confirmed", release.id):
-        _confirm(desk, release)
-
-
-def _confirm(desk: Desk, release: Release) -> None:
+    if desk.book.held or desk.ledger.notes("release_confirmed", release.id):
+        return
+    desk.ledger.note("release_intended", release.id, candidate=release.candidate)
     desk.registry.alias(release.candidate, "champion")
     desk.ledger.note("release_confirmed", release.id, candidate=release.candidate)
     show(desk, release)

@@ -12,7 +12,7 @@ _WHY = {
     Closing.DROPPED: "nothing was trained: the reason had gone",
     Closing.REJECTED: "nothing was released: the candidate did not pass",
     Closing.CANCELED: "nothing was released: somebody ended it",
-    Closing.SUPERSEDED: "nothing was released: a more urgent request took its place",
+    Closing.SUPERSEDED: "nothing was released: something more urgent, or newer data, took its place",
 }
 
 

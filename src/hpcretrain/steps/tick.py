@@ -24,6 +24,7 @@ from hpcretrain.records import (
     Outcome,
     PriorityClass,
     Purpose,
+    Stage,
     Verdict,
 )
 from hpcretrain.steps.ask import ask_to_release
@@ -183,15 +184,23 @@ def conclude(desk: Desk, cycle: Cycle, came: Passed | Rejected) -> None:
     if rules is None or not desk.attended or cycle.decisions[-1].priority_class not in rules.release:
         promote(desk, came.judged, came.twin, came.refit)
         return
+    ask_to_release(desk, cycle, came.judged, candidate)
+
+
+def conclude_asked(desk: Desk, cycle: Cycle) -> bool:
+    """Release what was approved, from its records alone, or close what was denied or expired; whether it was asked."""
     ask, approval = cycle.asked(Asked.RELEASE) or (None, None)
-    if ask is None or ask.subject != candidate.id:
-        ask_to_release(desk, cycle, came.judged, candidate)
-        return
+    if ask is None:
+        return False
     said = awaited(ask, approval, desk.now).outcome
     if said is Outcome.PASS:
-        promote(desk, came.judged, came.twin, came.refit, approval)
+        [judged] = [verdict for verdict in cycle.verdicts if verdict.id in ask.answers]
+        twin, served = cycle.candidates[judged.candidate], cycle.candidates[ask.subject]
+        refits = [each for each in cycle.verdicts if each.stage is Stage.REFIT and each.candidate == served.id]
+        promote(desk, judged, twin, (refits[-1], served) if refits else None, approval)
     elif said is Outcome.FAIL:
         close(desk, cycle, Closing.REJECTED, approval.id if approval else ask.id)
+    return True
 
 
 def _fit_in_full(

@@ -29,7 +29,7 @@ def cost(shown: Shown) -> Artifact:
             markdown.short(cycle.request.id),
             wording.day(cycle.request.at, shown.zone),
             _class_of(cycle),
-            *_cells(each),
+            *(_cells(each) if any(job.id in spent for job in cycle.jobs) else _ordered(each)),
             story.ending(cycle)[1],
         )
         for cycle, each in reversed(list(zip(trained, totals, strict=True)))
@@ -85,6 +85,12 @@ def _spent(
 def _cells(spent: Sequence[float]) -> tuple[str, ...]:
     modeled, fits, beside, again = spent
     return wording.digits(round(modeled, 3)), wording.seconds(fits), wording.seconds(beside), f"{again:.0f}"
+
+
+def _ordered(spent: Sequence[float]) -> tuple[str, ...]:
+    """Of trainings none of which has told what it used."""
+    modeled, _, _, again = _cells(spent)
+    return modeled, "not known", "not known", again
 
 
 def _class_of(cycle: Cycle) -> str:

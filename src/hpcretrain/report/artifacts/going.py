@@ -16,7 +16,7 @@ FINISHED, FAILED, RUNNING, WAITING = "finished", "failed", "running", "waiting"
 
 @dataclass(frozen=True)
 class Saved:
-    """What a job's folder tells: where its newest life began, if one did, and the segments of its farthest state."""
+    """What a job's folder tells: where its newest life runs, if one does, and the segments of its farthest state."""
 
     host: str | None
     segments: int
@@ -82,7 +82,7 @@ def _kind(job: Job) -> tuple[Any, ...]:
 
 def _one(job: Job, notes: Notes, saved: Saved | None, segments: int | None) -> Going:
     last = {note["event"]: note for note in notes}
-    number = last.get("job_submitted", {}).get("slurm_job")
+    number, place = last.get("job_submitted", {}).get("slurm_job"), last.get("job_intended", {}).get("place")
     word, stands = _stands(last, notes[-1]["event"] if notes else "", saved)
     share = min(saved.segments / segments, 1.0) if saved and segments else None
     return Going(
@@ -91,7 +91,7 @@ def _one(job: Job, notes: Notes, saved: Saved | None, segments: int | None) -> G
         stands=stands,
         share=1.0 if word == FINISHED else share,
         attempts=sum(note["event"] == "job_intended" for note in notes),
-        slurm_job=None if number is None else str(number),
+        slurm_job=None if number is None else str(number) if place is None else f"{number}_{place}",
     )
 
 

@@ -1,0 +1,95 @@
+"""The flow `profile`: a large table is profiled by workers on Slurm, which Prefect's Dask task runner brings up.
+
+Prefect shows how far it is. Nothing on a node knows of Prefect: workers are given plain functions, so that none needs
+its packages, its server or its secrets.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.context import FlowRunContext
+from prefect.logging import get_run_logger
+from prefect_dask import DaskTaskRunner
+
+from hpcretrain.adapters.dask import OnWorkers, Workers, prepared
+from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.config.cluster import load_cluster
+from hpcretrain.counts import BatchCounts
+from hpcretrain.largetable import Work, planned, site_of, window_of
+
+
+@flow(name="profile")
+def profile(
+    data: list[str],
+    home: str,
+    cluster: str,
+    most_workers: int = 10,
+    memory_mb: int | None = None,
+    listen: str | None = None,
+    start: str | None = None,
+    end: str | None = None,
+) -> dict[str, Any]:
+    """Profile a table by the frozen contract of a home, and store the profile there, once.
+
+    Args:
+        data: Files of Parquet or CSV, on a file system that nodes share.
+        home: A home whose reference is frozen.
+        cluster: The cluster profile, a TOML file.
+        most_workers: How many workers there may be at a time.
+        memory_mb: Memory of a worker. Default: that of the background class.
+        listen: Address by which nodes reach this machine. Default: the one from which it would send to them.
+        start: Only rows from then on: ISO 8601 with an offset.
+        end: Only rows before then.
+
+    Returns:
+        `profile` (the key under which the ledger's note has it), `digest` (of the counts), `rows` and `duplicates`.
+    """
+    site = load_cluster(Path(cluster))
+    with planned(data, home, spool=site.spool.path, window=window_of(start, end)) as (work, ledger):
+        counts = work.stored(ledger)
+        if counts is None:
+            place = site_of(work, site, memory_mb, listen)
+            runner = DaskTaskRunner(
+                cluster_class=Workers,
+                cluster_kwargs={"site": place},
+                adapt_kwargs={"minimum": 0, "maximum": most_workers},
+            )
+            with prepared(place):
+                counts = _by_workers(work, ledger, runner)
+        _show(counts)
+        return {
+            "profile": work.key,
+            "digest": counts.digest,
+            "rows": counts.rows,
+            "duplicates": counts.duplicates,
+        }
+
+
+def _by_workers(work: Work, ledger: SqliteLedger, runner: DaskTaskRunner) -> BatchCounts:
+    # A flow of its own, since a task runner cannot hang on the parameters of the flow that it serves.
+    @flow(name="profile-parts", task_runner=runner)
+    def parts() -> BatchCounts:
+        context = FlowRunContext.get()
+        assert context is not None
+        client = context.task_runner.client  # type: ignore[attr-defined]
+        return work.done_by(OnWorkers(client, client.cluster.tend, get_run_logger().info), ledger)
+
+    return parts()
+
+
+def _show(counts: BatchCounts) -> None:
+    rows = [
+        {
+            "feature": name,
+            "missing": column.missing,
+            "wrong type": column.wrong_type,
+            "infinite": column.infinite,
+            "unseen": column.unseen,
+        }
+        for name, column in counts.columns.items()
+    ]
+    create_table_artifact(rows, key="profile", description=f"{counts.rows:,} rows, {counts.duplicates:,} duplicates")
