@@ -1,4 +1,4 @@
-"""From a drifted batch to a Slurm job in the right QOS and to a release, as seen in Prefect; by an ordinary user."""
+"""From a drifted batch to a Slurm job in the right QOS and to a verdict, as seen in Prefect; by an ordinary user."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from steered import Steered, set_time, until
 from tables import configure, orders
 
 from hpcretrain.adapters.prefect_server import find
-from hpcretrain.records import Closing, Decision, ReleaseKind
+from hpcretrain.records import Closing, Decision
 from minicluster import Cluster
 
-BEFORE, DRIFTED = "2024-02-23", "2024-03-01"
-"""In the first a request is open already, which the batch of the second makes urgent."""
+BEFORE, DRIFTED = "2024-02-16", "2024-02-23"
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return configure(tmp_path_factory.mktemp("table"), orders(rows=8_000, minutes=16, change_at=0.4))
+    return configure(tmp_path_factory.mktemp("table"), orders(rows=8_000, minutes=16))
 
 
 def ready(stand: dict[str, Any]) -> bool:
@@ -73,16 +72,16 @@ def fill(cluster: Cluster) -> Iterator[int]:
         yield int(cluster.run(line, capture_output=True, text=True, check=True).stdout)
 
 
-def test_a_drifted_batch_comes_to_a_job_in_the_right_qos_and_to_a_release(cluster: Cluster, steered: Steered) -> None:
+def test_a_drifted_batch_comes_to_jobs_in_the_right_qos_and_to_a_verdict(cluster: Cluster, steered: Steered) -> None:
     filling = list(fill(cluster))
     with steered.worker() as worker:
         set_time(steered.home, DRIFTED)
         steered.start("observe")
         run = until(lambda: steered.runs("retrain", "Suspended"), because=steered.told)[-1]
-        assert steered.runs("triage")[-1].parameters["priority_class"] == "urgent"
+        assert steered.runs("triage")[-1].parameters["priority_class"] == "standard"
         [decision] = [each for each in steered.records("decision") if each.id == run.parameters["decision"]]
         assert isinstance(decision, Decision)
-        names = cluster.ask("squeue", "-h", "-q", "urgent", "-t", "pending", "-o", "%j").split()
+        names = cluster.ask("squeue", "-h", "-q", "standard", "-t", "pending", "-o", "%j").split()
         assert names, "they wait in the class that was decided"
         children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children")
         until(lambda: len(children.read_text().split()) == 1, 30, lambda: "something waits with the jobs")
@@ -90,8 +89,9 @@ def test_a_drifted_batch_comes_to_a_job_in_the_right_qos_and_to_a_release(cluste
             cluster.ask("scancel", str(number))
         steered.schedules(on=True, kinds=("reconcile",))
         until(lambda: steered.runs("retrain", "Completed")[-1:] and not steered.runs("retrain", "Suspended"))
-        until(lambda: len(steered.records("release")) == 2, because=steered.told)
-    assert [each.release_kind for each in steered.records("release")] == [ReleaseKind.FIRST, ReleaseKind.PROMOTION]  # type: ignore[attr-defined]
+        until(lambda: steered.records("review"), because=steered.told)
+    assert steered.records("review")[0].closing is Closing.REJECTED  # type: ignore[attr-defined]
+    assert len(steered.records("request")) == len(steered.records("decision")) == 1
     submitted = [note["name"] for note in steered.notes("job_submitted")]
     assert len(submitted) == len(set(submitted))
 
@@ -104,12 +104,12 @@ def test_canceling_a_suspended_run_in_prefect_checkpoints_and_cancels_its_jobs(
         set_time(steered.home, DRIFTED)
         steered.start("observe")
         run = until(lambda: steered.runs("retrain", "Suspended"), because=steered.told)[-1]
-        assert "urgent" in waiting(cluster)
+        assert "standard" in waiting(cluster)
         with steered.client() as client:
             client.set_flow_run_state(run.id, Cancelling())
         until(lambda: steered.runs("retrain", "Cancelled"), because=steered.told)
-        until(lambda: "urgent" not in waiting(cluster), because=steered.told)
-        until(lambda: len(steered.records("review")) == 2, because=steered.told)
+        until(lambda: "standard" not in waiting(cluster), because=steered.told)
+        until(lambda: steered.records("review"), because=steered.told)
     assert steered.records("review")[-1].closing is Closing.CANCELED  # type: ignore[attr-defined]
     for number in filling:
         cluster.ask("scancel", str(number))

@@ -188,7 +188,7 @@ def test_without_a_server_flows_are_plain_functions(
     seen = observe(str(home))
     assert [each for each in seen["made"] if each.startswith("assessment-")]
     decided = triage(str(home))
-    assert [each.partition("-")[0] for each in decided["made"]] == ["request", "decision"]
+    assert [each.partition("-")[0] for each in decided["made"]] == ["decision"]
     done = retrain(str(home))
     assert [each for each in done["made"] if each.startswith("release-")]
     assert reconcile(str(home))["made"] == []
