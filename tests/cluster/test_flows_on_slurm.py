@@ -92,8 +92,8 @@ def test_a_drifted_batch_comes_to_jobs_in_the_right_qos_and_to_a_verdict(cluster
         until(lambda: steered.records("review"), because=steered.told)
     assert steered.records("review")[0].closing is Closing.REJECTED  # type: ignore[attr-defined]
     assert len(steered.records("request")) == len(steered.records("decision")) == 1
-    submitted = [note["name"] for note in steered.notes("job_submitted")]
-    assert len(submitted) == len(set(submitted))
+    submitted = [note["serves"] for note in steered.notes("job_submitted")]
+    assert len(submitted) == len(set(submitted)), "each job was submitted once"
 
 
 def test_canceling_a_suspended_run_in_prefect_checkpoints_and_cancels_its_jobs(

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate, WorkPoolCreate
 from prefect.events.actions import DoNothing
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect_server import surroundings
 from tables import configure, orders
 
 from hpcretrain.adapters.prefect_server import PrefectServer
+from hpcretrain.flows.names import home_id, home_tag
 from hpcretrain.livehome import start_live
 
 
@@ -94,3 +95,46 @@ def test_setup_makes_everything_once_and_teardown_removes_just_that(prefect_serv
         removed = prefect(prefect_server, "teardown", "--home", home)
         assert removed["left"] == []
         assert everything(client) == before
+
+
+def test_what_drifted_is_put_right_and_what_others_use_is_left(prefect_server: PrefectServer, home: Path) -> None:
+    prefect(prefect_server, "setup", "--home", home)
+    name = home_id(home)
+    with get_client(sync_client=True) as client:
+        [urgent] = [queue for queue in client.read_work_queues(work_pool_name="hpcretrain") if queue.name == "urgent"]
+        client.update_work_queue(urgent.id, concurrency_limit=99, priority=7)
+        client.update_global_concurrency_limit("hpcretrain-validation", GlobalConcurrencyLimitUpdate(limit=50))
+        client.create_concurrency_limit(tag="hpcretrain-submit", concurrency_limit=1)
+        reconcile = client.read_deployment_by_name(f"hpcretrain-reconcile/{name}")
+        client.pause_deployment(reconcile.id)
+        switched = next(each for each in client.read_automations() if name in each.name)
+        client.pause_automation(switched.id)
+
+        mended = prefect(prefect_server, "setup", "--home", home)
+        assert mended["made"] == mended["removed"] == []
+        told = {"work queue urgent", "concurrency limit hpcretrain-validation", "tag limit hpcretrain-submit"}
+        assert told <= set(mended["mended"])
+        [urgent] = [queue for queue in client.read_work_queues(work_pool_name="hpcretrain") if queue.name == "urgent"]
+        assert (urgent.priority, urgent.concurrency_limit) == (1, 4)
+        assert client.read_deployment(reconcile.id).paused, "what somebody switched off stays off"
+        assert not client.read_automation(switched.id).enabled  # type: ignore[union-attr]
+
+        flow = client.create_flow_from_name("theirs")
+        theirs = client.create_deployment(flow, "theirs", work_pool_name="hpcretrain", work_queue_name="standard")
+        removed = prefect(prefect_server, "teardown", "--home", home)
+        assert removed["left"] == ["work pool hpcretrain: a deployment that is not ours uses it"]
+        assert client.read_deployment(theirs).work_pool_name == "hpcretrain"
+        assert not [each for each in client.read_automations() if home_tag(home) in each.tags]
+        client.delete_deployment(theirs)
+        assert "work pool hpcretrain" in prefect(prefect_server, "teardown", "--home", home)["removed"]
+        client.delete_flow(flow)
+
+
+def test_a_pool_that_is_somebody_elses_is_refused(prefect_server: PrefectServer, home: Path) -> None:
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="mine", type="process"))
+        before = everything(client)
+        told = prefect(prefect_server, "setup", "--home", home, "--pool", "mine", code=2)
+        assert "there is a work pool mine that is not ours; --pool names another" in told
+        assert everything(client) == before
+        client.delete_work_pool("mine")

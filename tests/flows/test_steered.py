@@ -16,7 +16,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from prefect.states import Pending, Running, Suspended
+from prefect.states import Cancelling, Pending, Running, Suspended
 from prefect_server import worker
 from steered import Steered, set_time, until
 from tables import configure, orders
@@ -71,6 +71,11 @@ def assert_one_cycle(steered: Steered) -> None:
     finished = [note["serves"] for note in steered.notes("job_finished")]
     assert len(finished) == len(set(finished)) == kinds["job"]
     assert [finding.outcome for finding in verify(steered.home / "ledger.db")] == [Outcome.PASS] * 2
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process started and that are there still."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def released(steered: Steered) -> bool:
@@ -163,8 +168,29 @@ def test_suspended_runs_hold_no_slot_no_lease_and_no_process(steered: Steered) -
     with steered.worker() as process:
         steered.start("review")
         until(lambda: steered.runs("review", "Completed"), because=steered.told)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        until(lambda: len(children.read_text().split()) == 1, 30, lambda: "more than the process that forks")
+        until(lambda: len(children(process.pid)) == 1, 30, lambda: "more than the process that forks")
+
+
+def test_a_run_that_is_cancelled_while_it_works_ends_and_its_process_with_it(steered: Steered) -> None:
+    with steered.worker() as process, held(steered.home):
+        run = steered.start("observe")
+        until(lambda: steered.runs("observe", "Running"), because=steered.told)
+        forks = Path(f"/proc/{children(process.pid)[0]}")
+        until(lambda: len(children(int(forks.name))) == 1, 30)
+        with steered.client() as client:
+            client.set_flow_run_state(run.id, Cancelling())
+        until(lambda: steered.runs("observe", "Cancelled"), because=steered.told)
+        until(lambda: children(int(forks.name)) == [], 30)
+
+
+def test_runs_begin_the_usual_way_once_the_process_that_forks_was_killed(steered: Steered) -> None:
+    with steered.worker() as process:
+        steered.start("review")
+        until(lambda: steered.runs("review", "Completed"), because=steered.told)
+        until(lambda: len(children(process.pid)) == 1, 30)
+        os.kill(children(process.pid)[0], signal.SIGKILL)
+        steered.start("observe")
+        until(lambda: steered.runs("observe", "Completed"), because=steered.told)
 
 
 def test_a_worker_of_prefects_own_runs_the_same_flows(steered: Steered) -> None:
