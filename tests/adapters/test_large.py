@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from list_ledger import ListLedger, ledger_with
 from small_tables import START, late, spec
-from test_whylogs import ListLedger, ledger_with
 
 from hpcretrain.adapters import whylogs_bins
 from hpcretrain.adapters.large import Built, build, here

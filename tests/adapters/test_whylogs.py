@@ -4,7 +4,7 @@ import dataclasses
 import math
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from list_ledger import ListLedger, ledger_with
 
 from hpcretrain.adapters.whylogs import KEPT_CATEGORIES, CategoryRule, Contract, NumberRule, WhylogsProfiles
 from hpcretrain.errors import LedgerError, LifeCycleError
 from hpcretrain.ports import BatchCounts, HashArray, Rows
-from hpcretrain.records import Baseline, Record, Slice
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 SLACK = 0.5
@@ -63,40 +63,8 @@ class MemoryTable:
         return hashes
 
 
-class ListLedger:
-    def __init__(self) -> None:
-        self.kept: list[Record] = []
-        self.noted: list[dict[str, Any]] = []
-
-    def append(self, records: Sequence[Record]) -> None:
-        self.kept.extend(records)
-
-    def records(self) -> Iterator[Record]:
-        return iter(self.kept)
-
-    def head(self) -> str:
-        return ""
-
-    def note(self, event: str, serves: str, **facts: Any) -> None:
-        self.noted.append({"event": event, "serves": serves, **facts})
-
-    def notes(self, event: str | None = None, serves: str | None = None) -> list[Mapping[str, Any]]:
-        return [note for note in self.noted if event in (None, note["event"]) and serves in (None, note["serves"])]
-
-
 def profiles_of(table: MemoryTable, folder: Path, ledger: ListLedger | None = None) -> WhylogsProfiles:
     return WhylogsProfiles(table, folder / "profiles", ledger or ListLedger(), "m", SLACK)
-
-
-def ledger_with(contract: str) -> ListLedger:
-    """A ledger whose baseline names a contract."""
-    ledger = ListLedger()
-    baseline = Baseline(
-        model="m", at=START, config_digest="", policy_digest="", rule_version="1", contract_digest=contract,
-        reference=Slice(START, START, 0, ""),
-    )  # fmt: skip
-    ledger.append([baseline])
-    return ledger
 
 
 def count(folder: Path, reference: MemoryTable, batch: MemoryTable) -> BatchCounts:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hpcretrain.adapters import ownserver
 from hpcretrain.adapters.home import Home, write_whole
-from hpcretrain.adapters.mlflow_store import DATABASE
+from hpcretrain.adapters.mlflow_store import DATABASE, address
 from hpcretrain.adapters.ownserver import OwnServer
 from hpcretrain.errors import InputError
 
@@ -68,7 +68,7 @@ def start(home: Path, port: int | None = None, within_s: float = 90.0) -> OwnSer
     }
     where = [
         "--backend-store-uri",
-        f"sqlite:///{store / DATABASE}",
+        address(store / DATABASE),
         "--host",
         ownserver.LOOPBACK,
         "--port",

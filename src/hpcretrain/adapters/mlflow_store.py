@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from hpcretrain.errors import HpcretrainError
 
@@ -29,6 +28,18 @@ _TAGS = {
     "`passed`, `not_chosen`, and `member` of an average), and add the columns of metrics that you want to see. "
     "Decisions stand in the ledger of hpcretrain; it never reads what is here.",
 }
+
+
+def address(database: Path) -> str:
+    """The address of a SQLite database.
+
+    Raises:
+        HpcretrainError: Its path has none.
+    """
+    # SQLAlchemy 2.0 takes a path as it is, but for what stands behind a question mark.
+    if "?" in str(database):
+        raise HpcretrainError(f"MLflow's database cannot lie in {database.parent}: a question mark ends its address")
+    return f"sqlite:///{database}"
 
 
 class Store:
@@ -50,7 +61,7 @@ class Store:
     @property
     def uri(self) -> str:
         """The store's address, for `mlflow ui --backend-store-uri`."""
-        return f"sqlite:///{quote(str(self.folder / DATABASE))}"
+        return address(self.folder / DATABASE)
 
     @property
     def experiment(self) -> str:
@@ -88,7 +99,7 @@ class Store:
             return
         with tempfile.TemporaryDirectory(prefix="making-", dir=self.folder) as folder:
             made = Path(folder) / DATABASE
-            MlflowClient(tracking_uri=f"sqlite:///{quote(str(made))}").search_experiments(max_results=1)
+            MlflowClient(tracking_uri=address(made)).search_experiments(max_results=1)
             made.chmod(0o600)
             os.replace(made, self.folder / DATABASE)
 
