@@ -26,10 +26,8 @@ def test_what_the_package_needs_is_pinned_to_one_version_that_it_takes(python: s
     for pin in PINS:
         if pin.marker is None or pin.marker.evaluate({"python_version": python}):
             pinned.setdefault(pin.name, []).append(next(iter(pin.specifier)).version)
-    for line in [
-        *PROJECT["dependencies"],
-        *(line for extra in PROJECT["optional-dependencies"].values() for line in extra),
-    ]:
+    extras = PROJECT["optional-dependencies"]
+    for line in [*PROJECT["dependencies"], *(line for extra in extras.values() for line in extra)]:
         needed = Requirement(line)
         if needed.name == PROJECT["name"]:
             assert needed.extras <= extras.keys()
