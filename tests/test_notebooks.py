@@ -88,7 +88,7 @@ def training(home: Path) -> tuple[str, int] | None:
     if not (home / "ledger.db").exists():
         return None
     wanted = {note["serves"]: note["pid"] for note in read_notes(home, "job_submitted")}
-    begun = [note for note in read_notes(home, "step_begun") if note["message"]]
+    begun = read_notes(home, "message_done")
     for job, pid in reversed(wanted.items()) if begun else ():
         with alone(JobFolder(home / "spool" / "jobs" / job).path, 0) as mine:
             if not mine:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import shutil
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -255,19 +255,11 @@ def test_a_folder_that_is_no_home_is_refused(prefect_server: PrefectServer, tmp_
         publish(tmp_path)
 
 
-def _publish(home: Path, environment: dict[str, str]) -> None:
-    os.environ.update(environment)
-    publish(home)
-
-
 def test_two_at_once_tell_everything_once(home: Home, prefect_server: PrefectServer) -> None:
-    start = multiprocessing.get_context("spawn")
-    both = [start.Process(target=_publish, args=(home.path, surroundings(prefect_server))) for _ in range(2)]
-    for each in both:
-        each.start()
-    for each in both:
-        each.join(60)
-    assert [each.exitcode for each in both] == [0, 0]
+    program = "import pathlib, sys; from hpcretrain.flows.publish import publish; publish(pathlib.Path(sys.argv[1]))"
+    command = [sys.executable, "-c", program, str(home.path)]
+    both = [subprocess.Popen(command, env=surroundings(prefect_server)) for _ in range(2)]
+    assert [each.wait(timeout=120) for each in both] == [0, 0]
     told = events(home)
     assert len({each["id"] for each in told}) == len(told)
     assert versions("release") == 1
