@@ -24,9 +24,9 @@ MINICLUSTER = PYTHONPATH=slurm $(VENV)/bin/python -m minicluster
 demo: $(VENV)/ready
 	@$(VENV)/bin/hpcretrain demo $(ARGS)
 
-# CI reads pytest's closing line, so pytest comes last.
+# CI reads pytest's closing line, so pytest comes last. Three at once on two cores: many tests wait for servers and queues.
 test: lint
-	@$(VENV)/bin/pytest -n 2 --dist worksteal $(ARGS)
+	@$(VENV)/bin/pytest -n 3 --dist worksteal $(ARGS)
 
 lint: $(VENV)/ready-for-tests
 	@$(VENV)/bin/ruff check .

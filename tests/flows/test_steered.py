@@ -171,7 +171,7 @@ def test_suspended_runs_hold_no_slot_no_lease_and_no_process(steered: Steered) -
         until(lambda: len(children(process.pid)) == 1, 30, lambda: "more than the process that forks")
 
 
-def test_a_run_that_is_cancelled_while_it_works_ends_and_its_process_with_it(steered: Steered) -> None:
+def test_a_run_that_is_canceled_while_it_works_ends_and_its_process_with_it(steered: Steered) -> None:
     with steered.worker() as process, held(steered.home):
         run = steered.start("observe")
         until(lambda: steered.runs("observe", "Running"), because=steered.told)
