@@ -107,7 +107,7 @@ class LiveSystem:
         hpcretrain = f"{self.cluster.python} -m hpcretrain"
         print(
             f"""
-The flights of New York in 2013 pass, a month in {60 * 30 / DAYS_A_MINUTE:g} seconds by default, and their model lives.
+The flights of New York in 2013 pass as if live, and their model is kept fresh.
 
   Prefect   {self.prefect["page"]}    password: {Path(self.prefect["folder"]) / "password"}
   MLflow    {mlflow["page"]}    user and password: {mlflow["password_file"]}

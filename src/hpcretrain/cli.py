@@ -48,7 +48,30 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"hpcretrain {version('hpcretrain')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_replays(commands)
+    cli_live.add(commands, _command)
+    _command(commands, "status", _status, "how the model of a home stands")
+    explain = _command(commands, "explain", _explain, "why a thing happened")
+    explain.add_argument("id", help="identifier of a record, or its beginning")
+    report = _command(commands, "report", _report, "write the page about a home: one HTML file, to be opened offline")
+    report.add_argument("place", nargs="?", type=Path, metavar="HOME", help="the same as --home")
+    report.add_argument(
+        "-o", "--output", type=Path, metavar="FILE.html", help="the file to write (report.html in the home)"
+    )
+    _add_large(commands)
+    served = _command(commands, "served", _served, "which model served, and why")
+    served.add_argument("--at", metavar="TIME", help="ISO 8601; without a zone it is UTC, a date alone is its midnight")
+    _add_doctor(commands)
+    add_prefect(commands)
+    pages = _command(commands, "mlflow", _mlflow, "show the MLflow store of a home: on loopback, behind a password")
+    pages.add_argument("--port", type=int, metavar="N", help="where it listens (a free port, the same each time)")
+    pages.add_argument("--stop", action="store_true", help="stop it")
+    audit = commands.add_parser("audit", help="check the trail").add_subparsers(required=True, metavar="COMMAND")
+    _command(audit, "verify", _verify, "check that no record or model was altered, removed, inserted or reordered")
+    return parser
 
+
+def _add_replays(commands: Any) -> None:
     start = commands.add_parser(
         "init",
         help="write a configuration of your own, guessed from a table if you have one",
@@ -67,15 +90,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--cluster", type=Path, metavar="FILE.toml", help="train on Slurm, as this cluster profile says"
         )
-    cli_live.add(commands, _command)
-    _command(commands, "status", _status, "how the model of a home stands")
-    explain = _command(commands, "explain", _explain, "why a thing happened")
-    explain.add_argument("id", help="identifier of a record, or its beginning")
-    report = _command(commands, "report", _report, "write the page about a home: one HTML file, to be opened offline")
-    report.add_argument("place", nargs="?", type=Path, metavar="HOME", help="the same as --home")
-    report.add_argument(
-        "-o", "--output", type=Path, metavar="FILE.html", help="the file to write (report.html in the home)"
-    )
+
+
+def _add_large(commands: Any) -> None:
     large = _command(commands, "profile", _profile, "profile a large table by the frozen contract of a home")
     large.add_argument("data", nargs="+", type=Path, metavar="FILE", help="files of Parquet or CSV")
     large.add_argument(
@@ -86,8 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     large.add_argument("--listen", metavar="ADDRESS", help="address of this machine that nodes reach (found out)")
     large.add_argument("--from", dest="start", metavar="TIME", help="only rows from then on")
     large.add_argument("--until", dest="end", metavar="TIME", help="only rows before then")
-    served = _command(commands, "served", _served, "which model served, and why")
-    served.add_argument("--at", metavar="TIME", help="ISO 8601; without a zone it is UTC, a date alone is its midnight")
+
+
+def _add_doctor(commands: Any) -> None:
     doctor = commands.add_parser(
         "doctor",
         help="check a cluster as the user who runs this, or draft its profile",
@@ -105,13 +123,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
     doctor.set_defaults(run=_doctor)
-    add_prefect(commands)
-    pages = _command(commands, "mlflow", _mlflow, "show the MLflow store of a home: on loopback, behind a password")
-    pages.add_argument("--port", type=int, metavar="N", help="where it listens (a free port, the same each time)")
-    pages.add_argument("--stop", action="store_true", help="stop it")
-    audit = commands.add_parser("audit", help="check the trail").add_subparsers(required=True, metavar="COMMAND")
-    _command(audit, "verify", _verify, "check that no record or model was altered, removed, inserted or reordered")
-    return parser
 
 
 def _command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:

@@ -20,6 +20,7 @@ from hpcretrain.trainers import Cluster, local_trainer, slurm_trainer
 
 if TYPE_CHECKING:
     from hpcretrain.adapters.origin import Origin
+    from hpcretrain.adapters.spool import TrainerSettings
     from hpcretrain.adapters.table import MemoryTable
 
 
@@ -95,28 +96,12 @@ def open_desk(
     from hpcretrain.adapters.mlflow import MlflowRegistry
     from hpcretrain.adapters.predictor import ModelPredictor
     from hpcretrain.adapters.slurm import Slurm
-    from hpcretrain.adapters.spool import TrainerSettings
     from hpcretrain.adapters.whylogs import WhylogsProfiles
 
-    model = terms.config.model
-    identity = {
-        "model": model.name,
-        "configuration": terms.config_digest,
-        "policy": terms.policy_digest,
-        "data": mode.data or table.fingerprint,
-        "rules": RULE_VERSION,
-    }
-    settings = TrainerSettings(
-        recipe=model.recipe,
-        params=model.params,
-        threads=model.threads,
-        task=model.task,
-        categorical=tuple(column.name for column in table.columns if column.kind == "category"),
-        search_path=terms.folder,
-    )
+    model, settings = terms.config.model, _settings(terms, table)
     origin = _origin(terms, table, (shown or terms.folder).resolve())
     slurm = Slurm(cluster.profile.commands) if cluster else None
-    with Home.open(home, identity) as place:
+    with Home.open(home, _identity(terms, mode.data or table.fingerprint)) as place:
         ledger = SqliteLedger(place.ledger)
         if cluster and slurm:
             rules = terms.policy.jobs
@@ -142,6 +127,31 @@ def open_desk(
                 ),
                 place,
             )
+
+
+def _identity(terms: Terms, data: str) -> dict[str, str]:
+    """What a home is for."""
+    return {
+        "model": terms.config.model.name,
+        "configuration": terms.config_digest,
+        "policy": terms.policy_digest,
+        "data": data,
+        "rules": RULE_VERSION,
+    }
+
+
+def _settings(terms: Terms, table: MemoryTable) -> TrainerSettings:
+    from hpcretrain.adapters.spool import TrainerSettings
+
+    model = terms.config.model
+    return TrainerSettings(
+        recipe=model.recipe,
+        params=model.params,
+        threads=model.threads,
+        task=model.task,
+        categorical=tuple(column.name for column in table.columns if column.kind == "category"),
+        search_path=terms.folder,
+    )
 
 
 def _origin(terms: Terms, table: MemoryTable, shown: Path) -> Origin:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from hpcretrain.adapters.prefect import server
@@ -122,18 +123,17 @@ def _pools(client: SyncPrefectClient, mark: str, report: Report) -> None:
 def _limits(client: SyncPrefectClient, limits: Limits, report: Report) -> None:
     from prefect.exceptions import ObjectNotFound
 
-    for tag in limits.tags:
-        try:
-            client.delete_concurrency_limit_by_tag(tag)
-            report["removed"].append(f"tag limit {tag}")
-        except ObjectNotFound:
-            continue
-    for name in limits.shared:
-        try:
-            client.delete_global_concurrency_limit_by_name(name)
-            report["removed"].append(f"concurrency limit {name}")
-        except ObjectNotFound:
-            continue
+    removals = [
+        *((f"tag limit {tag}", client.delete_concurrency_limit_by_tag, tag) for tag in limits.tags),
+        *(
+            (f"concurrency limit {name}", client.delete_global_concurrency_limit_by_name, name)
+            for name in limits.shared
+        ),
+    ]
+    for what, remove, name in removals:
+        with contextlib.suppress(ObjectNotFound):
+            remove(name)
+            report["removed"].append(what)
 
 
 def _flows(client: SyncPrefectClient, names: tuple[str, ...], report: Report) -> None:

@@ -5,7 +5,8 @@ All of this may be done at any time, any number of times; whatever is missed is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
+    FlowRunFilterIdempotencyKey,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
@@ -40,7 +42,8 @@ PENDING_FOR = timedelta(minutes=2)
 _REMEMBERED = timedelta(days=1)
 KINDS_ALIKE: tuple[Kind, ...] = ("reconcile", "observe", "watch", "review")
 """Each run of these does all that an earlier one would have done."""
-ASKING: tuple[Kind, ...] = ("triage", "release")
+ASKING: dict[str, Kind] = {"run": "triage", "release": "release"}
+"""Which flow shows an ask."""
 _PAGE = 200
 
 
@@ -126,7 +129,7 @@ def heed_cancellations(home: str) -> None:
 
 @step("set runs right")
 def align(home: str, came: Reference) -> None:
-    """Resume runs whose jobs ended, call dead ones crashed, and show a training that no run shows."""
+    """Resume runs whose jobs ended, call dead ones crashed, and show a training, or an ask, that no run shows."""
     place = Path(home)
     with _client() as client:
         _bury(client, place)
@@ -143,10 +146,12 @@ def align(home: str, came: Reference) -> None:
                 get_run_logger().info("resumed %s: %s was answered, or is not asked any more", run.name, ask)
         if waits and waits not in {_request(run) for run in runs}:
             _show(client, place, waits)
+        for what, ask in came["asks"].items():
+            _ask(client, place, ASKING[what], ask)
 
 
 def _suspended(client: SyncPrefectClient, home: Path) -> Iterator[FlowRun]:
-    for kind in ASKING:
+    for kind in ASKING.values():
         yield from list(runs_of(client, home, kind, [StateType.PAUSED]))
 
 
@@ -171,26 +176,58 @@ def _show(client: SyncPrefectClient, home: Path, request: str) -> None:
     """Start a run for a training that none shows; it finds the jobs under way, and suspends."""
     from hpcretrain.wiring import read_history
 
-    gone = [run for run in runs_of(client, home, "retrain", list(StateType)) if _request(run) == request]
     cycle = read_history(home)[0].training
     if cycle is not None and cycle.run is not None:
-        _start(client, home, "retrain", cycle.run.priority_class.value, request, f"{request}:{len(gone)}")
+        _start_another(client, home, "retrain", cycle.run.priority_class.value, {"request": request}, request)
+
+
+def _ask(client: SyncPrefectClient, home: Path, kind: Kind, ask: str) -> None:
+    """Start a run that shows what is asked, where none does: somebody may have asked for it by the command line."""
+    from hpcretrain.records import Ask
+    from hpcretrain.wiring import read_history
+
+    # One that is not suspended yet will be.
+    if any(asked_in(run) in (ask, None) for run in runs_of(client, home, kind, ALIVE)):
+        return
+    found = read_history(home)[0].known.get(ask)
+    if isinstance(found, Ask):
+        _start_another(client, home, kind, found.priority_class.value, {}, ask)
+
+
+def _start_another(
+    client: SyncPrefectClient, home: Path, kind: Kind, priority_class: ClassName, about: Mapping[str, str], once: str
+) -> None:
+    """Start a run although earlier ones of the same key have ended."""
+    for number in itertools.count():
+        key = FlowRunFilterIdempotencyKey(any_=[_key(home, kind, f"{once}:{number}")])
+        if not client.read_flow_runs(flow_run_filter=FlowRunFilter(idempotency_key=key), limit=1):
+            _start(client, home, kind, priority_class, about, f"{once}:{number}")
+            return
 
 
 @step("start what follows")
 def start(home: str, kind: Kind, priority_class: ClassName, request: str, once: str) -> None:
     """Start a run about a request, once for each key `once`."""
     with _client() as client:
-        _start(client, Path(home), kind, priority_class, request, once)
+        _start(client, Path(home), kind, priority_class, {"request": request}, once)
 
 
 def _start(
-    client: SyncPrefectClient, home: Path, kind: Kind, priority_class: ClassName, request: str, once: str
+    client: SyncPrefectClient,
+    home: Path,
+    kind: Kind,
+    priority_class: ClassName,
+    about: Mapping[str, str],
+    once: str,
 ) -> None:
     deployment = client.read_deployment_by_name(f"{flow_name(kind)}/{home_id(home)}-{priority_class}")
     client.create_flow_run_from_deployment(
         deployment.id,
-        parameters={"home": str(home.resolve()), "request": request},
-        # Prefect knows such a key across homes, of which two may hold the same request: one is a copy of the other.
-        idempotency_key=f"{home_id(home)}:{kind}:{once}",
+        parameters={"home": str(home.resolve()), **about},
+        idempotency_key=_key(home, kind, once),
     )
+
+
+def _key(home: Path, kind: Kind, once: str) -> str:
+    # Prefect knows such a key across homes, of which two may hold the same request: one is a copy of the other.
+    return f"{home_id(home)}:{kind}:{once}"
