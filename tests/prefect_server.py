@@ -46,16 +46,22 @@ def told(**environment: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-@pytest.fixture(scope="session")
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    """The server itself, up; its processes' environment is `surroundings(server)`."""
-    folder = tmp_path_factory.mktemp("prefect-server") / "server"
+@contextmanager
+def one_server(folder: Path) -> Iterator[PrefectServer]:
+    """A server, up while the block runs."""
     try:
         with told(**FAST):
             server = start(folder)
         yield server
     finally:
         stop(folder)
+
+
+@pytest.fixture(scope="session")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """The server itself, up; its processes' environment is `surroundings(server)`."""
+    with one_server(tmp_path_factory.mktemp("prefect-server") / "server") as server:
+        yield server
 
 
 @pytest.fixture

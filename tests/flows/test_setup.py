@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,19 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate, WorkPoolCreate
 from prefect.events.actions import DoNothing
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-from prefect_server import surroundings
+from prefect_server import one_server, surroundings
 from tables import configure, orders
 
 from hpcretrain.adapters.prefect_server import PrefectServer
 from hpcretrain.flows.names import home_id, home_tag
 from hpcretrain.livehome import start_live
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """A server of these tests alone: elsewhere flows run, and a flow that has runs is left."""
+    with one_server(tmp_path_factory.mktemp("prefect-server") / "server") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
