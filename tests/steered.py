@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -25,6 +26,9 @@ from hpcretrain.adapters.ledger import SqliteLedger
 from hpcretrain.adapters.prefect_server import PrefectServer
 from hpcretrain.flows.names import flow_name, home_id, home_tag
 from hpcretrain.records import Record
+
+BEFORE, DRIFTED = "2024-02-23", "2024-03-01"
+"""In the first a request is open already, which the batch of the second makes urgent."""
 
 
 def until(what: Callable[[], Any], within_s: float = 240.0, because: Callable[[], object] = lambda: "") -> Any:
@@ -82,11 +86,11 @@ class Steered:
         with temporary_settings(here), get_client(sync_client=True) as client:
             yield client
 
-    def start(self, kind: str, suffix: str = "") -> FlowRun:
+    def start(self, kind: str, suffix: str = "", **parameters: str) -> FlowRun:
         """Start a deployment, as by its button."""
         with self.client() as client:
             found = client.read_deployment_by_name(f"{flow_name(kind)}/{home_id(self.home)}{suffix}")  # type: ignore[arg-type]
-            return client.create_flow_run_from_deployment(found.id)
+            return client.create_flow_run_from_deployment(found.id, parameters=parameters)
 
     def runs(self, kind: str, *states: str) -> list[FlowRun]:
         """Runs of one kind in states of these names, or in any; the oldest first."""
@@ -139,3 +143,11 @@ def set_time(home: Path, moment: str) -> None:
     owner = place.stat()
     place.write_text(json.dumps(content))
     os.chown(place, owner.st_uid, owner.st_gid)
+
+
+@contextmanager
+def held(home: Path) -> Iterator[None]:
+    """The home is in use meanwhile: whatever wants to work in it waits, and is in the midst of its step."""
+    with open(home / "home.lock", "r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -25,11 +25,14 @@ Tell = Callable[[str], None]
 UNTIL = ("observe", "triage", "retrain", "release")
 """How far a run may go with the newest batch."""
 
-_PATIENCE_S = 120.0
+PATIENCE_S = 120.0
+"""How long a call waits for whoever is at the home, in seconds."""
 _AGAIN_S = 0.1
 
 
-def tick(home: Path | None = None, until: str = UNTIL[-1], tell: Tell = lambda _: None) -> dict[str, Any]:
+def tick(
+    home: Path | None = None, until: str = UNTIL[-1], tell: Tell = lambda _: None, patience_s: float = PATIENCE_S
+) -> dict[str, Any]:
     """Do all that is due in a home that lives, wait for no training, and say how it stands.
 
     Args:
@@ -37,6 +40,7 @@ def tick(home: Path | None = None, until: str = UNTIL[-1], tell: Tell = lambda _
         until: How far to go with the newest batch: "observe", "triage", "retrain" or "release". A controller goes all
             the way.
         tell: Called with what is done.
+        patience_s: How long to wait for whoever is at the home, in seconds.
 
     Returns:
         See docs/reference/json.md.
@@ -46,7 +50,7 @@ def tick(home: Path | None = None, until: str = UNTIL[-1], tell: Tell = lambda _
     """
     if until not in UNTIL:
         raise InputError(f"{until!r} is no step; they are {', '.join(UNTIL)}")
-    return _through(home or default_home(), {"do": "tick", "until": until}, tell)
+    return _through(home or default_home(), {"do": "tick", "until": until}, tell, patience_s)
 
 
 def request(
@@ -77,9 +81,12 @@ def request(
     return send(home or default_home(), message, tell)
 
 
-def cancel(home: Path | None, subject: str, reason: str = "", key: str | None = None) -> dict[str, Any]:
+def cancel(
+    home: Path | None, subject: str, reason: str = "", key: str | None = None, patience_s: float = PATIENCE_S
+) -> dict[str, Any]:
     """End a cycle: its jobs leave a checkpoint and are canceled. `subject` is its request; otherwise as `request`."""
-    return send(home or default_home(), Message(identifier(key), Verb.CANCEL, reason, subject))
+    message = Message(identifier(key), Verb.CANCEL, reason, subject)
+    return send(home or default_home(), message, patience_s=patience_s)
 
 
 def approve(home: Path | None, subject: str, reason: str = "") -> dict[str, Any]:
@@ -121,15 +128,15 @@ def hand_in(inbox: Path, message: Message, wait_s: float) -> dict[str, Any] | No
     return answer
 
 
-def send(home: Path, message: Message, tell: Tell = lambda _: None) -> dict[str, Any]:
+def send(home: Path, message: Message, tell: Tell = lambda _: None, patience_s: float = PATIENCE_S) -> dict[str, Any]:
     """Hand in a message and wait for what comes of it."""
-    return _through(home, {"do": "message", "message": message.content}, tell)
+    return _through(home, {"do": "message", "message": message.content}, tell, patience_s)
 
 
-def _through(home: Path, call: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
+def _through(home: Path, call: Mapping[str, Any], tell: Tell, patience_s: float) -> dict[str, Any]:
     """Have the controller do it; without one, do it here."""
     inbox = LiveSettings.read(home).inbox
-    give_up_at = time.monotonic() + _PATIENCE_S
+    give_up_at = time.monotonic() + patience_s
     while True:
         try:
             answer: dict[str, Any] = controlsocket.call(home, call, tell)

@@ -15,14 +15,13 @@ from pathlib import Path
 import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from steered import Steered, set_time, until
+from prefect.states import Cancelled
+from steered import BEFORE, DRIFTED, Steered, set_time, until
 from tables import configure, orders, write_policy
 
 from hpcretrain.adapters.prefect_server import PrefectServer
 from hpcretrain.livehome import start_live
 from hpcretrain.ways import tick
-
-BEFORE, DRIFTED = "2024-02-23", "2024-03-01"
 
 
 @pytest.fixture
@@ -103,8 +102,16 @@ def test_only_the_token_of_an_approval_makes_a_suspended_run_go_on(steered: Stee
         resume(steered, run, answer["token"])
         until(lambda: not steered.runs("triage", "Suspended"), because=steered.told)
 
-        # Nobody fills in the second form: reconcile finds that its ask was answered.
+        # A run is not what is asked: one that is canceled is shown again.
         run = suspended(steered, "release")
+        with steered.client() as client:
+            client.set_flow_run_state(run.id, Cancelled())
+        steered.start("reconcile")
+        shown_again = suspended(steered, "release")
+        assert (ask_in(shown_again), shown_again.id == run.id) == (ask_in(run), False)
+
+        # Nobody fills in the second form: reconcile finds that its ask was answered.
+        run = shown_again
         assert len(steered.records("release")) == 1
         assert json.loads(steered.command("approve", ask_in(run), "--home", steered.home, "--json"))["done"]
         steered.start("reconcile")

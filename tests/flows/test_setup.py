@@ -90,10 +90,11 @@ def test_setup_makes_everything_once_and_teardown_removes_just_that(prefect_serv
             for each in made["queues"]
             if each["work_pool_name"] == "hpcretrain"
         } == {
-            "urgent": (1, 4),
-            "standard": (2, 2),
-            "background": (3, 1),
-            "default": (4, 1),
+            "reconcile": (1, None),
+            "urgent": (2, 4),
+            "standard": (3, 2),
+            "background": (4, 1),
+            "default": (5, 1),
         }
 
         second = prefect(prefect_server, "setup", "--home", home)
@@ -123,7 +124,7 @@ def test_what_drifted_is_put_right_and_what_others_use_is_left(prefect_server: P
         told = {"work queue urgent", "concurrency limit hpcretrain-validation", "tag limit hpcretrain-submit"}
         assert told <= set(mended["mended"])
         [urgent] = [queue for queue in client.read_work_queues(work_pool_name="hpcretrain") if queue.name == "urgent"]
-        assert (urgent.priority, urgent.concurrency_limit) == (1, 4)
+        assert (urgent.priority, urgent.concurrency_limit) == (2, 4)
         assert client.read_deployment(reconcile.id).paused, "what somebody switched off stays off"
         assert not client.read_automation(switched.id).enabled  # type: ignore[union-attr]
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -18,49 +15,14 @@ from uuid import uuid4
 import pytest
 from prefect.states import Cancelling, Pending, Running, Suspended
 from prefect_server import worker
-from steered import Steered, set_time, until
-from tables import configure, orders
+from steered import DRIFTED, Steered, held, set_time, until
 
 from hpcretrain.adapters.ledger import verify
-from hpcretrain.adapters.prefect_server import PrefectServer, start
+from hpcretrain.adapters.prefect_server import start
 from hpcretrain.flows.names import POOL, labels
-from hpcretrain.livehome import start_live
 from hpcretrain.records import Outcome, ReleaseKind
 from hpcretrain.report.events import DRIFT
 from hpcretrain.ways import tick
-
-BEFORE, DRIFTED = "2024-02-23", "2024-03-01"
-"""In the first a request is open already, which the batch of the second makes urgent."""
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a champion, right before a batch that drifted."""
-    place = tmp_path_factory.mktemp("base")
-    config = configure(place, orders(rows=8_000, minutes=16, change_at=0.4))
-    start_live(config, place / "home", from_time=datetime.fromisoformat(f"{BEFORE}T00:00:00Z"))
-    while not tick(place / "home")["serves"]:
-        time.sleep(0.2)
-    return place / "home"
-
-
-@pytest.fixture
-def steered(prefect_server: PrefectServer, base: Path, tmp_path: Path) -> Iterator[Steered]:
-    """A copy of that home, set up in Prefect; its schedules are off."""
-    shutil.copytree(base, tmp_path / "home")
-    made = Steered(tmp_path / "home", prefect_server)
-    made.command("prefect", "setup", "--home", made.home)
-    made.schedules(on=False)
-    yield made
-    made.command("prefect", "teardown", "--home", made.home)
-
-
-@contextmanager
-def held(home: Path) -> Iterator[None]:
-    """The home is in use meanwhile: whatever wants to work in it waits, and is in the midst of its step."""
-    with open(home / "home.lock", "r+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def assert_one_cycle(steered: Steered) -> None:

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpcretrain.adapters import ownserver
+from hpcretrain.adapters import ownserver, prefect_serving
 from hpcretrain.adapters.home import write_whole
 from hpcretrain.adapters.ownserver import LOOPBACK, QUIET, OwnServer
 from hpcretrain.errors import HpcretrainError, PrefectError
@@ -64,7 +64,7 @@ def start(folder: Path, port: int | None = None, within_s: float = 90.0) -> Pref
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     # What is tuned by environment (an interval, a service) is the user's wish; where and behind what it listens is not.
     tuned = {name: value for name, value in os.environ.items() if name.startswith("PREFECT_SERVER_")}
-    command = [sys.executable, "-m", "prefect", "server", "start"]
+    command = [sys.executable, "-m", prefect_serving.__name__]
     environment = {**inherited, **tuned, **settings}
     try:
         server = ownserver.launch(folder, chosen, command, environment, "/api/health", within_s)

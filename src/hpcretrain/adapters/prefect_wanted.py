@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Queue:
-    """A queue of the work pool; `limit` of its runs may go on at once."""
+    """A queue of the work pool; `limit` of its runs may go on at once, or any number."""
 
     name: str
     priority: int
-    limit: int
+    limit: int | None
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ ONCE_WITHIN = timedelta(minutes=10)
 AT_ONCE = timedelta(0)
 DEAD_AFTER = timedelta(seconds=95)
 """Flows send a heartbeat every 30 s."""
+_LIVES = ("prefect.flow-run.Pending", "prefect.flow-run.Running", "prefect.flow-run.heartbeat")
 _ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "Suspended", "Paused")
 
 
@@ -125,12 +126,12 @@ def _ended(home: Path) -> Automation:
 
 
 def _silent(home: Path) -> Automation:
-    """A run whose process and worker died together: nobody else calls it crashed."""
+    """A run whose process and worker died together, be it before the first heartbeat: nobody else calls it crashed."""
     return Automation(
         name=f"hpcretrain: silent runs are called crashed ({home_id(home)})",
         description="A run sends no heartbeat any more.",
-        after=("prefect.flow-run.heartbeat",),
-        expect=("prefect.flow-run.heartbeat", *(f"prefect.flow-run.{end}" for end in _ENDS)),
+        after=_LIVES,
+        expect=(*_LIVES, *(f"prefect.flow-run.{end}" for end in _ENDS)),
         match={"prefect.resource.id": "prefect.flow-run.*"},
         match_related=(_ours(home),),
         for_each=("prefect.resource.id",),

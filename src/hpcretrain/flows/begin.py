@@ -26,7 +26,7 @@ def main() -> int:
         os.execv(sys.executable, [sys.executable, "-m", "prefect.engine"])
     # A signal that comes before the run is there waits for it in the socket.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: warm.send(bytes([received])))
+        signal.signal(number, lambda received, _: _pass_on(warm, received))
     asked = json.dumps({"environment": dict(os.environ), "folder": os.getcwd()}).encode()
     outputs = array.array("i", [0, 1, 2])
     warm.sendmsg([len(asked).to_bytes(4, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, outputs)])
@@ -38,6 +38,14 @@ def main() -> int:
         signal.signal(-code, signal.SIG_DFL) if -code not in (signal.SIGKILL, signal.SIGSTOP) else None
         os.kill(os.getpid(), -code)
     return code
+
+
+def _pass_on(warm: socket.socket, received: int) -> None:
+    try:
+        warm.send(bytes([received]))
+    except OSError:
+        # The run has ended, and how is about to be read.
+        return
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from hpcretrain.flows.names import (
     TAG,
     TRIAGE_TAG,
     VALIDATION,
-    ClassName,
     Kind,
     flow_name,
     home_id,
@@ -28,8 +27,12 @@ from hpcretrain.flows.names import (
 )
 from hpcretrain.wiring import POLICY
 
-QUEUES = (Queue("urgent", 1, 4), Queue("standard", 2, 2), Queue("background", 3, 1))
-"""One a class: what is urgent goes first, and how many runs of a class may be going on at once."""
+RECONCILE = "reconcile"
+QUEUES = (Queue(RECONCILE, 1, None), Queue("urgent", 2, 4), Queue("standard", 3, 2), Queue("background", 4, 1))
+"""One a class: what is urgent goes first, and how many runs of a class may be going on at once.
+
+Runs that a lost worker had taken keep their places in a queue until `reconcile` ends them: it needs none itself.
+"""
 
 LIMITS = Limits(tags={TRIAGE_TAG: 4, SUBMIT_TAG: 4}, shared={VALIDATION: 1})
 
@@ -74,7 +77,7 @@ def _observe_every(settings: LiveSettings) -> timedelta:
 
 def _deployments(home: Path, observe_every: timedelta) -> tuple[Deployment, ...]:
     def one(
-        kind: Kind, queue: ClassName, *, suffix: str = "", every: timedelta | None = None, cron: str | None = None
+        kind: Kind, queue: str, *, suffix: str = "", every: timedelta | None = None, cron: str | None = None
     ) -> Deployment:
         from prefect.utilities.callables import parameter_schema
 
@@ -98,8 +101,7 @@ def _deployments(home: Path, observe_every: timedelta) -> tuple[Deployment, ...]
         *(one("retrain", each, suffix=f"-{each}") for each in CLASSES),
         *(one("release", each, suffix=f"-{each}") for each in CLASSES),
         one("watch", "background", every=timedelta(hours=1)),
-        # What urgent work waits for is urgent itself, and takes a second or two.
-        one("reconcile", "urgent", every=RECONCILE_EVERY),
+        one("reconcile", RECONCILE, every=RECONCILE_EVERY),
         one("review", "background", cron="0 6 * * *"),
     )
 

@@ -44,7 +44,7 @@ def retrain(
         return came
     if steered():
         # A run of its own, since Prefect suspends no run inside another one, and a release may await an approval.
-        start(home, "release", priority_class, request, once=request)
+        start(home, "release", priority_class, came["request"], once=came["request"])
         return came
     concluded: Reference = release(home, request=request)
     return concluded

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Flow, Task
@@ -10,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_API_URL
+from prefect.states import Completed
 
 from hpcretrain.errors import HomeInUse, HpcretrainError, PrefectError, SlurmError, SpoolError
 from hpcretrain.flows.names import Kind, flow_name
@@ -18,13 +21,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 RETRY_AFTER_S = (2.0, 10.0, 30.0)
+PATIENCE_S = 20.0
+"""How long a run waits for whoever is at the home, and for a slot: while it waits it keeps others from starting."""
 
 
 def may_be_tried_again(error: BaseException) -> bool:
     """Whether the same call, made again in a while, may come out otherwise."""
     match error:
-        case HomeInUse():
-            return True
         case SlurmError():
             return error.trouble != "refused"
         case PrefectError():
@@ -32,6 +35,7 @@ def may_be_tried_again(error: BaseException) -> bool:
         case SpoolError():
             return True
         case HpcretrainError():
+            # One that is in use, too: whoever is at the home may be there for long, and `reconcile` comes by.
             return False
         case _:
             return isinstance(error, OSError)
@@ -91,8 +95,17 @@ def home_flow(kind: Kind, run_name: str) -> Callable[[Callable[P, R]], HomeFlow[
     """
 
     def decorate(function: Callable[P, R]) -> HomeFlow[P, R]:
+        @wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except HomeInUse as error:
+                if not steered():
+                    raise
+                return Completed(name="Skipped", message=f"{error}; `reconcile` does within a minute what was due")
+
         return HomeFlow(
-            function, name=flow_name(kind), flow_run_name=run_name, persist_result=False, validate_parameters=True
+            run, name=flow_name(kind), flow_run_name=run_name, persist_result=False, validate_parameters=True
         )
 
     return decorate
@@ -102,3 +115,17 @@ def steered() -> bool:
     """Whether a deployment's run is going on: only such a run can be suspended."""
     context = FlowRunContext.get()
     return bool(context and context.flow_run and context.flow_run.deployment_id)
+
+
+@contextmanager
+def slot(limit: str) -> Iterator[None]:
+    """Hold a slot of one of Prefect's limits, unless none comes free in time: it may have lost track of one."""
+    from prefect.concurrency.sync import concurrency
+    from prefect.logging import get_run_logger
+
+    with ExitStack() as held:
+        try:
+            held.enter_context(concurrency(limit, occupy=1, timeout_seconds=PATIENCE_S))
+        except TimeoutError:
+            get_run_logger().warning("No slot of %s came free in %g s; going on without", limit, PATIENCE_S)
+        yield

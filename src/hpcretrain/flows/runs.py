@@ -6,7 +6,7 @@ All of this may be done at any time, any number of times; whatever is missed is 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,19 +16,21 @@ from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
+    FlowRunFilterEndTime,
+    FlowRunFilterExpectedStartTime,
     FlowRunFilterIdempotencyKey,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Crashed
 
 from hpcretrain.flows.approval import asked_in, token_of
-from hpcretrain.flows.names import KINDS, TAG, WHATEVER, ClassName, Kind, flow_name, home_id
+from hpcretrain.flows.names import KINDS, WHATEVER, ClassName, Kind, flow_name, home_id, home_tag
 from hpcretrain.flows.running import step
 
 if TYPE_CHECKING:
@@ -37,9 +39,9 @@ if TYPE_CHECKING:
     from hpcretrain.flows.steps import Reference
 
 ALIVE = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
-PENDING_FOR = timedelta(minutes=2)
-"""A worker takes seconds from taking a run to running it; after this long it is dead."""
-_REMEMBERED = timedelta(days=1)
+LOST_AFTER = timedelta(minutes=3)
+"""A worker takes seconds to run what it took and to end what was canceled, and runs are heard every 30 s."""
+_REMEMBERED = timedelta(days=30)
 KINDS_ALIKE: tuple[Kind, ...] = ("reconcile", "observe", "watch", "review")
 """Each run of these does all that an earlier one would have done."""
 ASKING: dict[str, Kind] = {"run": "triage", "release": "release"}
@@ -56,26 +58,40 @@ def _client() -> Iterator[SyncPrefectClient]:
 
 
 def runs_of(
-    client: SyncPrefectClient, home: Path, kind: Kind, states: list[StateType], sort: FlowRunSort = FlowRunSort.ID_DESC
-) -> Iterator[FlowRun]:
-    """The runs of a home's flow that are in one of some states."""
-    offset, home = 0, home.resolve()
+    client: SyncPrefectClient,
+    home: Path,
+    kinds: Sequence[Kind],
+    states: list[StateType],
+    since: datetime | None = None,
+    due: datetime | None = None,
+) -> list[FlowRun]:
+    """The runs of some of a home's flows that are in one of some states.
+
+    Args:
+        client: Prefect's.
+        home: The home.
+        kinds: Which flows.
+        states: Which states.
+        since: Only those that ended after this.
+        due: Only those that were to start before this.
+    """
+    found: list[FlowRun] = []
     while True:
         page = client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=[flow_name(kind)])),
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[flow_name(kind) for kind in kinds])),
             flow_run_filter=FlowRunFilter(
-                tags=FlowRunFilterTags(all_=[TAG]),
+                tags=FlowRunFilterTags(all_=[home_tag(home)]),
                 state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states)),
+                end_time=FlowRunFilterEndTime.model_validate({"after_": since}) if since else None,
+                expected_start_time=FlowRunFilterExpectedStartTime.model_validate({"before_": due}) if due else None,
             ),
-            sort=sort,
+            sort=FlowRunSort.ID_DESC,
             limit=_PAGE,
-            offset=offset,
+            offset=len(found),
         )
-        # By parameter, not by the home's tag: deployments that somebody else made have only the common one.
-        yield from (run for run in page if Path(str((run.parameters or {}).get("home", ""))).resolve() == home)
+        found += page
         if len(page) < _PAGE:
-            return
-        offset += _PAGE
+            return found
 
 
 @step("leave one of each")
@@ -87,11 +103,9 @@ def end_duplicates(home: str, *kinds: Kind) -> None:
     if own is None:
         return
     with _client() as client:
-        for kind in kinds:
-            for run in list(runs_of(client, Path(home), kind, [StateType.SCHEDULED])):
-                due = run.expected_start_time is not None and run.expected_start_time < now
-                if due and run.id != own.id and (kind in KINDS_ALIKE or run.parameters == own.parameters):
-                    client.set_flow_run_state(run.id, Cancelled(message=f"{own.name} ({own.id}) does it"))
+        for run in runs_of(client, Path(home), kinds, [StateType.SCHEDULED], due=now):
+            if run.id != own.id and (kinds == KINDS_ALIKE or run.parameters == own.parameters):
+                client.set_flow_run_state(run.id, Cancelled(message=f"{own.name} ({own.id}) does it"))
 
 
 @step("look for others")
@@ -102,7 +116,7 @@ def shown_by_another(home: str, request: str) -> bool:
         return False
     own = context.flow_run
     with _client() as client:
-        others = [run for run in runs_of(client, Path(home), "retrain", ALIVE) if _request(run) == request]
+        others = [run for run in runs_of(client, Path(home), ["retrain"], ALIVE) if _request(run) == request]
     return any(_age(run) < _age(own) for run in others if run.id != own.id)
 
 
@@ -112,19 +126,35 @@ def _age(run: FlowRun) -> tuple[datetime, str]:
 
 @step("heed cancellations")
 def heed_cancellations(home: str) -> None:
-    """End the trainings whose runs somebody canceled in Prefect: a suspended run has no process that could."""
+    """End the training whose run somebody canceled in Prefect: a suspended run has no process that could."""
     from hpcretrain.flows.steps import give_up
+    from hpcretrain.wiring import read_history
 
+    cycle = read_history(Path(home))[0].training
+    if cycle is None:
+        return
+    request = cycle.request.id
     since = datetime.now(UTC) - _REMEMBERED
     with _client() as client:
-        alive = {_request(run) for run in runs_of(client, Path(home), "retrain", ALIVE)}
-        for run in runs_of(client, Path(home), "retrain", [StateType.CANCELLED], FlowRunSort.END_TIME_DESC):
-            if run.end_time is not None and run.end_time < since:
-                break
-            request = _request(run)
-            # Of several runs for one request, those that are left show that the training goes on.
-            if request.startswith("request-") and request not in alive:
-                give_up(home, request, f"prefect:{run.id}", f"run {run.id} was canceled in Prefect")
+        # One that is to be canceled may have no process left that could see to it.
+        canceled = runs_of(client, Path(home), ["retrain"], [StateType.CANCELLED], since=since)
+        canceled += runs_of(client, Path(home), ["retrain"], [StateType.CANCELLING])
+        alive = [run for run in runs_of(client, Path(home), ["retrain"], ALIVE) if _request(run) in (request, WHATEVER)]
+    for run in canceled:
+        # Of several runs for one request, those that are left show that the training goes on; not those begun since.
+        left = [each for each in alive if each.id != run.id and not _cancels(each) and _age(each)[0] < _ended(run)]
+        if _request(run) == request and not left:
+            give_up(home, request, f"prefect:{run.id}", f"run {run.id} was canceled in Prefect")
+            return
+
+
+def _cancels(run: FlowRun) -> bool:
+    return run.state is not None and run.state.is_cancelling()
+
+
+def _ended(run: FlowRun) -> datetime:
+    """When somebody canceled a run."""
+    return run.end_time or (run.state.timestamp if run.state is not None else datetime.max.replace(tzinfo=UTC))
 
 
 @step("set runs right")
@@ -133,13 +163,13 @@ def align(home: str, came: Reference) -> None:
     place = Path(home)
     with _client() as client:
         _bury(client, place)
-        runs = list(runs_of(client, place, "retrain", ALIVE))
+        runs = runs_of(client, place, ["retrain"], ALIVE)
         waits = came["request"] if came["awaits"] else None
         for run in runs:
             if _waits_for_jobs(run) and (waits is None or _request(run) not in (waits, WHATEVER)):
                 client.resume_flow_run(run.id)
                 get_run_logger().info("resumed %s: its jobs ended", run.name)
-        for run in _suspended(client, place):
+        for run in runs_of(client, place, [*ASKING.values()], [StateType.PAUSED]):
             ask = asked_in(run)
             if ask is not None and ask not in came["asks"].values():
                 client.resume_flow_run(run.id, {"token": token_of(place, ask)})
@@ -148,11 +178,6 @@ def align(home: str, came: Reference) -> None:
             _show(client, place, waits)
         for what, ask in came["asks"].items():
             _ask(client, place, ASKING[what], ask)
-
-
-def _suspended(client: SyncPrefectClient, home: Path) -> Iterator[FlowRun]:
-    for kind in ASKING.values():
-        yield from list(runs_of(client, home, kind, [StateType.PAUSED]))
 
 
 def _waits_for_jobs(run: FlowRun) -> bool:
@@ -164,12 +189,19 @@ def _request(run: FlowRun) -> str:
 
 
 def _bury(client: SyncPrefectClient, home: Path) -> None:
-    """Call runs crashed that a worker took and never ran; the server looks after those that ran."""
-    long_ago = datetime.now(UTC) - PENDING_FOR
-    for run in [run for kind in KINDS for run in runs_of(client, home, kind, [StateType.PENDING])]:
-        if run.state is not None and run.state.timestamp < long_ago:
-            message = "Its worker was lost before it ran; what it was to do is done by `reconcile`"
-            client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+    """End runs that are lost, where the automation that does so was not told: it forgets, while the server is down."""
+    long_ago = datetime.now(UTC) - LOST_AFTER
+    for run in runs_of(client, home, KINDS, [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]):
+        if run.state is not None and run.state.timestamp < long_ago and not _heard(client, run, long_ago):
+            end = Cancelled if run.state.is_cancelling() else Crashed
+            state: State[None] = end(message="Its worker was lost; what it was to do is done by `reconcile`")
+            client.set_flow_run_state(run.id, state, force=True)
+
+
+def _heard(client: SyncPrefectClient, run: FlowRun, since: datetime) -> bool:
+    """Whether there was an event about a run, as its heartbeats are."""
+    about = {"resource": {"id": [f"prefect.flow-run.{run.id}"]}, "occurred": {"since": since.isoformat()}}
+    return bool(client.request("POST", "/events/filter", json={"filter": about, "limit": 1}).json()["events"])
 
 
 def _show(client: SyncPrefectClient, home: Path, request: str) -> None:
@@ -187,7 +219,7 @@ def _ask(client: SyncPrefectClient, home: Path, kind: Kind, ask: str) -> None:
     from hpcretrain.wiring import read_history
 
     # One that is not suspended yet will be.
-    if any(asked_in(run) in (ask, None) for run in runs_of(client, home, kind, ALIVE)):
+    if any(asked_in(run) in (ask, None) for run in runs_of(client, home, [kind], ALIVE)):
         return
     found = read_history(home)[0].known.get(ask)
     if isinstance(found, Ask):

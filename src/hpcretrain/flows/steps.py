@@ -7,7 +7,7 @@ from typing import Literal, TypedDict
 
 from hpcretrain.flows.names import SUBMIT_TAG, TRIAGE_TAG, VALIDATION
 from hpcretrain.flows.publish import publish
-from hpcretrain.flows.running import steered, step
+from hpcretrain.flows.running import PATIENCE_S, slot, steered, step
 
 Until = Literal["observe", "triage", "retrain", "release"]
 
@@ -31,9 +31,10 @@ class Reference(TypedDict):
 
 
 def _advance(home: str, until: Until) -> Reference:
-    from hpcretrain.ways import tick
+    from hpcretrain import ways
 
-    stand = tick(Path(home), until)
+    # Whoever calls a flow as a function waits as long as for a command.
+    stand = ways.tick(Path(home), until, patience_s=PATIENCE_S if steered() else ways.PATIENCE_S)
     return {
         "ledger_head": stand["ledger_head"],
         "made": [each["id"] for each in stand["made"]],
@@ -66,9 +67,7 @@ def collect(home: str) -> Reference:
     """Take up what jobs came to, judge it, and submit what follows; one of Prefect's slots for validation is held."""
     if not steered():
         return _advance(home, "retrain")
-    from prefect.concurrency.sync import concurrency
-
-    with concurrency(VALIDATION, occupy=1):
+    with slot(VALIDATION):
         return _advance(home, "retrain")
 
 
@@ -103,4 +102,4 @@ def give_up(home: str, request: str, key: str, reason: str) -> None:
     """Checkpoint and cancel the jobs of a request's training, and close its cycle; once for each `key`."""
     from hpcretrain.ways import cancel
 
-    cancel(Path(home), request, reason, key)
+    cancel(Path(home), request, reason, key, PATIENCE_S)

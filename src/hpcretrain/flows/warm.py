@@ -66,34 +66,45 @@ def serve(path: Path) -> None:
     os.set_blocking(told, False)
     signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    # Ctrl-C reaches all of a terminal's processes; the worker ends its runs, and then this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     selector.register(ended, selectors.EVENT_READ)
     while True:
-        for key, _ in selector.select():
+        ready = [key for key, _ in selector.select()]
+        for key in ready:
             if key.fileobj is listening:
-                connection, _ = listening.accept()
-                asked = _receive(connection)
-                if asked is None:
-                    connection.close()
-                    continue
-                pid = os.fork()
-                if pid == 0:
-                    signal.set_wakeup_fd(-1)
-                    selector.close()
-                    for other in (listening, connection, *(run.connection for run in runs.values())):
-                        other.close()
-                    os.close(ended)
-                    os.close(told)
-                    _become(*asked)
-                    raise Forked
-                for number in asked[1]:
-                    os.close(number)
-                runs[pid] = Run(connection, pid)
-                selector.register(connection, selectors.EVENT_READ, runs[pid])
-            elif key.fileobj == ended:
-                os.read(ended, 4096)
-                _bury(runs, selector)
-            else:
+                _begin(listening, ended, told, runs, selector)
+            elif key.fileobj != ended:
                 _pass_on(key.data, selector)
+        # Last, so that no connection is closed that is still to be read.
+        if any(key.fileobj == ended for key in ready):
+            os.read(ended, 4096)
+            _bury(runs, selector)
+
+
+def _begin(
+    listening: socket.socket, ended: int, told: int, runs: dict[int, Run], selector: selectors.BaseSelector
+) -> None:
+    """Fork for who asks next."""
+    connection, _ = listening.accept()
+    asked = _receive(connection)
+    if asked is None:
+        connection.close()
+        return
+    pid = os.fork()
+    if pid == 0:
+        signal.set_wakeup_fd(-1)
+        selector.close()
+        for other in (listening, connection, *(run.connection for run in runs.values())):
+            other.close()
+        os.close(ended)
+        os.close(told)
+        _become(*asked)
+        raise Forked
+    for number in asked[1]:
+        os.close(number)
+    runs[pid] = Run(connection, pid)
+    selector.register(connection, selectors.EVENT_READ, runs[pid])
 
 
 def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None:

@@ -56,7 +56,8 @@ def work(pool: str) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="hpcretrain-") as folder:
         # Prefect works in /tmp/runner_storage otherwise, which the first of a machine's users to come has for himself.
-        os.environ["TMPDIR"] = tempfile.tempdir = folder
+        # Not by TMPDIR, which goes to runs and from there to Slurm jobs.
+        tempfile.tempdir = folder
         place = Path(folder) / "warm"
         process = subprocess.Popen([sys.executable, "-m", warm.__name__, str(place)], stdin=subprocess.DEVNULL)
         try:
