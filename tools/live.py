@@ -39,7 +39,7 @@ class LiveSystem:
         self.cluster = Cluster(settings=Settings(name=NAME))
         self.folder = self.cluster.state / "home" / "flights"
         self.inbox = self.folder / "inbox"
-        self.prefect: dict[str, Any] = {}
+        self.environment: dict[str, str] = {}
 
     def up(self, days_a_minute: float) -> None:
         """Bring up what is not up yet, and say where to look."""
@@ -49,14 +49,17 @@ class LiveSystem:
             say("a home that lives on the flights of New York in 2013")
             self._home(days_a_minute)
         say("a Prefect server, and what the home needs there")
-        self.prefect = self._told("prefect", "server", str(self.folder / "prefect"))
+        prefect = self._told("prefect", "server", str(self.folder / "prefect"))
+        self.environment["PREFECT_HOME"] = prefect["folder"]
         self._run("prefect", "setup", "--home", "home")
-        say("a worker, the controller, MLflow's pages")
-        self._start("worker", "prefect", "worker")
+        say("the controller, MLflow's pages, a worker")
         self._start("controller", "controller", "--home", "home")
         until(lambda: (self.folder / "home" / "mlflow" / "mlflow.db").exists(), "the first champion is registered")
         mlflow = self._told("mlflow", "--home", "home")
-        self._show(mlflow)
+        # Where Prefect's pages link to.
+        self.environment["MLFLOW_TRACKING_URI"] = mlflow["page"]
+        self._start("worker", "prefect", "worker")
+        self._show(prefect, mlflow)
 
     def down(self) -> None:
         """End it, and leave nothing behind."""
@@ -70,14 +73,15 @@ class LiveSystem:
         with config.open("a", encoding="utf-8") as file:
             file.write('\n[policy]\nfile = "policy.toml"\n')
         for path in self.folder.iterdir():
-            path.chmod(0o644)
+            if path.is_file() and not path.is_symlink():
+                path.chmod(0o644)
         speed = days_a_minute * 24 * 60
         place = ["--home", "home", "--inbox", str(self.inbox), "--cluster", str(self.cluster.profile)]
         self._run("live", config.name, *place, "--from", FROM, "--speed", f"{speed:g}")
 
     def _run(self, *arguments: str) -> str:
         command = [str(self.cluster.python), "-m", "hpcretrain", *arguments]
-        done = self.cluster.run(command, cwd=self.folder, env=self._environment(), capture_output=True, text=True)
+        done = self.cluster.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
         if done.returncode:
             raise Failed(f"hpcretrain {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
         return str(done.stdout)
@@ -95,13 +99,10 @@ class LiveSystem:
             return
         log = self.folder / f"{name}.log"
         with log.open("ab") as file:
-            how = {**self.cluster.as_user(self._environment()), "cwd": self.folder, "start_new_session": True}
+            how = {**self.cluster.as_user(self.environment), "cwd": self.folder, "start_new_session": True}
             subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, **how)
 
-    def _environment(self) -> dict[str, str]:
-        return {"PREFECT_HOME": self.prefect["folder"]} if self.prefect else {}
-
-    def _show(self, mlflow: dict[str, Any]) -> None:
+    def _show(self, prefect: dict[str, Any], mlflow: dict[str, Any]) -> None:
         as_user = f"su - {self.cluster.user} -c"
         home = self.folder / "home"
         hpcretrain = f"{self.cluster.python} -m hpcretrain"
@@ -109,7 +110,7 @@ class LiveSystem:
             f"""
 The flights of New York in 2013 pass as if live, and their model is kept fresh.
 
-  Prefect   {self.prefect["page"]}    password: {Path(self.prefect["folder"]) / "password"}
+  Prefect   {prefect["page"]}    password: {Path(prefect["folder"]) / "password"}
   MLflow    {mlflow["page"]}    user and password: {mlflow["password_file"]}
   logs      {self.folder}/*.log
 

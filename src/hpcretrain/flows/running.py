@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
@@ -104,6 +105,8 @@ def home_flow(kind: Kind, run_name: str) -> Callable[[Callable[P, R]], HomeFlow[
                     raise
                 return Completed(name="Skipped", message=f"{error}; `reconcile` does within a minute what was due")
 
+        # The names in its types are those of its own module.
+        run.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
         return HomeFlow(
             run, name=flow_name(kind), flow_run_name=run_name, persist_result=False, validate_parameters=True
         )
