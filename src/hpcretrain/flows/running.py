@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -11,6 +12,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_API_URL
 
+from hpcretrain.adapters.loopback import beside_proxies
 from hpcretrain.errors import HomeInUse, HpcretrainError, PrefectError, SlurmError, SpoolError
 from hpcretrain.flows.names import Kind, flow_name
 
@@ -79,6 +81,7 @@ class HomeFlow(Flow[P, R]):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if PREFECT_API_URL.value() is None:
             return self.fn(*args, **kwargs)
+        os.environ.update(beside_proxies(os.environ))
         return super().__call__(*args, **kwargs)
 
 
