@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcretrain.adapters.dask import workers
+from hpcretrain.adapters.prefect_server import start, stop
 from hpcretrain.config.cluster import ClusterProfile, load_cluster
 from hpcretrain.errors import HpcretrainError
 from hpcretrain.largetable import planned, site_of
@@ -47,9 +49,17 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
         print(line, file=sys.stderr, flush=True)
 
     if asked.get("flow"):
-        from hpcretrain.flows.profile import profile as flow
+        folder = Path(os.environ["PREFECT_HOME"])
+        # Before Prefect is imported, which then reads there what it is to talk to.
+        start(folder)
+        try:
+            from hpcretrain.flows.profile import profile as flow
 
-        return {**flow(data=asked["data"], home=asked["home"], cluster=asked["profile"], memory_mb=700, most_workers=3)}
+            return dict(
+                flow(data=asked["data"], home=asked["home"], cluster=asked["profile"], memory_mb=700, most_workers=3)
+            )
+        finally:
+            stop(folder)
     try:
         with planned(asked["data"], asked["home"], spool=profile.spool.path, cells=asked.get("cells", 4000)) as (
             work,

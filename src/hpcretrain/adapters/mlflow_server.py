@@ -10,14 +10,16 @@ from pathlib import Path
 
 from hpcretrain.adapters import ownserver
 from hpcretrain.adapters.home import Home, write_whole
+from hpcretrain.adapters.loopback import LOOPBACK
 from hpcretrain.adapters.mlflow_store import DATABASE, address
 from hpcretrain.adapters.ownserver import OwnServer
 from hpcretrain.errors import InputError
 
+_HEALTH, _USERS = "/health", "users.db"
 _SETTINGS = """\
 [mlflow]
 default_permission = MANAGE
-database_uri = sqlite:///{folder}/users.db
+database_uri = sqlite:///{users}
 admin_username = {user}
 admin_password = {password}
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
@@ -40,25 +42,37 @@ def start(home: Path, port: int | None = None, within_s: float = 90.0) -> OwnSer
         within_s: How long it may take to come up, in seconds.
 
     Raises:
-        InputError: There is no home, what MLflow's passwords need is not installed, or the port is taken.
+        InputError: There is no home, what MLflow's passwords need is not installed, the folder is a link or has its
+            server on another machine, or the port is taken.
         HpcretrainError: It did not come up.
     """
     store = Home.existing(home).mlflow.resolve()
     if find_spec("flask_wtf") is None:
         raise InputError("MLflow's passwords need Flask-WTF; `pip install 'hpcretrain[live]'` brings it")
-    place = folder(home)
-    ownserver.close(place)
-    last = ownserver.find(place)
-    if last is not None and last.alive:
-        return last
-    chosen = ownserver.choose_port(place, port)
+    with ownserver.alone(folder(home)) as place:
+        last = ownserver.find(place)
+        if last is not None and last.alive:
+            ownserver.wait(last, _HEALTH, within_s)
+            return last
+        chosen = ownserver.choose_port(place, port)
+        where = ["--backend-store-uri", address(store / DATABASE), "--host", LOOPBACK, "--port", str(chosen)]
+        command = [sys.executable, "-m", "mlflow", "server", *where, "--app-name", "basic-auth", "--workers", "1"]
+        return ownserver.launch(place, chosen, command, _environment(place), _HEALTH, within_s)
+
+
+def _environment(place: Path) -> dict[str, str]:
+    """Of the server's process; the file with its password is written, too."""
+    if not (place / ownserver.PASSWORD).exists():
+        # It has the password that was there before.
+        for old in place.glob(f"{_USERS}*"):
+            old.unlink()
     user, _, password = ownserver.password(place).partition(":")
     settings = place / "auth.ini"
     # It reads % as the beginning of a reference.
-    text = _SETTINGS.format(folder=str(place).replace("%", "%%"), user=user, password=password)
+    text = _SETTINGS.format(users=str(place / _USERS).replace("%", "%%"), user=user, password=password)
     write_whole(settings, text, 0o600)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    environment = {
+    return {
         **inherited,
         **ownserver.QUIET,
         "MLFLOW_AUTH_CONFIG_PATH": str(settings),
@@ -66,16 +80,6 @@ def start(home: Path, port: int | None = None, within_s: float = 90.0) -> OwnSer
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(32),
     }
-    where = [
-        "--backend-store-uri",
-        address(store / DATABASE),
-        "--host",
-        ownserver.LOOPBACK,
-        "--port",
-        str(chosen),
-    ]
-    command = [sys.executable, "-m", "mlflow", "server", *where, "--app-name", "basic-auth", "--workers", "1"]
-    return ownserver.launch(place, chosen, command, environment, "/health", within_s)
 
 
 def stop(home: Path) -> bool:

@@ -2,10 +2,12 @@
 
 The password stands in files that only their owner reads; never on a command line, which everybody on the machine can
 read. A port of loopback is open to all users, so whoever answers there is trusted only if it is this user's process.
+What a server started is known by the folder in its environment, so that the end of one process hides none of the rest.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -16,23 +18,27 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from hpcretrain.adapters.home import write_whole
+from hpcretrain.adapters.loopback import LOOPBACK, any_port, beside_proxies, free, holders
 from hpcretrain.errors import HpcretrainError, InputError
 
-LOOPBACK = "127.0.0.1"
 USER = "hpcretrain"
-PASSWORD, LOG, _STATE = "password", "server.log", "server.json"
+PASSWORD, LOG, _STATE, _LOCK = "password", "server.log", "server.json", "server.lock"
 """The line in the first is `user:password`, as pages and clients want it."""
 
 QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # Where no server is named Prefect starts one without a password.
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
 }
+_MARK = "HPCRETRAIN_SERVER"
 
 
 @dataclass(frozen=True)
@@ -42,14 +48,14 @@ class OwnServer:
     Attributes:
         folder: Its files.
         port: Where it listens on loopback.
-        pid: Its process.
-        started: When that process started, in the kernel's ticks: another process may get the same number later.
+        host: The machine where it was started; empty once it was stopped.
+        pid: The process that was started; 0 if nothing of it is left here.
     """
 
     folder: Path
     port: int
+    host: str
     pid: int
-    started: int
 
     @property
     def page(self) -> str:
@@ -58,8 +64,31 @@ class OwnServer:
 
     @property
     def alive(self) -> bool:
-        """Whether the process that was started is still there."""
-        return _started(self.pid) == self.started
+        """Whether any process of it is here."""
+        return bool(_processes(self.folder))
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[Path]:
+    """A server's folder with its links followed, made if need be, while no other process starts or stops the server.
+
+    Raises:
+        InputError: It cannot be used, is a link, or belongs to somebody else; or its server is on another machine.
+    """
+    close(folder)
+    try:
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be used: {error.strerror or error}; name another folder") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        place = folder.resolve()
+        server = find(place)
+        if server is not None and server.host not in ("", socket.gethostname()):
+            raise InputError(_elsewhere(server))
+        yield place
+    finally:
+        os.close(lock)
 
 
 def close(folder: Path) -> None:
@@ -94,8 +123,8 @@ def choose_port(folder: Path, port: int | None) -> int:
         InputError: The one that is asked for is taken.
     """
     last = find(folder)
-    chosen = port or (last.port if last is not None and _free(last.port) else _any_port())
-    if not _free(chosen):
+    chosen = port or (last.port if last is not None and free(last.port) else any_port())
+    if not free(chosen):
         raise InputError(f"port {chosen} of {LOOPBACK} is taken by another process; name another one")
     return chosen
 
@@ -116,6 +145,8 @@ def launch(
     Raises:
         HpcretrainError: It did not come up.
     """
+    # Before it begins: whatever comes between, what was started is found.
+    _write(folder, port, socket.gethostname())
     with open(os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
         process = subprocess.Popen(
             command,
@@ -123,102 +154,126 @@ def launch(
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env=dict(environment),
+            env={**environment, **beside_proxies(environment), _MARK: str(folder)},
             umask=0o077,
             start_new_session=True,
         )
-    server = OwnServer(folder, port, process.pid, _started(process.pid) or 0)
-    write_whole(folder / _STATE, json.dumps({"port": port, "pid": server.pid, "started": server.started}), 0o600)
-    _await(server, process, health, within_s)
+    # Its environment is shown a moment after it began.
+    while process.poll() is None and not _processes(folder):
+        time.sleep(0.001)
+    server = OwnServer(folder, port, socket.gethostname(), process.pid)
+    try:
+        wait(server, health, within_s)
+    except HpcretrainError:
+        _end(folder)
+        raise
     return server
+
+
+def wait(server: OwnServer, health: str, within_s: float) -> None:
+    """Wait until a server answers.
+
+    Raises:
+        HpcretrainError: It does not, or another user answers in its place.
+    """
+    deadline = time.monotonic() + within_s
+    while not _answers(server, health):
+        gone = not server.alive
+        if gone or time.monotonic() > deadline:
+            how = "ended" if gone else f"did not answer within {within_s:g} s"
+            raise HpcretrainError(f"the server {how}; {server.folder / LOG} says why")
+        time.sleep(0.1)
+    if holders(server.port) != {os.geteuid()}:
+        raise HpcretrainError(f"port {server.port} is held by another user's process, which got it first; try again")
 
 
 def find(folder: Path) -> OwnServer | None:
     """The server that was last started in a folder; None where none was."""
     try:
         state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-        return OwnServer(folder, int(state["port"]), int(state["pid"]), int(state["started"]))
+        return OwnServer(folder, int(state["port"]), str(state["host"]), next(iter(_processes(folder).values()), 0))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def stop(folder: Path, within_s: float = 20.0) -> bool:
-    """Stop the server of a folder, and wait until it ended; its files stay. Whether one ran."""
-    server = find(folder)
-    if server is None or not server.alive:
-        return False
-    deadline = time.monotonic() + within_s
-    # It leads a session of its own, with whatever it started.
-    os.killpg(server.pid, signal.SIGTERM)
-    while server.alive:
-        if time.monotonic() > deadline:
-            os.killpg(server.pid, signal.SIGKILL)
-        _reap(server.pid)
-        time.sleep(0.05)
-    return True
+def check(server: OwnServer) -> None:
+    """Make sure that nobody but its user would be sent its password; that it is up is not made sure.
 
-
-def _any_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        # Connections of the last server that linger do not keep the next one from listening.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-        return True
-
-
-def _started(pid: int) -> int | None:
-    """When a process started, in ticks since the machine did; None where there is none that still runs."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else int(fields[19])
-
-
-def _reap(pid: int) -> None:
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
+    Raises:
+        InputError: It is on another machine, or another user's process holds its port.
+    """
+    users = holders(server.port)
+    if users == {os.geteuid()}:
         return
+    if server.host not in ("", socket.gethostname()):
+        raise InputError(_elsewhere(server))
+    if users:
+        raise InputError(
+            f"port {server.port} of {LOOPBACK} is held by another user's process, not by the server of "
+            f"{server.folder}: nothing was sent to it; start the server with another --port"
+        )
 
 
-def _await(server: OwnServer, process: subprocess.Popen[bytes], health: str, within_s: float) -> None:
-    deadline = time.monotonic() + within_s
-    while not _answers(server, health):
-        gone = process.poll() is not None
-        if gone or time.monotonic() > deadline:
-            process.kill()
-            process.wait()
-            how = f"ended with code {process.returncode}" if gone else f"did not answer within {within_s:g} s"
-            raise HpcretrainError(f"the server {how}; {server.folder / LOG} says why")
-        time.sleep(0.1)
-    if not _ours(server.port):
-        stop(server.folder)
-        raise HpcretrainError(f"port {server.port} is held by another user's process, which got it first; try again")
+def stop(folder: Path, within_s: float = 20.0) -> bool:
+    """Stop the server of a folder, and wait until it ended; its files stay. Whether one ran.
+
+    Raises:
+        InputError: It is on another machine, or the folder is a link or somebody else's.
+    """
+    if find(folder) is None:
+        return False
+    with alone(folder) as place:
+        server = find(place)
+        ran = _end(place, within_s)
+        if server is not None:
+            _write(place, server.port, "")
+        return ran
+
+
+def _write(folder: Path, port: int, host: str) -> None:
+    write_whole(folder / _STATE, json.dumps({"port": port, "host": host}), 0o600)
+
+
+def _elsewhere(server: OwnServer) -> str:
+    return (
+        f"the server of {server.folder} was started on {server.host}, and this is {socket.gethostname()}: use it and "
+        "stop it there, and have a folder on a local disk for each machine. If that machine is gone for good, remove "
+        f"{server.folder / _STATE}"
+    )
+
+
+def _processes(folder: Path) -> dict[int, int]:
+    """What runs of the server of a folder, each process with its session, which is the one that was started."""
+    mark, found = os.fsencode(f"{_MARK}={folder.resolve()}"), {}
+    owner = folder.stat().st_uid
+    for process in Path("/proc").glob("[0-9]*"):
+        # It may end meanwhile, or be somebody else's. What has ended and is not buried has no environment.
+        with suppress(OSError):
+            if process.stat().st_uid == owner and mark in (process / "environ").read_bytes().split(b"\0"):
+                found[int(process.name)] = os.getsid(int(process.name))
+    return found
+
+
+def _end(folder: Path, within_s: float = 20.0) -> bool:
+    """End all that runs of a folder's server; whether anything did."""
+    deadline, told, nothing = time.monotonic() + within_s, set[int](), 0
+    # Twice, since what just began shows its environment a moment later.
+    while nothing < 2:
+        processes = set(_processes(folder))
+        nothing = 0 if processes else nothing + 1
+        late = time.monotonic() > deadline
+        for process in processes if late else processes - told:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL if late else signal.SIGTERM)
+        told |= processes
+        time.sleep(0.05)
+    return bool(told)
 
 
 def _answers(server: OwnServer, health: str) -> bool:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(f"{server.page}{health}", timeout=5) as answer:
+        with direct.open(f"{server.page}{health}", timeout=5) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def _ours(port: int) -> bool:
-    """Whether the one who listens on a port of loopback is this user: the password is sent to whoever does."""
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        # Listening (0A) at 127.0.0.1, which the kernel writes backward.
-        if fields[1] == f"0100007F:{port:04X}" and fields[3] == "0A":
-            return int(fields[7]) == os.geteuid()
-    return False

@@ -6,11 +6,15 @@ teardown removes exactly that.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from hpcretrain.adapters.loopback import beside_proxies
+from hpcretrain.adapters.ownserver import QUIET, check
+from hpcretrain.adapters.prefect_server import find
 from hpcretrain.adapters.prefect_wanted import Automation, Deployment, Limits, Queue, Report, RunsDeployment, Wanted
 from hpcretrain.errors import InputError, PrefectError
 
@@ -64,22 +68,37 @@ def _tidy(client: SyncPrefectClient, wanted: Wanted, report: Report) -> None:
             report["removed"].append(f"deployment {flow}/{deployment.name}")
 
 
-@contextmanager
-def server() -> Iterator[SyncPrefectClient]:
-    """The server that is configured; its refusals as errors that say what to do."""
+def reach() -> str:
+    """The address of the server that is configured, for whoever is about to talk to it, and for what he starts.
+
+    Raises:
+        InputError: None is configured; or it is one of our own, and the password would go to another user.
+    """
     try:
-        import httpx
-        from prefect.client.orchestration import get_client
-        from prefect.exceptions import PrefectHTTPStatusError
-        from prefect.settings import PREFECT_API_URL
+        from prefect.settings import PREFECT_API_URL, PREFECT_HOME
     except ImportError:
         raise InputError("Prefect is not installed; `pip install 'hpcretrain[prefect]'` does that") from None
-    url = PREFECT_API_URL.value()
+    url: str | None = PREFECT_API_URL.value()
     if url is None:
         raise InputError(
             "no Prefect server is configured; `hpcretrain prefect server DIR` starts one and says how to use it, or "
             "set PREFECT_API_URL"
         )
+    os.environ.update({**QUIET, **beside_proxies(os.environ)})
+    own = find(PREFECT_HOME.value())
+    if own is not None and own.url == url:
+        check(own)
+    return url
+
+
+@contextmanager
+def server() -> Iterator[SyncPrefectClient]:
+    """The server that is configured; its refusals as errors that say what to do."""
+    url = reach()
+    import httpx
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import PrefectHTTPStatusError
+
     try:
         with get_client(sync_client=True) as client:
             yield client

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from hpcretrain.adapters import ownserver, prefect_serving
 from hpcretrain.adapters.home import write_whole
-from hpcretrain.adapters.ownserver import LOOPBACK, QUIET, OwnServer
-from hpcretrain.errors import HpcretrainError, PrefectError
+from hpcretrain.adapters.loopback import LOOPBACK, beside_proxies
+from hpcretrain.adapters.ownserver import QUIET, OwnServer
+from hpcretrain.errors import HpcretrainError, InputError, PrefectError
 
 PROFILE = "profiles.toml"
+_HEALTH = "/api/health"
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class PrefectServer(OwnServer):
 
     def environment(self) -> dict[str, str]:
         """What a process of the same user has to have in its environment to talk to it."""
-        return {**QUIET, "PREFECT_HOME": str(self.folder)}
+        return {**QUIET, **beside_proxies(os.environ), "PREFECT_HOME": str(self.folder)}
 
 
 def start(folder: Path, port: int | None = None, within_s: float = 90.0) -> PrefectServer:
@@ -39,38 +41,50 @@ def start(folder: Path, port: int | None = None, within_s: float = 90.0) -> Pref
         within_s: How long it may take to come up, in seconds.
 
     Raises:
-        InputError: The folder belongs to somebody else, or the port is taken.
+        InputError: The folder is a link, belongs to somebody else, or has its server on another machine; or the port
+            is taken.
         PrefectError: It did not come up.
     """
-    ownserver.close(folder)
-    last = find(folder)
-    if last is not None and last.alive:
-        return last
-    chosen = ownserver.choose_port(folder, port)
-    password = ownserver.password(folder)
-    page = f"http://{LOOPBACK}:{chosen}"
+    try:
+        with ownserver.alone(folder) as place:
+            last = find(place)
+            if last is not None and last.alive:
+                ownserver.wait(last, _HEALTH, within_s)
+                return last
+            chosen = ownserver.choose_port(place, port)
+            command = [sys.executable, "-m", prefect_serving.__name__]
+            environment = _environment(place, chosen)
+            return _known(ownserver.launch(place, chosen, command, environment, _HEALTH, within_s))
+    except InputError:
+        raise
+    except HpcretrainError as error:
+        raise PrefectError(f"Prefect: {error}", again=False) from error
+
+
+def _environment(folder: Path, port: int) -> dict[str, str]:
+    """Of the server's process; its clients' profile is written, too."""
+    password, page = ownserver.password(folder), f"http://{LOOPBACK}:{port}"
     write_whole(folder / PROFILE, _profile(f"{page}/api", password), 0o600)
-    settings = {
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    # What is tuned by environment (an interval, a service) is the user's wish; where and behind what it listens is not.
+    tuned = {name: value for name, value in os.environ.items() if name.startswith("PREFECT_SERVER_")}
+    return {
+        **inherited,
+        **tuned,
         **QUIET,
         "PREFECT_HOME": str(folder),
         "PREFECT_SERVER_API_AUTH_STRING": password,
         "PREFECT_SERVER_API_HOST": LOOPBACK,
-        "PREFECT_SERVER_API_PORT": str(chosen),
+        "PREFECT_SERVER_API_PORT": str(port),
+        # Its pages ask where they came from: through a tunnel that is another port.
+        "PREFECT_SERVER_UI_API_URL": "/api",
         # It writes its pages somewhere before it shows them: by default among its packages, which others may own.
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(folder / "ui"),
         # A page that the user's browser got elsewhere has no business here.
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": page,
+        # In its folder. By default they are in its memory, and slots that were held when it was killed are so for ever.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     }
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    # What is tuned by environment (an interval, a service) is the user's wish; where and behind what it listens is not.
-    tuned = {name: value for name, value in os.environ.items() if name.startswith("PREFECT_SERVER_")}
-    command = [sys.executable, "-m", prefect_serving.__name__]
-    environment = {**inherited, **tuned, **settings}
-    try:
-        server = ownserver.launch(folder, chosen, command, environment, "/api/health", within_s)
-    except HpcretrainError as error:
-        raise PrefectError(f"Prefect: {error}", again=False) from error
-    return _known(server)
 
 
 def find(folder: Path) -> PrefectServer | None:
@@ -85,7 +99,7 @@ def stop(folder: Path, within_s: float = 20.0) -> bool:
 
 
 def _known(server: OwnServer) -> PrefectServer:
-    return PrefectServer(server.folder, server.port, server.pid, server.started)
+    return PrefectServer(server.folder, server.port, server.host, server.pid)
 
 
 def _profile(url: str, password: str) -> str:

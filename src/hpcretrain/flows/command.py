@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,7 @@ def _print(report: dict[str, list[str]], options: argparse.Namespace) -> int:
 
 def _server(options: argparse.Namespace) -> int:
     _installed()
+    from hpcretrain.adapters.loopback import beside_proxies, proxied
     from hpcretrain.adapters.ownserver import PASSWORD
     from hpcretrain.adapters.prefect_server import start, stop
 
@@ -94,19 +96,23 @@ def _server(options: argparse.Namespace) -> int:
         stopped = stop(options.folder)
         print(json.dumps({"stopped": stopped}) if options.json else "stopped" if stopped else "no server ran there")
         return DONE if stopped else NO
-    server = start(options.folder.resolve(), options.port)
+    server = start(options.folder, options.port)
     told = {"url": server.url, "page": server.page, "pid": server.pid, "folder": str(server.folder)}
     if options.json:
         print(json.dumps(told))
     else:
         print(f"{server.page} is up; its page asks for the line in {server.folder / PASSWORD}")
-        print(f"export PREFECT_HOME={server.folder}", file=sys.stdout)
+        needed = {"PREFECT_HOME": str(server.folder), **(beside_proxies(os.environ) if proxied() else {})}
+        for name, value in needed.items():
+            print(f"export {name}={shlex.quote(value)}")
     return DONE
 
 
 def _worker(options: argparse.Namespace) -> int:
     _installed()
+    from hpcretrain.adapters.prefect import reach
     from hpcretrain.flows.worker import work
 
+    reach()
     work(options.pool)
     return DONE

@@ -6,6 +6,7 @@ its packages, its server or its secrets.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,15 @@ from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 from prefect_dask import DaskTaskRunner
 
-from hpcretrain.adapters.dask import OnWorkers, Workers, prepared
+from hpcretrain.adapters.dask import OnWorkers, Site, Workers, prepared, workers
 from hpcretrain.adapters.ledger import SqliteLedger
 from hpcretrain.config.cluster import load_cluster
 from hpcretrain.counts import BatchCounts
+from hpcretrain.flows.running import HomeFlow
 from hpcretrain.largetable import Work, planned, site_of, window_of
 
 
-@flow(name="profile")
+@HomeFlow
 def profile(
     data: list[str],
     home: str,
@@ -53,14 +55,13 @@ def profile(
         counts = work.stored(ledger)
         if counts is None:
             place = site_of(work, site, memory_mb, listen)
-            runner = DaskTaskRunner(
-                cluster_class=Workers,
-                cluster_kwargs={"site": place},
-                adapt_kwargs={"minimum": 0, "maximum": most_workers},
-            )
-            with prepared(place):
-                counts = _by_workers(work, ledger, runner)
-        _show(counts)
+            if FlowRunContext.get() is None:
+                with workers(place, most_workers, lambda line: print(line, file=sys.stderr, flush=True)) as each:
+                    counts = work.done_by(each, ledger)
+            else:
+                counts = _by_workers(work, ledger, place, most_workers)
+        if FlowRunContext.get() is not None:
+            _show(counts)
         return {
             "profile": work.key,
             "digest": counts.digest,
@@ -69,7 +70,13 @@ def profile(
         }
 
 
-def _by_workers(work: Work, ledger: SqliteLedger, runner: DaskTaskRunner) -> BatchCounts:
+def _by_workers(work: Work, ledger: SqliteLedger, place: Site, most: int) -> BatchCounts:
+    runner = DaskTaskRunner(
+        cluster_class=Workers,
+        cluster_kwargs={"site": place},
+        adapt_kwargs={"minimum": 0, "maximum": most},
+    )
+
     # A flow of its own, since a task runner cannot hang on the parameters of the flow that it serves.
     @flow(name="profile-parts", task_runner=runner)
     def parts() -> BatchCounts:
@@ -78,7 +85,8 @@ def _by_workers(work: Work, ledger: SqliteLedger, runner: DaskTaskRunner) -> Bat
         client = context.task_runner.client  # type: ignore[attr-defined]
         return work.done_by(OnWorkers(client, client.cluster.tend, get_run_logger().info), ledger)
 
-    return parts()
+    with prepared(place):
+        return parts()
 
 
 def _show(counts: BatchCounts) -> None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpcretrain.adapters.loopback import beside_proxies
 from hpcretrain.errors import HpcretrainError
 from hpcretrain.flows.names import home_id, labels
 from hpcretrain.report.artifacts.made import key
@@ -45,6 +46,7 @@ def publish(home: Path, tell: Callable[[str], None] = lambda line: print(line, f
 
     if not PREFECT_API_URL.value():
         return
+    os.environ.update(beside_proxies(os.environ))
     pages = str(PREFECT_UI_URL.value() or "").rstrip("/")
     run, named = _flow_run(), True
     with standing(home, pages, _mlflow()) as read:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
@@ -15,6 +16,7 @@ from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed
 
+from hpcretrain.adapters.loopback import beside_proxies
 from hpcretrain.errors import HomeInUse, HpcretrainError, PrefectError, SlurmError, SpoolError
 from hpcretrain.flows.names import Kind, flow_name
 
@@ -84,6 +86,7 @@ class HomeFlow(Flow[P, R]):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if PREFECT_API_URL.value() is None:
             return self.fn(*args, **kwargs)
+        os.environ.update(beside_proxies(os.environ))
         return super().__call__(*args, **kwargs)
 
 
