@@ -7,15 +7,23 @@ teardown removes exactly that.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from hpcretrain.adapters.loopback import beside_proxies
 from hpcretrain.adapters.ownserver import QUIET, check
+from hpcretrain.adapters.prefect_automations import bring_automation
+from hpcretrain.adapters.prefect_owner import (
+    another,
+    made_for_another,
+    tagged_automations,
+    tagged_deployments,
+)
 from hpcretrain.adapters.prefect_server import find
-from hpcretrain.adapters.prefect_wanted import Automation, Deployment, Limits, Queue, Report, RunsDeployment, Wanted
+from hpcretrain.adapters.prefect_wanted import BlockOfHome, Deployment, Queue, Report, Wanted
 from hpcretrain.errors import InputError, PrefectError
 
 if TYPE_CHECKING:
@@ -23,45 +31,53 @@ if TYPE_CHECKING:
 
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.responses import DeploymentResponse
-    from prefect.events.schemas.automations import AutomationCore
 
-_PAGE = 200
-HEARTBEAT_S = 30
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_TRIES = 5
+_HEARTBEAT_S = 30
+_OWNERS_ALONE = ("command", "env", "working_dir")
+"""What Prefect would let each run say about its process."""
 
 
 def setup(wanted: Wanted) -> Report:
     """Bring the server to what is wanted.
 
     Raises:
-        InputError: There is a work pool of that name that setup did not make; nothing was changed.
+        InputError: The work pool, or what the home has there, is somebody else's; nothing was changed.
         PrefectError: The server does not answer, or refuses.
     """
     report: Report = {"made": [], "mended": [], "kept": [], "removed": []}
     with server() as client:
+        _refuse_others(client, wanted)
         new = _pool(client, wanted, report)
-        _queues(client, wanted, report, new=new)
-        _limits(client, wanted.ours.limits, report)
-        _blocks(wanted, report)
+        # What is in no class, and may be run in this pool all the same, comes last.
+        for queue in (*wanted.queues, Queue("default", len(wanted.queues) + 1, 1)):
+            _queue(client, wanted, queue, report, new=new)
+        for tag, limit in wanted.ours.limits.tags.items():
+            _tag_limit(client, tag, limit, report)
+        for name, limit in wanted.ours.limits.shared.items():
+            _shared_limit(client, name, limit, report)
+        for block in wanted.blocks:
+            _block(client, wanted.ours.home, block, report)
         made = {(each.flow, each.name): _deployment(client, wanted, each, report) for each in wanted.deployments}
         for automation in wanted.automations:
-            _automation(client, wanted, automation, made, report)
+            bring_automation(client, wanted, automation, made, report)
         _tidy(client, wanted, report)
     return report
 
 
 def _tidy(client: SyncPrefectClient, wanted: Wanted, report: Report) -> None:
     """Remove what another version of setup made for the home, and this one does not."""
-    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
-
     ours = wanted.ours
     meant = {each.name for each in wanted.automations}
-    for automation in client.read_automations():
-        if ours.home_tag in automation.tags and ours.mark in automation.description and automation.name not in meant:
+    for automation in tagged_automations(client, ours.home_tag):
+        if ours.mark in automation.description and automation.name not in meant:
             client.delete_automation(automation.id)
             report["removed"].append(f"automation {automation.name}")
     named = {(each.flow, each.name) for each in wanted.deployments}
-    tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[ours.home_tag]))
-    for deployment in client.read_deployments(deployment_filter=tagged, limit=_PAGE):
+    for deployment in tagged_deployments(client, ours.home_tag):
         flow = client.read_flow(deployment.flow_id).name
         if ours.mark in (deployment.description or "") and (flow, deployment.name) not in named:
             client.delete_deployment(deployment.id)
@@ -111,17 +127,81 @@ def server() -> Iterator[SyncPrefectClient]:
         raise PrefectError(f"{url} does not answer: {error!r}; is the server up?", again=True) from error
 
 
+def check_pool(name: str) -> None:
+    """Let nobody run what somebody else's pool holds.
+
+    Raises:
+        InputError: The work pool was made for somebody else.
+        PrefectError: The server does not answer, or refuses.
+    """
+    with server() as client:
+        _refuse_pool(client, name)
+
+
+def check_home(wanted: Wanted) -> None:
+    """Let nobody deploy what the home has not been set up for, or what is somebody else's.
+
+    Raises:
+        InputError: Nothing was set up for the home, or it or the work pool is somebody else's.
+        PrefectError: The server does not answer, or refuses.
+    """
+    with server() as client:
+        _refuse_others(client, wanted)
+        if not tagged_deployments(client, wanted.ours.home_tag):
+            raise InputError(
+                f"nothing is set up for {wanted.ours.home} on this server; `hpcretrain prefect setup` makes its "
+                "queues, limits, blocks and automations"
+            )
+
+
+def _refuse_others(client: SyncPrefectClient, wanted: Wanted) -> None:
+    if other := made_for_another(client, wanted.ours.home_tag):
+        raise InputError(
+            f"{wanted.ours.home} is on this server for {other}, where a home has the same path; tear it down there, or "
+            "use a server of your own (if that machine is no more, delete its deployments and automations in Prefect's "
+            "pages)"
+        )
+    _refuse_pool(client, wanted.pool)
+
+
+def _refuse_pool(client: SyncPrefectClient, name: str) -> None:
+    from prefect.exceptions import ObjectNotFound
+
+    with suppress(ObjectNotFound):
+        if other := another(client.read_work_pool(name).description):
+            raise InputError(
+                f"the work pool {name} was made for {other}, and its runs are that user's; --pool NAME is one of your "
+                "own, or tear it down there"
+            )
+
+
+def _unless_meanwhile(make: Callable[P, R]) -> Callable[P, R]:
+    """Look again where somebody else made the same between the look and the making."""
+
+    @wraps(make)
+    def again(*args: P.args, **kwargs: P.kwargs) -> R:
+        from prefect.exceptions import ObjectAlreadyExists
+
+        for _ in range(_TRIES):
+            with suppress(ObjectAlreadyExists):
+                return make(*args, **kwargs)
+        raise PrefectError(
+            "what is made on the server goes and comes: another setup or teardown is at work", again=True
+        )
+
+    return again
+
+
+@_unless_meanwhile
 def _pool(client: SyncPrefectClient, wanted: Wanted, report: Report) -> bool:
     """Make the pool or put it right; whether it is new."""
     from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectNotFound
-    from prefect.workers.process import ProcessWorker
 
-    told = f"work pool {wanted.pool}"
+    told, template = f"work pool {wanted.pool}", _job_template()
     try:
         there = client.read_work_pool(wanted.pool)
     except ObjectNotFound:
-        template = ProcessWorker.get_default_base_job_template()
         client.create_work_pool(
             WorkPoolCreate(name=wanted.pool, type="process", description=wanted.ours.mark, base_job_template=template)
         )
@@ -129,82 +209,94 @@ def _pool(client: SyncPrefectClient, wanted: Wanted, report: Report) -> bool:
         return True
     if there.description != wanted.ours.mark:
         raise InputError(f"there is a work pool {wanted.pool} that is not ours; --pool names another")
-    if there.concurrency_limit is not None or there.is_paused:
-        client.update_work_pool(wanted.pool, WorkPoolUpdate(concurrency_limit=None, is_paused=False))
+    if (there.concurrency_limit, there.is_paused, there.base_job_template) != (None, False, template):
+        client.update_work_pool(
+            wanted.pool, WorkPoolUpdate(concurrency_limit=None, is_paused=False, base_job_template=template)
+        )
         report["mended"].append(told)
     else:
         report["kept"].append(told)
     return False
 
 
-def _queues(client: SyncPrefectClient, wanted: Wanted, report: Report, *, new: bool) -> None:
+def _job_template() -> dict[str, Any]:
+    """How a run becomes a process: what is run, where and in which environment is not for who starts it to say."""
+    from prefect.workers.process import ProcessWorker
+
+    template = ProcessWorker.get_default_base_job_template()
+    for name in _OWNERS_ALONE:
+        del template["job_configuration"][name], template["variables"]["properties"][name]
+    # Prefect's least: a run whose process is gone is noticed soon.
+    template["job_configuration"]["env"] = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(_HEARTBEAT_S)}
+    template["variables"]["additionalProperties"] = False
+    return template
+
+
+@_unless_meanwhile
+def _queue(client: SyncPrefectClient, wanted: Wanted, queue: Queue, report: Report, *, new: bool) -> None:
     from prefect.client.schemas.filters import WorkQueueFilter, WorkQueueFilterName
 
-    # What is in no class, and may be run in this pool all the same, comes last.
-    for queue in (*wanted.queues, Queue("default", len(wanted.queues) + 1, 1)):
-        told = f"work queue {queue.name}"
-        found = client.read_work_queues(
-            work_pool_name=wanted.pool, work_queue_filter=WorkQueueFilter(name=WorkQueueFilterName(any_=[queue.name]))
+    told = f"work queue {queue.name}"
+    found = client.read_work_queues(
+        work_pool_name=wanted.pool, work_queue_filter=WorkQueueFilter(name=WorkQueueFilterName(any_=[queue.name]))
+    )
+    if not found:
+        client.create_work_queue(
+            queue.name, work_pool_name=wanted.pool, priority=queue.priority, concurrency_limit=queue.limit
         )
-        if not found:
-            client.create_work_queue(
-                queue.name, work_pool_name=wanted.pool, priority=queue.priority, concurrency_limit=queue.limit
-            )
-            report["made"].append(told)
-        elif (found[0].priority, found[0].concurrency_limit, found[0].is_paused) != (
-            queue.priority,
-            queue.limit,
-            False,
-        ):
-            client.update_work_queue(
-                found[0].id, priority=queue.priority, concurrency_limit=queue.limit, is_paused=False
-            )
-            report["made" if new else "mended"].append(told)
-        else:
-            report["kept"].append(told)
-
-
-def _limits(client: SyncPrefectClient, limits: Limits, report: Report) -> None:
-    tags = {each.tag: each.concurrency_limit for each in client.read_concurrency_limits(limit=_PAGE, offset=0)}
-    for tag, limit in limits.tags.items():
-        if tags.get(tag) != limit:
-            client.create_concurrency_limit(tag=tag, concurrency_limit=limit)
-        _told(report, f"tag limit {tag}", tags.get(tag), limit)
-    shared = {each.name: each for each in client.read_global_concurrency_limits(limit=_PAGE, offset=0)}
-    for name, limit in limits.shared.items():
-        there = shared.get(name)
-        seen = there.limit if there and there.active else there and -1
-        if seen != limit:
-            _share(client, name, limit, new=there is None)
-        _told(report, f"concurrency limit {name}", seen, limit)
-
-
-def _share(client: SyncPrefectClient, name: str, limit: int, *, new: bool) -> None:
-    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
-
-    if new:
-        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=limit))
+        report["made"].append(told)
+    elif (found[0].priority, found[0].concurrency_limit, found[0].is_paused) != (queue.priority, queue.limit, False):
+        client.update_work_queue(found[0].id, priority=queue.priority, concurrency_limit=queue.limit, is_paused=False)
+        report["made" if new else "mended"].append(told)
     else:
+        report["kept"].append(told)
+
+
+@_unless_meanwhile
+def _tag_limit(client: SyncPrefectClient, tag: str, limit: int, report: Report) -> None:
+    from prefect.exceptions import ObjectNotFound
+
+    seen = None
+    with suppress(ObjectNotFound):
+        seen = client.read_concurrency_limit_by_tag(tag).concurrency_limit
+    if seen != limit:
+        client.create_concurrency_limit(tag=tag, concurrency_limit=limit)
+    _told(report, f"tag limit {tag}", seen, limit)
+
+
+@_unless_meanwhile
+def _shared_limit(client: SyncPrefectClient, name: str, limit: int, report: Report) -> None:
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
+    from prefect.exceptions import ObjectNotFound
+
+    seen = None
+    with suppress(ObjectNotFound):
+        there = client.read_global_concurrency_limit_by_name(name)
+        seen = there.limit if there.active else -1
+    if seen is None:
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=limit))
+    elif seen != limit:
         client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(limit=limit, active=True))
+    _told(report, f"concurrency limit {name}", seen, limit)
 
 
 def _told(report: Report, name: str, seen: object, limit: object) -> None:
     report["made" if seen is None else "kept" if seen == limit else "mended"].append(name)
 
 
-def _blocks(wanted: Wanted, report: Report) -> None:
+@_unless_meanwhile
+def _block(client: SyncPrefectClient, home: str, block: BlockOfHome, report: Report) -> None:
+    from prefect.exceptions import ObjectNotFound
+
     from hpcretrain.adapters.prefect_blocks import BLOCKS
 
-    for block in wanted.blocks:
-        kind = BLOCKS[block.kind]
-        try:
-            there = kind.load(wanted.ours.home)
-            seen: object = {key: getattr(there, key) for key in block.values}
-        except ValueError:
-            seen = None
-        if seen != dict(block.values):
-            kind(**block.values).save(wanted.ours.home, overwrite=True)
-        _told(report, f"block {block.kind} {wanted.ours.home}", seen, dict(block.values))
+    kind = BLOCKS[block.kind]
+    seen = None
+    with suppress(ObjectNotFound):
+        seen = client.read_block_document_by_name(home, kind.get_block_type_slug()).data
+    if seen != dict(block.values):
+        kind(**block.values).save(home, overwrite=True)
+    _told(report, f"block {block.kind} {home}", seen, dict(block.values))
 
 
 def _deployment(client: SyncPrefectClient, wanted: Wanted, one: Deployment, report: Report) -> UUID:
@@ -230,8 +322,9 @@ def _deployment(client: SyncPrefectClient, wanted: Wanted, one: Deployment, repo
         work_pool_name=wanted.pool,
         work_queue_name=one.queue,
         tags=_tags(wanted),
-        job_variables=_job_variables(),
+        job_variables={},
         schedules=_schedules(one, there),
+        concurrency_limit=None,
         path=None,
         pull_steps=[],
     )
@@ -241,11 +334,6 @@ def _deployment(client: SyncPrefectClient, wanted: Wanted, one: Deployment, repo
 
 def _tags(wanted: Wanted) -> list[str]:
     return [wanted.ours.tag, wanted.ours.home_tag]
-
-
-def _job_variables() -> dict[str, Any]:
-    # Prefect's least: a run whose process is gone is noticed soon.
-    return {"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)}}
 
 
 def _schedules(one: Deployment, there: DeploymentResponse | None) -> list[Any]:
@@ -276,74 +364,7 @@ def _same(there: DeploymentResponse, one: Deployment, wanted: Wanted) -> bool:
         and there.enforce_parameter_schema
         and (there.work_pool_name, there.work_queue_name) == (wanted.pool, one.queue)
         and sorted(there.tags) == sorted(_tags(wanted))
-        and there.job_variables == _job_variables()
+        and (there.job_variables or {}, there.pull_steps or [], there.path) == ({}, [], None)
+        and there.global_concurrency_limit is None
         and schedules == ([(one.every, one.cron)] if one.every or one.cron else [])
-    )
-
-
-def _automation(
-    client: SyncPrefectClient,
-    wanted: Wanted,
-    one: Automation,
-    deployments: Mapping[tuple[str, str], UUID],
-    report: Report,
-) -> None:
-    told = f"automation {one.name}"
-    meant = _meant(wanted, one, deployments)
-    there = [each for each in client.read_automations_by_name(one.name) if wanted.ours.home_tag in each.tags]
-    for extra in there[1:]:
-        client.delete_automation(extra.id)
-    if not there:
-        client.create_automation(meant)
-        report["made"].append(told)
-        return
-    # What somebody switched off stays off.
-    meant = meant.model_copy(update={"enabled": there[0].enabled})
-    seen = type(meant).model_validate(there[0].model_dump(mode="json"))
-    if _compared(seen) == _compared(meant):
-        report["kept"].append(told)
-    else:
-        client.update_automation(there[0].id, meant)
-        report["mended"].append(told)
-
-
-def _compared(automation: AutomationCore) -> dict[str, Any]:
-    body = automation.model_dump(mode="json", exclude={"owner_resource": True, "trigger": {"id"}})
-    for key in ("expect", "after", "for_each"):
-        body["trigger"][key] = sorted(body["trigger"][key])
-    return body
-
-
-def _meant(wanted: Wanted, one: Automation, deployments: Mapping[tuple[str, str], UUID]) -> AutomationCore:
-    from prefect.client.schemas.objects import StateType
-    from prefect.events.actions import ChangeFlowRunState, RunDeployment
-    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-
-    action: RunDeployment | ChangeFlowRunState
-    if isinstance(one.action, RunsDeployment):
-        action = RunDeployment(
-            source="selected",
-            deployment_id=deployments[one.action.flow, one.action.name],
-            parameters=dict(one.action.parameters),
-            job_variables=None,
-        )
-    else:
-        action = ChangeFlowRunState(
-            state=StateType(one.action.state), name=None, message=one.action.message, force=False
-        )
-    return AutomationCore(
-        name=one.name,
-        description=f"{one.description} {wanted.ours.mark}",
-        tags=_tags(wanted),
-        trigger=EventTrigger(
-            after=set(one.after),
-            expect=set(one.expect),
-            match=dict(one.match),
-            match_related=[dict(each) for each in one.match_related],
-            for_each=set(one.for_each),
-            posture=Posture.Proactive if one.proactive else Posture.Reactive,
-            threshold=1,
-            within=one.within,
-        ),
-        actions=[action],
     )

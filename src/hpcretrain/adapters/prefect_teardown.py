@@ -1,4 +1,4 @@
-"""Removal of what setup made for a home, and of what homes share once no home is left; never of anything else."""
+"""Removal of what setup made for a home, and of what homes share once none is left; never of anything else."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from hpcretrain.adapters.prefect import server
+from hpcretrain.adapters.prefect_owner import (
+    everything,
+    made_for_another,
+    tagged_automations,
+    tagged_deployments,
+)
 from hpcretrain.adapters.prefect_wanted import Limits, Ours, Report
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 _PAGE = 200
+"""Runs are read anew after these were deleted."""
 
 
 def teardown(ours: Ours) -> Report:
@@ -25,48 +32,37 @@ def teardown(ours: Ours) -> Report:
     """
     report: Report = {"removed": [], "left": []}
     with server() as client:
-        _automations(client, ours.home_tag, report)
-        _deployments(client, ours.home_tag, report)
-        _runs(client, ours.home_tag, report)
-        _blocks(client, ours.home, report)
-        if others := _with_tag(client, ours.tag):
-            report["left"].append(f"work pool, queues and limits: {len(others)} deployments of other homes use them")
+        if other := made_for_another(client, ours.home_tag):
+            report["left"].append(f"{ours.home}: it is here for {other}, where a home has the same path")
         else:
-            _pools(client, ours.mark, report)
+            _automations(client, ours.home_tag, report)
+            _deployments(client, ours.home_tag, report)
+            _runs(client, ours.home_tag, report)
+            _blocks(client, ours.home, report)
+        _pools(client, ours.mark, report)
+        if others := tagged_deployments(client, ours.tag):
+            report["left"].append(f"limits: {len(others)} deployments of other homes use them")
+        else:
             _limits(client, ours.limits, report)
             _flows(client, ours.flows, report)
     return report
 
 
 def _automations(client: SyncPrefectClient, home_tag: str, report: Report) -> None:
-    for automation in client.read_automations():
-        if home_tag in automation.tags:
-            client.delete_automation(automation.id)
-            report["removed"].append(f"automation {automation.name}")
-
-
-def _with_tag(client: SyncPrefectClient, tag: str) -> list[tuple[str, str]]:
-    """The deployments with a tag: their identifiers and names."""
-    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
-
-    found = client.read_deployments(
-        deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[tag])), limit=_PAGE
-    )
-    return [(str(each.id), each.name) for each in found]
+    for automation in tagged_automations(client, home_tag):
+        client.delete_automation(automation.id)
+        report["removed"].append(f"automation {automation.name}")
 
 
 def _deployments(client: SyncPrefectClient, home_tag: str, report: Report) -> None:
-    from uuid import UUID
-
-    for identifier, _ in _with_tag(client, home_tag):
-        there = client.read_deployment(identifier)
-        flow = client.read_flow(there.flow_id)
-        client.delete_deployment(UUID(identifier))
-        report["removed"].append(f"deployment {flow.name}/{there.name}")
+    for deployment in tagged_deployments(client, home_tag):
+        flow = client.read_flow(deployment.flow_id)
+        client.delete_deployment(deployment.id)
+        report["removed"].append(f"deployment {flow.name}/{deployment.name}")
 
 
 def _runs(client: SyncPrefectClient, home_tag: str, report: Report) -> None:
-    """End runs that nobody would ever take up again."""
+    """Delete runs that nobody would take up again: canceled ones would end their trainings at the next setup."""
     from prefect.client.schemas.filters import (
         FlowRunFilter,
         FlowRunFilterState,
@@ -74,7 +70,7 @@ def _runs(client: SyncPrefectClient, home_tag: str, report: Report) -> None:
         FlowRunFilterTags,
     )
     from prefect.client.schemas.objects import StateType
-    from prefect.states import Cancelled
+    from prefect.exceptions import ObjectNotFound
 
     waiting = FlowRunFilterStateType(any_=[StateType.PAUSED, StateType.SCHEDULED, StateType.PENDING])
     wanted = FlowRunFilter(
@@ -83,7 +79,8 @@ def _runs(client: SyncPrefectClient, home_tag: str, report: Report) -> None:
     )
     while runs := client.read_flow_runs(flow_run_filter=wanted, limit=_PAGE):
         for run in runs:
-            client.set_flow_run_state(run.id, Cancelled(message="Its deployment was removed"), force=True)
+            with contextlib.suppress(ObjectNotFound):
+                client.delete_flow_run(run.id)
         report["removed"].append(f"{len(runs)} waiting runs")
 
 
@@ -107,14 +104,14 @@ def _blocks(client: SyncPrefectClient, home: str, report: Report) -> None:
 def _pools(client: SyncPrefectClient, mark: str, report: Report) -> None:
     from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
 
-    for pool in client.read_work_pools():
+    for pool in everything(client.read_work_pools):
         if pool.description != mark:
             continue
         own = client.read_deployments(
             work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool.name])), limit=1
         )
         if own:
-            report["left"].append(f"work pool {pool.name}: a deployment that is not ours uses it")
+            report["left"].append(f"work pool {pool.name}: there are deployments that use it")
         else:
             client.delete_work_pool(pool.name)
             report["removed"].append(f"work pool {pool.name}")

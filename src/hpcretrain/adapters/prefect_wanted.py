@@ -89,7 +89,7 @@ class Ours:
         home: The name of a home's blocks.
         home_tag: The tag of what is a home's own.
         tag: The tag of what is any home's.
-        mark: The description of the work pool.
+        mark: The description of the work pool, and the end of all others: it says for whom.
         flows: The names of the flows.
         limits: The limits, by their names.
     """

@@ -9,13 +9,13 @@ from typing import Any
 
 from hpcretrain.adapters.home import Home
 from hpcretrain.adapters.livesettings import LiveSettings
+from hpcretrain.adapters.prefect_owner import mark
 from hpcretrain.adapters.prefect_wanted import BlockOfHome, Deployment, Limits, Ours, Queue, Wanted
 from hpcretrain.config.load import load
 from hpcretrain.flows.automations import automations
 from hpcretrain.flows.names import (
     CLASSES,
     KINDS,
-    MARK,
     SUBMIT_TAG,
     TAG,
     TRIAGE_TAG,
@@ -42,7 +42,7 @@ _OBSERVE_BETWEEN = timedelta(minutes=1), timedelta(hours=1)
 
 def ours(home: Path) -> Ours:
     """How what a home has in Prefect is known again, whether the home is still there or not."""
-    return Ours(home_id(home), home_tag(home), TAG, MARK, tuple(map(flow_name, KINDS)), LIMITS)
+    return Ours(home_id(home), home_tag(home), TAG, mark(), tuple(map(flow_name, KINDS)), LIMITS)
 
 
 def wanted(home: Path, pool: str) -> Wanted:
@@ -82,12 +82,12 @@ def _deployments(home: Path, observe_every: timedelta) -> tuple[Deployment, ...]
         from prefect.utilities.callables import parameter_schema
 
         flow = _flow(kind)
-        schema: dict[str, Any] = parameter_schema(flow).model_dump()
+        schema: dict[str, Any] = parameter_schema(flow).model_dump(exclude_unset=True)
         return Deployment(
             flow=flow_name(kind),
             name=f"{home_id(home)}{suffix}",
             entrypoint=f"hpcretrain.flows.{kind}.{kind}",
-            description=f"{(flow.description or '').splitlines()[0]}\n\n{MARK}",
+            description=f"{(flow.description or '').splitlines()[0]}\n\n{mark()}",
             parameters={"home": str(home)},
             schema=schema,
             queue=queue,

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 POOL = "hpcretrain"
-MARK = "Made by `hpcretrain prefect setup`, and removed by `hpcretrain prefect teardown`."
 TAG = "hpcretrain"
 
 ClassName = Literal["urgent", "standard", "background"]

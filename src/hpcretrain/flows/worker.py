@@ -16,6 +16,7 @@ from typing import Any
 from prefect.settings import PREFECT_WORKER_QUERY_SECONDS, temporary_settings
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
+from hpcretrain.adapters.prefect import check_pool
 from hpcretrain.errors import PrefectError
 from hpcretrain.flows import begin, warm
 
@@ -52,8 +53,10 @@ def work(pool: str) -> None:
         pool: The work pool.
 
     Raises:
-        PrefectError: The process that forks did not come up.
+        InputError: The pool was made for somebody else.
+        PrefectError: The server does not answer, or the process that forks did not come up.
     """
+    check_pool(pool)
     with tempfile.TemporaryDirectory(prefix="hpcretrain-") as folder:
         # Prefect works in /tmp/runner_storage otherwise, which the first of a machine's users to come has for himself.
         # Not by TMPDIR, which goes to runs and from there to Slurm jobs.
