@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 from prefect_dask import DaskTaskRunner
@@ -20,8 +20,10 @@ from hpcretrain.adapters.dask import OnWorkers, Site, Workers, prepared, workers
 from hpcretrain.adapters.ledger import SqliteLedger
 from hpcretrain.config.cluster import load_cluster
 from hpcretrain.counts import BatchCounts
+from hpcretrain.flows.names import home_id
 from hpcretrain.flows.running import HomeFlow
 from hpcretrain.largetable import Work, planned, site_of, window_of
+from hpcretrain.report.markdown import escape, paragraphs, table
 
 
 @HomeFlow
@@ -61,7 +63,7 @@ def profile(
             else:
                 counts = _by_workers(work, ledger, place, most_workers)
         if FlowRunContext.get() is not None:
-            _show(counts)
+            _show(counts, Path(home))
         return {
             "profile": work.key,
             "digest": counts.digest,
@@ -89,15 +91,12 @@ def _by_workers(work: Work, ledger: SqliteLedger, place: Site, most: int) -> Bat
         return parts()
 
 
-def _show(counts: BatchCounts) -> None:
+def _show(counts: BatchCounts, home: Path) -> None:
     rows = [
-        {
-            "feature": name,
-            "missing": column.missing,
-            "wrong type": column.wrong_type,
-            "infinite": column.infinite,
-            "unseen": column.unseen,
-        }
-        for name, column in counts.columns.items()
+        (escape(name), *(f"{number:,}" for number in (each.missing, each.wrong_type, each.infinite, each.unseen)))
+        for name, each in counts.columns.items()
     ]
-    create_table_artifact(rows, key="profile", description=f"{counts.rows:,} rows, {counts.duplicates:,} duplicates")
+    headings = [("feature", False), *((words, True) for words in ("missing", "wrong type", "infinite", "unseen"))]
+    told = f"{counts.rows:,} rows, {counts.duplicates:,} duplicates"
+    # Not one of Prefect's tables, which show names given by users as they like.
+    create_markdown_artifact(paragraphs(told, table(headings, rows)), key=f"profile-{home_id(home)}", description=told)
