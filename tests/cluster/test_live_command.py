@@ -54,7 +54,7 @@ def test_the_live_system_comes_up_trains_on_slurm_and_leaves_nothing() -> None:
         assert [code(page) for page in closed] == [401, 401]
         assert live("up") == told, "what is up is left as it is"
         until(lambda: cluster.ask("sacct", "-a", "-n", "-X", "-S", "now-1hour", "-o", "JobName").strip(), 240)
-        assert status()["serves"]
+        assert status()["champion"]
     finally:
         live("down")
     assert not cluster.state.exists()
