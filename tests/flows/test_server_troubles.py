@@ -28,6 +28,7 @@ from prefect_server import FAST, SRC, told
 
 from hpcretrain.adapters import mlflow_server, prefect_server
 from hpcretrain.adapters.home import Home
+from hpcretrain.adapters.loopback import beside_proxies
 from hpcretrain.adapters.ownserver import OwnServer
 from hpcretrain.adapters.prefect_server import PrefectServer
 from hpcretrain.errors import InputError
@@ -147,6 +148,15 @@ def test_no_proxy_hears_of_a_server_on_this_machine(folder: Path) -> None:
             done = subprocess.run([sys.executable, "-c", step], env=known, capture_output=True, text=True, timeout=60)
             assert done.returncode == 0, done.stderr
         assert asked == []
+
+
+def test_what_is_kept_from_proxies_already_stays_so() -> None:
+    for before, kept in (
+        ({}, "127.0.0.1,localhost"),
+        ({"no_proxy": "a.org, localhost", "NO_PROXY": "b.org"}, "a.org,localhost,b.org,127.0.0.1"),
+        ({"NO_PROXY": "*"}, "*"),
+    ):
+        assert beside_proxies(before) == {"no_proxy": kept, "NO_PROXY": kept}
 
 
 def test_without_a_proxy_no_line_is_about_proxies(own_server: PrefectServer) -> None:
