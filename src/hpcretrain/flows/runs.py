@@ -149,7 +149,7 @@ def heed_cancellations(home: str) -> None:
 
 
 def _cancels(run: FlowRun) -> bool:
-    return run.state is not None and run.state.is_cancelling()
+    return run.state_type is StateType.CANCELLING
 
 
 def _ended(run: FlowRun) -> datetime:
@@ -193,7 +193,7 @@ def _bury(client: SyncPrefectClient, home: Path) -> None:
     long_ago = datetime.now(UTC) - LOST_AFTER
     for run in runs_of(client, home, KINDS, [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]):
         if run.state is not None and run.state.timestamp < long_ago and not _heard(client, run, long_ago):
-            end = Cancelled if run.state.is_cancelling() else Crashed
+            end = Cancelled if _cancels(run) else Crashed
             state: State[None] = end(message="Its worker was lost; what it was to do is done by `reconcile`")
             client.set_flow_run_state(run.id, state, force=True)
 
