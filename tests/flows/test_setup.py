@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,9 +28,9 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Cancelled, Pending, Running, Suspended
 from prefect.workers.process import ProcessWorker
 from prefect_server import SRC, one_server, surroundings
+from steered import DRIFTED, set_time
 from tables import configure, orders
 
-from hpcretrain import ways
 from hpcretrain.adapters.prefect_owner import everything as whole
 from hpcretrain.adapters.prefect_owner import mark
 from hpcretrain.adapters.prefect_server import PrefectServer
@@ -37,6 +38,7 @@ from hpcretrain.cli import main
 from hpcretrain.flows.names import home_id, home_tag
 from hpcretrain.flows.runs import heed_cancellations
 from hpcretrain.livehome import start_live
+from hpcretrain.ways import tick
 from hpcretrain.wiring import read_history
 
 
@@ -195,8 +197,12 @@ def test_a_pool_that_is_somebody_elses_is_refused(home: Path) -> None:
         assert everything(client) == before
 
 
-def test_teardown_and_setup_end_no_training(home: Path) -> None:
-    request = ways.request(home, reason="a ticket")["subject"]
+def test_teardown_and_setup_end_no_training(base: Path, tmp_path: Path) -> None:
+    home = Path(shutil.copytree(base, tmp_path / "home"))
+    set_time(home, DRIFTED)
+    tick(home, "triage")
+    request = _training(home)
+    assert request
     prefect("setup", "--home", home)
     with get_client(sync_client=True) as client:
         suspended = _suspended_retraining(client, home, request)
@@ -204,17 +210,17 @@ def test_teardown_and_setup_end_no_training(home: Path) -> None:
         assert not client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[suspended])))
         prefect("setup", "--home", home)
         heed_cancellations(str(home))
-        assert _is_open(home, request)
+        assert _training(home) == request
 
         client.set_flow_run_state(_suspended_retraining(client, home, request), Cancelled(), force=True)
         heed_cancellations(str(home))
-        assert not _is_open(home, request), "a person's cancellation does end it"
+        assert _training(home) is None, "a person's cancellation does end it"
     prefect("teardown", "--home", home)
 
 
-def _is_open(home: Path, request: str) -> bool:
-    [cycle] = [each for each in read_history(home)[0].cycles if each.request.id == request]
-    return cycle.review is None
+def _training(home: Path) -> str | None:
+    cycle = read_history(home)[0].training
+    return cycle and cycle.request.id
 
 
 def _suspended_retraining(client: SyncPrefectClient, home: Path, request: str) -> UUID:
