@@ -94,7 +94,8 @@ class Run:
 
     def made(self) -> dict[Path, int]:
         """The parts on the spool, and when each was made."""
-        return {path: path.stat().st_mtime_ns for path in self.cluster.spool.glob("profiles-*/parts/*/facts.json")}
+        # A hidden one is being written, and may be gone when it is looked at.
+        return {path: path.stat().st_mtime_ns for path in self.cluster.spool.glob("profiles-*/parts/[!.]*/facts.json")}
 
     def jobs(self, state: str = "all") -> list[str]:
         """Lines of the queue about its workers: number, state, QOS, partition, nodes."""
