@@ -28,8 +28,9 @@ APPROVALS = """
 [approvals]
 run = ["urgent"]
 approvers = ["root"]
-expires_h = 720
+expires_h = {expires_h:g}
 """
+MINUTES_TO_APPROVE = 5
 
 
 class LiveSystem:
@@ -68,8 +69,9 @@ class LiveSystem:
     def _home(self, days_a_minute: float) -> None:
         self.cluster.run(["mkdir", "-p", str(self.folder)], check=True)
         config = nycflights.write(self.folder)
+        expires_h = days_a_minute * 24 * MINUTES_TO_APPROVE
         policy = resources.files("hpcretrain.config").joinpath("standard.toml").read_text(encoding="utf-8")
-        (self.folder / "policy.toml").write_text(policy + APPROVALS, encoding="utf-8")
+        (self.folder / "policy.toml").write_text(policy + APPROVALS.format(expires_h=expires_h), encoding="utf-8")
         with config.open("a", encoding="utf-8") as file:
             file.write('\n[policy]\nfile = "policy.toml"\n')
         for path in self.folder.iterdir():

@@ -65,10 +65,7 @@ def submit(home: str) -> Reference:
 @step("collect and validate")
 def collect(home: str) -> Reference:
     """Take up what jobs came to, judge it, and submit what follows; one of Prefect's slots for validation is held."""
-    if not steered():
-        return _advance(home, "retrain")
-    with slot(VALIDATION):
-        return _advance(home, "retrain")
+    return _bounded(home, "retrain")
 
 
 @step("promote or reject")
@@ -79,8 +76,15 @@ def conclude(home: str) -> Reference:
 
 @step("do all that is due")
 def catch_up(home: str) -> Reference:
-    """Do whatever is due, at whatever step it stopped."""
-    return _advance(home, "release")
+    """Do whatever is due, at whatever step it stopped; it may be a validation."""
+    return _bounded(home, "release")
+
+
+def _bounded(home: str, until: Until) -> Reference:
+    if not steered():
+        return _advance(home, until)
+    with slot(VALIDATION):
+        return _advance(home, until)
 
 
 @step("publish")
