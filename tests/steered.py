@@ -94,14 +94,18 @@ class Steered:
 
     def runs(self, kind: str, *states: str) -> list[FlowRun]:
         """Runs of one kind in states of these names, or in any; the oldest first."""
+        mine = FlowRunFilter(tags=FlowRunFilterTags(all_=[home_tag(self.home)]))
+        found: list[FlowRun] = []
         with self.client() as client:
-            mine = FlowRunFilter(tags=FlowRunFilterTags(all_=[home_tag(self.home)]))
-            found = client.read_flow_runs(
+            while page := client.read_flow_runs(
                 flow_filter=FlowFilter(name=FlowFilterName(any_=[flow_name(kind)])),  # type: ignore[arg-type]
                 flow_run_filter=mine,
-                sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+                sort=FlowRunSort.ID_DESC,
                 limit=200,
-            )
+                offset=len(found),
+            ):
+                found += page
+        found.sort(key=lambda run: (run.expected_start_time or run.created, run.created))
         return [run for run in found if not states or (run.state is not None and run.state.name in states)]
 
     def schedules(self, *, on: bool, kinds: tuple[str, ...] = ("observe", "watch", "reconcile", "review")) -> None:

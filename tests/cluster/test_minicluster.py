@@ -87,9 +87,10 @@ def test_down_leaves_no_process_no_file_no_user_and_no_socket(fresh: Make) -> No
     job = submit(cluster, "trap '' TERM; sleep 600", "--nodelist=train1")
     orphan = submit(cluster, "sleep 600", "--nodelist=train2")
     eventually(lambda: state(cluster, job) == state(cluster, orphan) == "RUNNING")
-    cluster.kill("train2")
     user = pwd.getpwnam(cluster.user).pw_uid
-    assert sum("sleep" in line for line in processes_of(cluster, user)) >= 2
+    # Slurm calls a job running before its node has started it.
+    eventually(lambda: sum(line.startswith("sleep 600") for line in processes_of(cluster, user)) >= 2)
+    cluster.kill("train2")
     assert len(processes_of(cluster, -1)) >= 9
     assert listeners(cluster)
     assert {"passwd", "group", "shadow"} <= known()
@@ -212,7 +213,8 @@ def test_retraining_cannot_reach_the_nodes_of_inference(cluster: Cluster, qos: s
 @pytest.mark.parametrize("daemon", ["munged", "mariadbd", "slurmdbd", "slurmctld", "train1", "infer1"])
 def test_a_daemon_that_comes_back_finds_its_state(cluster: Cluster, daemon: str, end: str) -> None:
     job = submit(cluster, "sleep 600", "--nodelist=train1")
-    eventually(lambda: state(cluster, job) == "RUNNING")
+    # Slurm calls it running before its node has started it, and starts it anew if that goes wrong.
+    eventually(lambda: state(cluster, job) == "RUNNING" and (cluster.places.home / f"{job}.out").exists())
     if (daemon, end) == ("slurmctld", "kill"):
         # It writes down what has changed every five seconds; killed before, it forgets a job that already runs.
         began = time.time()

@@ -65,9 +65,13 @@ def test_a_run_that_falls_silent_is_called_crashed_and_what_it_left_is_done(stee
         steered.start("observe")
         until(lambda: steered.runs("observe", "Running"), because=steered.told)
         os.killpg(process.pid, signal.SIGKILL)
+    taken = steered.start("watch")
+    with steered.client() as client:
+        client.set_flow_run_state(taken.id, Pending())
     with steered.worker():
-        [run] = until(lambda: steered.runs("observe", "Crashed"), because=steered.told)
-        assert "heartbeat" in run.state.message
+        for kind in ("observe", "watch"):
+            [run] = until(lambda of=kind: steered.runs(of, "Crashed"), because=steered.told)  # type: ignore[misc]
+            assert "lost" in run.state.message
         until(lambda: steered.runs("reconcile", "Completed"), because=steered.told)
 
 
@@ -78,15 +82,15 @@ def test_a_run_that_was_lost_while_the_server_was_down_is_called_so(
         for run in (steered.start("observe"), steered.start("watch")):
             client.set_flow_run_state(run.id, Pending())
             client.set_flow_run_state(run.id, Running())
-        until(lambda: runs._heard(client, run, datetime.now(UTC) - timedelta(minutes=1)), 30)
-        until(lambda: not runs._heard(client, run, datetime.now(UTC) - timedelta(seconds=2)), 30)
+        until(lambda: runs._heard(client, run, datetime.now(UTC) - timedelta(minutes=1)))
+        until(lambda: not runs._heard(client, run, datetime.now(UTC) - timedelta(seconds=2)))
         told = {
             "event": "prefect.flow-run.heartbeat",
             "resource": {"prefect.resource.id": f"prefect.flow-run.{run.id}"},
         }
         sent = {**told, "id": str(uuid4()), "occurred": datetime.now(UTC).isoformat(), "payload": {}}
         client.request("POST", "/events", json=[sent])
-        until(lambda: runs._heard(client, run, datetime.now(UTC) - timedelta(seconds=2)), 30)
+        until(lambda: runs._heard(client, run, datetime.now(UTC) - timedelta(seconds=2)))
     monkeypatch.setattr(runs, "LOST_AFTER", timedelta(seconds=2))
     align(str(steered.home), came(steered, ""))
     assert steered.runs("observe", "Crashed")

@@ -70,7 +70,7 @@ def test_the_dashboard_opens_through_a_tunnel(own_server: PrefectServer, browser
         with page.expect_response(f"http://{name}:{port}/api/automations/filter") as answer:
             page.get_by_role("link", name="Automations").first.click()
         assert answer.value.ok
-        assert answer.value.json() == []
+        assert isinstance(answer.value.json(), list)
 
 
 def test_mlflow_opens_through_a_tunnel(tmp_path: Path, browser: Any) -> None:

@@ -19,7 +19,7 @@ from steered import DRIFTED, Steered, held, set_time, until
 
 from hpcretrain.adapters.ledger import verify
 from hpcretrain.adapters.prefect_server import start
-from hpcretrain.flows.names import POOL, labels
+from hpcretrain.flows.names import POOL, home_tag, labels
 from hpcretrain.records import Outcome, ReleaseKind
 from hpcretrain.report.events import DRIFT
 from hpcretrain.ways import tick
@@ -58,6 +58,20 @@ def test_a_drifted_batch_comes_to_a_release_by_events_alone(steered: Steered) ->
     assert retrain.parameters["request"] == release.parameters["request"] == steered.records("request")[-1].id
     assert {run.work_queue_name for run in (triage, retrain, release)} == {"urgent"}
     assert observed.id in {run.id for run in steered.runs("observe", "Completed")}
+
+
+def test_a_retraining_that_is_started_by_its_button_is_shown_by_a_run_that_says_what_it_is_about(
+    steered: Steered,
+) -> None:
+    set_time(steered.home, DRIFTED)
+    tick(steered.home, "triage")
+    with steered.worker():
+        pressed = steered.start("retrain", "-urgent")
+        until(lambda: steered.runs("release", "Completed"), because=steered.told)
+    assert_one_cycle(steered)
+    request = steered.records("request")[-1].id
+    [shows] = [run for run in steered.runs("retrain") if run.id != pressed.id]
+    assert (shows.name, shows.parameters["request"]) == (f"retraining for {request}", request)
 
 
 def test_a_storm_of_the_same_event_is_one_cycle(steered: Steered) -> None:
@@ -118,15 +132,21 @@ def test_flows_go_on_when_the_server_was_killed_and_came_back(steered: Steered) 
 
 
 def test_suspended_runs_hold_no_slot_no_lease_and_no_process(steered: Steered) -> None:
-    # Far more than the queue, the pool and the limits let go on at once.
-    started = [steered.start("retrain", "-background") for _ in range(60)]
     with steered.client() as client:
+        for automation in client.read_automations():
+            if home_tag(steered.home) in automation.tags:
+                client.pause_automation(automation.id)  # There is no training, so `reconcile` would resume them all.
+        # Far more than the queue, the pool and the limits let go on at once.
+        started = [steered.start("retrain", "-background") for _ in range(60)]
         for run in started:
             for state in (Pending(), Running(), Suspended(pause_key=str(run.id))):
                 client.set_flow_run_state(run.id, state)
         limits = client.read_global_concurrency_limits(limit=100, offset=0)
         assert [limit.name for limit in limits if limit.active_slots] == []
-    assert len(steered.runs("retrain", "Suspended")) == 60
+        for number in range(440):
+            # The way there of those above would take minutes for all.
+            client.create_flow_run_from_deployment(run.deployment_id, state=Suspended(pause_key=str(number)))
+    assert len(steered.runs("retrain", "Suspended")) == 500
     with steered.worker() as process:
         steered.start("review")
         until(lambda: steered.runs("review", "Completed"), because=steered.told)

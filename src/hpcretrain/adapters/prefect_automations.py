@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hpcretrain.adapters.prefect_wanted import Automation, Report, RunsDeployment, Wanted
+from hpcretrain.adapters.prefect_wanted import Automation, Report, Wanted
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -60,22 +60,15 @@ def _compared(automation: AutomationCore) -> dict[str, Any]:
 
 
 def _meant(wanted: Wanted, one: Automation, deployments: Mapping[tuple[str, str], UUID]) -> AutomationCore:
-    from prefect.client.schemas.objects import StateType
-    from prefect.events.actions import ChangeFlowRunState, RunDeployment
+    from prefect.events.actions import RunDeployment
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-    action: RunDeployment | ChangeFlowRunState
-    if isinstance(one.action, RunsDeployment):
-        action = RunDeployment(
-            source="selected",
-            deployment_id=deployments[one.action.flow, one.action.name],
-            parameters=dict(one.action.parameters),
-            job_variables=None,
-        )
-    else:
-        action = ChangeFlowRunState(
-            state=StateType(one.action.state), name=None, message=one.action.message, force=False
-        )
+    action = RunDeployment(
+        source="selected",
+        deployment_id=deployments[one.action.flow, one.action.name],
+        parameters=dict(one.action.parameters),
+        job_variables=None,
+    )
     return AutomationCore(
         name=one.name,
         description=f"{one.description} {wanted.ours.mark}",

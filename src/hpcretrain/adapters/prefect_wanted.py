@@ -50,14 +50,6 @@ class RunsDeployment:
 
 
 @dataclass(frozen=True)
-class SetsState:
-    """Set the state of the flow run that the event is about."""
-
-    state: Literal["CRASHED"]
-    message: str
-
-
-@dataclass(frozen=True)
 class Automation:
     """When which events come, or do not come after others (`proactive`), an action is taken."""
 
@@ -67,7 +59,7 @@ class Automation:
     match: Mapping[str, str]
     for_each: tuple[str, ...]
     within: timedelta
-    action: RunsDeployment | SetsState
+    action: RunsDeployment
     match_related: tuple[Mapping[str, str | list[str]], ...] = ()
     after: tuple[str, ...] = ()
     proactive: bool = False

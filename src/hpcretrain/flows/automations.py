@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from hpcretrain.adapters.prefect_wanted import Automation, RunsDeployment, SetsState
+from hpcretrain.adapters.prefect_wanted import Automation, RunsDeployment
 from hpcretrain.flows.names import (
     ACTION_LABEL,
     CLASS_LABEL,
@@ -126,10 +126,13 @@ def _ended(home: Path) -> Automation:
 
 
 def _silent(home: Path) -> Automation:
-    """A run whose process and worker died together, be it before the first heartbeat: nobody else calls it crashed."""
+    """A run whose process and worker died together, be it before the first heartbeat: `reconcile` looks for itself.
+
+    Prefect over SQLite may lose an event of its own when much happens at once, such as that a run was suspended.
+    """
     return Automation(
         name=f"hpcretrain: silent runs are called crashed ({home_id(home)})",
-        description="A run sends no heartbeat any more.",
+        description="What sends no heartbeat any more is looked at, and ended.",
         after=_LIVES,
         expect=(*_LIVES, *(f"prefect.flow-run.{end}" for end in _ENDS)),
         match={"prefect.resource.id": "prefect.flow-run.*"},
@@ -137,7 +140,7 @@ def _silent(home: Path) -> Automation:
         for_each=("prefect.resource.id",),
         within=DEAD_AFTER,
         proactive=True,
-        action=SetsState("CRASHED", "It sends no heartbeat any more; what it was to do is done by `reconcile`"),
+        action=RunsDeployment(flow_name("reconcile"), home_id(home), {"home": str(home)}),
     )
 
 

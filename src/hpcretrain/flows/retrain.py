@@ -10,7 +10,7 @@ from hpcretrain.flows.names import WHATEVER, ClassName
 from hpcretrain.flows.release import release
 from hpcretrain.flows.running import home_flow, steered
 from hpcretrain.flows.runs import shown_by_another, start
-from hpcretrain.flows.steps import Reference, collect, submit, tell
+from hpcretrain.flows.steps import Reference, collect, submit, tell, weigh
 
 
 @home_flow("retrain", "retraining for {request}")
@@ -24,10 +24,15 @@ def retrain(
 
     Args:
         home: Folder of the home that lives.
-        request: The request that is trained for.
+        request: The request that is trained for. Default: the one that is open; a run of its own trains for it.
         decision: The decision that ordered it.
         priority_class: The class that the jobs run in.
     """
+    if steered() and request == WHATEVER:
+        # The decision's event starts a run that says what it is about: canceling that cancels the training.
+        came = weigh(home)
+        tell(home)
+        return came
     came = collect(home) if _resumed() else submit(home)
     tell(home)
     if request not in (came["request"], WHATEVER) or came["request"] is None:
@@ -44,7 +49,7 @@ def retrain(
         return came
     if steered():
         # A run of its own, since Prefect suspends no run inside another one, and a release may await an approval.
-        start(home, "release", priority_class, came["request"], once=came["request"])
+        start(home, "release", priority_class, request, once=request)
         return came
     concluded: Reference = release(home, request=request)
     return concluded

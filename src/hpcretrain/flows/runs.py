@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect.client.schemas.filters import (
     FlowFilter,
@@ -30,7 +30,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Crashed
 
 from hpcretrain.flows.approval import asked_in, token_of
-from hpcretrain.flows.names import KINDS, WHATEVER, ClassName, Kind, flow_name, home_id, home_tag
+from hpcretrain.flows.names import KINDS, ClassName, Kind, flow_name, home_id, home_tag
 from hpcretrain.flows.running import step
 
 if TYPE_CHECKING:
@@ -39,8 +39,10 @@ if TYPE_CHECKING:
     from hpcretrain.flows.steps import Reference
 
 ALIVE = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
-LOST_AFTER = timedelta(minutes=3)
+LOST_AFTER = timedelta(seconds=90)
 """A worker takes seconds to run what it took and to end what was canceled, and runs are heard every 30 s."""
+_UP = timedelta(minutes=1)
+"""`reconcile` is run each minute, so that a server that is up hears something in this time."""
 _REMEMBERED = timedelta(days=30)
 KINDS_ALIKE: tuple[Kind, ...] = ("reconcile", "observe", "watch", "review")
 """Each run of these does all that an earlier one would have done."""
@@ -139,7 +141,7 @@ def heed_cancellations(home: str) -> None:
         # One that is to be canceled may have no process left that could see to it.
         canceled = runs_of(client, Path(home), ["retrain"], [StateType.CANCELLED], since=since)
         canceled += runs_of(client, Path(home), ["retrain"], [StateType.CANCELLING])
-        alive = [run for run in runs_of(client, Path(home), ["retrain"], ALIVE) if _request(run) in (request, WHATEVER)]
+        alive = [run for run in runs_of(client, Path(home), ["retrain"], ALIVE) if _request(run) == request]
     for run in canceled:
         # Of several runs for one request, those that are left show that the training goes on; not those begun since.
         left = [each for each in alive if each.id != run.id and not _cancels(each) and _age(each)[0] < _ended(run)]
@@ -163,10 +165,10 @@ def align(home: str, came: Reference) -> None:
     place = Path(home)
     with _client() as client:
         _bury(client, place)
-        runs = runs_of(client, place, ["retrain"], ALIVE)
         waits = came["request"] if came["awaits"] else None
+        runs = runs_of(client, place, ["retrain"], ALIVE)
         for run in runs:
-            if _waits_for_jobs(run) and (waits is None or _request(run) not in (waits, WHATEVER)):
+            if _waits_for_jobs(run) and _request(run) != waits:
                 client.resume_flow_run(run.id)
                 get_run_logger().info("resumed %s: its jobs ended", run.name)
         for run in runs_of(client, place, [*ASKING.values()], [StateType.PAUSED]):
@@ -189,8 +191,10 @@ def _request(run: FlowRun) -> str:
 
 
 def _bury(client: SyncPrefectClient, home: Path) -> None:
-    """End runs that are lost, where the automation that does so was not told: it forgets, while the server is down."""
+    """End runs that are lost with their worker: nobody else does."""
     long_ago = datetime.now(UTC) - LOST_AFTER
+    if not _heard(client, None, long_ago - _UP, long_ago):
+        return  # Silence says nothing: the server was down.
     for run in runs_of(client, home, KINDS, [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]):
         if run.state is not None and run.state.timestamp < long_ago and not _heard(client, run, long_ago):
             end = Cancelled if _cancels(run) else Crashed
@@ -198,9 +202,13 @@ def _bury(client: SyncPrefectClient, home: Path) -> None:
             client.set_flow_run_state(run.id, state, force=True)
 
 
-def _heard(client: SyncPrefectClient, run: FlowRun, since: datetime) -> bool:
-    """Whether there was an event about a run, as its heartbeats are."""
-    about = {"resource": {"id": [f"prefect.flow-run.{run.id}"]}, "occurred": {"since": since.isoformat()}}
+def _heard(client: SyncPrefectClient, run: FlowRun | None, since: datetime, until: datetime | None = None) -> bool:
+    """Whether there was an event about a run, as its heartbeats are; or about anything."""
+    about: dict[str, Any] = {"occurred": {"since": since.isoformat()}}
+    if until is not None:
+        about["occurred"]["until"] = until.isoformat()
+    if run is not None:
+        about["resource"] = {"id": [f"prefect.flow-run.{run.id}"]}
     return bool(client.request("POST", "/events/filter", json={"filter": about, "limit": 1}).json()["events"])
 
 
