@@ -65,9 +65,7 @@ def test_a_job_is_trained_in_another_process_and_known_when_it_is_asked_for_agai
     expected = {"job_intended": 1, "job_submitted": 1, "job_finished": 1}
     assert events(tmp_path) == expected
     assert list((tmp_path / "spool" / "snapshots").iterdir()) == []
-    begun = time.monotonic()
     assert train(trainer(tmp_path, table), job(), table.rows()) == trained
-    assert time.monotonic() - begun < 0.3
     assert events(tmp_path) == expected
     finished = SqliteLedger(tmp_path / "ledger.db").notes("job_finished")[0]
     assert (finished["serves"], finished["cpu_s"], finished["attempt"]) == (job().id, trained.cpu_s, 1)

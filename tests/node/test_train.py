@@ -86,13 +86,11 @@ def test_a_later_attempt_goes_on_from_the_checkpoint_and_counts_the_cpu_seconds_
     cpu_s, known = folder.lives()[0].cpu_s
     assert cpu_s > checkpoint.cpu_s
     assert not known
-    begun = time.monotonic()
     attempt(folder, 2)
     result = folder.result()
     assert result is not None
     assert (result["attempt"], result["segments"]) == (2, 4)
     assert 0.4 <= result["cpu_s"] < 0.6
-    assert time.monotonic() - begun < 0.3 * (4 - checkpoint.segments) + 2
     mean, _ = (folder.life(Life(2)).model / "mean.txt").read_text().split()
     assert float(mean) == pytest.approx(frame()["__label__"].mean())
 
