@@ -48,6 +48,8 @@ class Steered:
     server: PrefectServer
     python: str = sys.executable
     process: Mapping[str, Any] = field(default_factory=dict)
+    scheduled: bool = True
+    """Whether some flow has a schedule that is on."""
 
     def arguments(self) -> dict[str, Any]:
         """Of `Popen`: who runs it, and in which environment."""
@@ -65,6 +67,8 @@ class Steered:
     @contextmanager
     def worker(self, *command: str) -> Iterator[subprocess.Popen[bytes]]:
         """A worker while the block runs; its output is in the home's parent."""
+        if not self.scheduled:
+            self._forget_scheduled()
         with (self.home.parent / "worker.log").open("ab") as log:
             process = subprocess.Popen(
                 [self.python, "-m", *(command or ("hpcretrain", "prefect", "worker"))],
@@ -114,6 +118,15 @@ class Steered:
             for kind in kinds:
                 found = client.read_deployment_by_name(f"{flow_name(kind)}/{home_id(self.home)}")  # type: ignore[arg-type]
                 (client.resume_deployment if on else client.pause_deployment)(found.id)
+        self.scheduled = on
+
+    def _forget_scheduled(self) -> None:
+        """Take runs away that Prefect scheduled while the schedules were being switched off."""
+        with self.client() as client:
+            for kind in ("observe", "watch", "reconcile", "review"):
+                for run in self.runs(kind, "Scheduled", "Late"):
+                    if run.auto_scheduled:
+                        client.delete_flow_run(run.id)
 
     def told(self) -> str:
         """The end of what the worker printed, and the runs: for failures."""
