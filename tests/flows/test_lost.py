@@ -92,6 +92,10 @@ def test_a_run_that_was_lost_while_the_server_was_down_is_called_so(
         client.request("POST", "/events", json=[sent])
         until(lambda: runs._heard(client, run, datetime.now(UTC) - timedelta(seconds=2)))
     monkeypatch.setattr(runs, "LOST_AFTER", timedelta(seconds=2))
+    with monkeypatch.context() as just_back:
+        just_back.setattr(runs, "_UP", timedelta(0))
+        align(str(steered.home), came(steered, ""))
+    assert not steered.runs("observe", "Crashed"), "a server that heard nothing at all was down"
     align(str(steered.home), came(steered, ""))
     assert steered.runs("observe", "Crashed")
     assert steered.runs("watch", "Running")

@@ -24,7 +24,8 @@ def retrain(
 
     Args:
         home: Folder of the home that lives.
-        request: The request that is trained for. Default: the one that is open; a run of its own trains for it.
+        request: The request that is trained for. Default: the one that is open; a deployment's run leaves it to another
+            one, which names it.
         decision: The decision that ordered it.
         priority_class: The class that the jobs run in.
     """
