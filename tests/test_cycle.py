@@ -46,90 +46,102 @@ SPAN = Slice(AT, AT + DAY, 10, "d")
 WINDOW = Window("all", AT, AT + DAY, 10, 10, "d")
 
 
-def whole_cycle() -> list[Record]:
-    """One cycle from the baseline to the review of a roll-back, in order."""
-    made: dict[str, Record] = {}
+class Chain:
+    """Records that follow from each other, each known by a name of its own."""
 
-    def make(kind: type[Record], name: str, day: int, answers: tuple[str, ...], /, **fields: Any) -> Record:
-        ids = tuple(made[answer].id for answer in answers)
+    def __init__(self) -> None:
+        self.made: dict[str, Record] = {}
+
+    def make(self, kind: type[Record], name: str, day: int, answers: tuple[str, ...], /, **fields: Any) -> Record:
+        ids = tuple(self.made[answer].id for answer in answers)
         record = kind(model="m", at=AT + day * DAY, answers=ids, **fields)
-        made[name] = record
+        self.made[name] = record
         return record
 
-    def job(name: str, day: int, answers: tuple[str, ...], purpose: Purpose) -> Record:
-        return make(
+    def job(self, name: str, day: int, answers: tuple[str, ...], purpose: Purpose) -> Record:
+        return self.make(
             Job, name, day, answers,
             purpose=purpose, priority_class=PriorityClass.STANDARD, recipe="r", params={}, seed=day, window=WINDOW,
             cost_mrow_passes=1.0,
         )  # fmt: skip
 
-    def candidate(name: str, day: int, answers: tuple[str, ...], purpose: Purpose, averaged: bool = False) -> Record:
-        members = tuple(made[answer].id for answer in answers) if averaged else ()
-        return make(Candidate, name, day, answers, purpose=purpose, model_digest=name, window=WINDOW, members=members)
+    def candidate(
+        self, name: str, day: int, answers: tuple[str, ...], purpose: Purpose, averaged: bool = False
+    ) -> Record:
+        members = tuple(self.made[answer].id for answer in answers) if averaged else ()
+        return self.make(
+            Candidate, name, day, answers, purpose=purpose, model_digest=name, window=WINDOW, members=members
+        )
 
-    def release(name: str, day: int, answers: tuple[str, ...], kind: ReleaseKind, served: str, twin: str) -> Record:
-        return make(
+    def release(
+        self, name: str, day: int, answers: tuple[str, ...], kind: ReleaseKind, served: str, twin: str
+    ) -> Record:
+        return self.make(
             Release, name, day, answers,
-            release_kind=kind, candidate=made[served].id, twin=made[twin].id, model_digest=served, window=WINDOW,
-            previous=None, readings=(),
+            release_kind=kind, candidate=self.made[served].id, twin=self.made[twin].id, model_digest=served,
+            window=WINDOW, previous=None, readings=(),
         )  # fmt: skip
 
     def verdict(
-        name: str, stage: Stage, day: int, answers: tuple[str, ...], judged: str, twin: str | None = None
+        self, name: str, stage: Stage, day: int, answers: tuple[str, ...], judged: str, twin: str | None = None
     ) -> Record:
-        return make(
+        return self.make(
             Verdict, name, day, answers,
-            stage=stage, candidate=made[judged].id, twin=made[twin].id if twin else None, outcome=Outcome.PASS,
-            holdout=SPAN, use=1, findings=(FINE,), readings=(),
+            stage=stage, candidate=self.made[judged].id, twin=self.made[twin].id if twin else None,
+            outcome=Outcome.PASS, holdout=SPAN, use=1, findings=(FINE,), readings=(),
         )  # fmt: skip
 
-    make(
+
+def whole_cycle() -> list[Record]:
+    """One cycle from the baseline to the review of a roll-back, in order."""
+    chain = Chain()
+    chain.make(
         Baseline, "baseline", 0, (),
         config_digest="c", policy_digest="p", rule_version="1", contract_digest="k", reference=SPAN,
     )  # fmt: skip
-    job("job0", 0, ("baseline",), Purpose.JUDGE)
-    candidate("twin0", 0, ("job0",), Purpose.JUDGE)
-    job("job1", 0, ("baseline",), Purpose.REFIT)
-    candidate("first", 0, ("job1",), Purpose.REFIT)
-    release("release0", 0, ("twin0", "first"), ReleaseKind.FIRST, "first", "twin0")
-    make(
+    chain.job("job0", 0, ("baseline",), Purpose.JUDGE)
+    chain.candidate("twin0", 0, ("job0",), Purpose.JUDGE)
+    chain.job("job1", 0, ("baseline",), Purpose.REFIT)
+    chain.candidate("first", 0, ("job1",), Purpose.REFIT)
+    chain.release("release0", 0, ("twin0", "first"), ReleaseKind.FIRST, "first", "twin0")
+    chain.make(
         Signal, "signal", 7, ("release0",),
         family=Family.PERFORMANCE, name="auc", slot=SPAN, effect=0.1, lower_bound=0.1, n=10, reference=0.7, unit="u",
         finding=FINE,
     )  # fmt: skip
-    make(Assessment, "assessment", 7, ("signal",), score=400, contributions={}, levels={}, findings=(FINE,))
-    make(
+    chain.make(Assessment, "assessment", 7, ("signal",), score=400, contributions={}, levels={}, findings=(FINE,))
+    chain.make(
         RetrainRequest, "request", 7, ("assessment",),
         priority_class=PriorityClass.STANDARD, score=400, contributions={}, triggers=("performance",), reason="r",
     )  # fmt: skip
-    make(
+    chain.make(
         Decision, "decision", 7, ("request", "assessment"),
         action=Action.RUN, outcome=Outcome.PASS, priority_class=PriorityClass.STANDARD, cost_mrow_passes=1.0,
         findings=(FINE,),
     )  # fmt: skip
-    job("job2", 7, ("decision",), Purpose.PILOT)
-    candidate("pilot", 7, ("job2",), Purpose.PILOT)
-    candidate("twin", 7, ("pilot", "first"), Purpose.PILOT, averaged=True)
-    verdict("selection", Stage.SELECTION, 7, ("pilot", "twin", "release0"), "twin")
-    verdict("verdict", Stage.GATE, 7, ("twin", "release0", "selection"), "twin")
-    job("job3", 7, ("verdict",), Purpose.REFIT)
-    candidate("fit", 7, ("job3",), Purpose.REFIT)
-    candidate("refit", 7, ("fit", "first"), Purpose.REFIT, averaged=True)
-    verdict("verdict2", Stage.REFIT, 7, ("refit", "release0"), "refit", "twin")
-    make(
+    chain.job("job2", 7, ("decision",), Purpose.PILOT)
+    chain.candidate("pilot", 7, ("job2",), Purpose.PILOT)
+    chain.candidate("twin", 7, ("pilot", "first"), Purpose.PILOT, averaged=True)
+    chain.verdict("selection", Stage.SELECTION, 7, ("pilot", "twin", "release0"), "twin")
+    chain.verdict("verdict", Stage.GATE, 7, ("twin", "release0", "selection"), "twin")
+    chain.job("job3", 7, ("verdict",), Purpose.REFIT)
+    chain.candidate("fit", 7, ("job3",), Purpose.REFIT)
+    chain.candidate("refit", 7, ("fit", "first"), Purpose.REFIT, averaged=True)
+    chain.verdict("verdict2", Stage.REFIT, 7, ("refit", "release0"), "refit", "twin")
+    chain.make(
         Ask, "ask", 7, ("verdict",),
-        asked=Asked.RELEASE, subject=made["refit"].id, model_digest="refit", policy_digest="p",
+        asked=Asked.RELEASE, subject=chain.made["refit"].id, model_digest="refit", policy_digest="p",
         priority_class=PriorityClass.STANDARD, requester=None, overrules=(), facts=(FINE,), expires_at=AT + 9 * DAY,
     )  # fmt: skip
-    make(Approval, "approval", 7, ("ask",), outcome=Outcome.PASS, actor="ann", reason="", token="t")
-    release("release1", 7, ("verdict", "verdict2", "approval"), ReleaseKind.PROMOTION, "refit", "twin")
-    make(Watch, "watch", 14, ("release1",), look=1, outcome=Outcome.FAIL, slot=SPAN, findings=(FINE,))
-    release("release2", 14, ("watch",), ReleaseKind.ROLLBACK, "first", "twin0")
-    make(
+    chain.make(Approval, "approval", 7, ("ask",), outcome=Outcome.PASS, actor="ann", reason="", token="t")
+    chain.release("release1", 7, ("verdict", "verdict2", "approval"), ReleaseKind.PROMOTION, "refit", "twin")
+    chain.make(Watch, "watch", 14, ("release1",), look=1, outcome=Outcome.FAIL, slot=SPAN, findings=(FINE,))
+    chain.release("release2", 14, ("watch",), ReleaseKind.ROLLBACK, "first", "twin0")
+    chain.make(
         Review, "review", 14, ("request", "watch"),
         closing=Closing.ROLLED_BACK, cost_mrow_passes=2.0, gain=FINE,
     )  # fmt: skip
-    return list(made.values())
+    return list(chain.made.values())
 
 
 def position(kind: type[Record], occurrence: int = 0) -> int:
