@@ -29,9 +29,7 @@ def add(commands: Any, command: Any) -> None:
     assess.add_argument("signals", type=Path, metavar="SIGNALS.jsonl", help="a JSON object a line (docs/signals.md)")
     assess.add_argument("--policy", type=Path, metavar="FILE.toml", help="the policy (the one that ships)")
     assess.add_argument("--now", metavar="TIME", help="the time; ISO 8601, without a zone it is UTC (now)")
-    assess.add_argument(
-        "--released", metavar="TIME", help="when the model was released; earlier signals are left out"
-    )
+    assess.add_argument("--released", metavar="TIME", help="when the model was released; earlier signals are left out")
     assess.add_argument("--json", action="store_true", help="print one JSON object a line, one for each model")
     assess.set_defaults(run=_assess)
     command(commands, "replay", _replay, "make every past decision of a home again, and compare bytes")
@@ -60,9 +58,7 @@ def _add_sweep(commands: Any) -> None:
 def _add_policy(commands: Any, command: Any) -> None:
     policy = commands.add_parser("policy", help="check, compare and activate policies")
     verbs = policy.add_subparsers(required=True, metavar="COMMAND")
-    check = verbs.add_parser(
-        "check", help="check a policy file", description="Check a policy file, whole."
-    )
+    check = verbs.add_parser("check", help="check a policy file", description="Check a policy file, whole.")
     check.add_argument("file", type=Path, metavar="FILE.toml")
     check.add_argument("--json", action="store_true", help="print one JSON object")
     check.set_defaults(run=_check)
@@ -80,8 +76,8 @@ def _add_policy(commands: Any, command: Any) -> None:
 
 
 def _assess(options: argparse.Namespace) -> int:
+    from hpcretrain.assessing import assess_file, json_line, text
     from hpcretrain.report.served import moment
-    from hpcretrain.signalled import assess_file, json_line, text
 
     now = moment(options.now) if options.now else datetime.now(UTC)
     released = moment(options.released) if options.released else None

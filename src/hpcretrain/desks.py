@@ -104,8 +104,7 @@ def open_desk(
     with Home.open(home, _identity(terms, table, mode)) as place:
         ledger = SqliteLedger(place.ledger)
         book = Book(ledger, mode.resume(ledger))
-        if mode.data is not None and book.history.activation is not None:
-            terms = under(terms, book.history.activation.policy)
+        terms = governed(terms, book) if mode.attended else terms
         if cluster and slurm:
             rules = terms.policy.jobs
             trainer = slurm_trainer(cluster, slurm, place.models, table, ledger, settings, rules, waits=mode.waits)
@@ -132,12 +131,17 @@ def open_desk(
             )
 
 
+def governed(terms: Terms, book: Book) -> Terms:
+    """The terms of a home that lives: under the policy that is in force there, whatever the file says by now."""
+    return terms if book.history.activation is None else under(terms, book.history.activation.policy)
+
+
 def _identity(terms: Terms, table: MemoryTable, mode: Mode) -> dict[str, str]:
     """What a home is for. One that lives goes by the policy that was activated in it."""
     return {
         "model": terms.config.model.name,
         "configuration": terms.config_digest,
-        "policy": terms.policy_digest if mode.data is None else "as activated",
+        "policy": "as activated" if mode.attended else terms.policy_digest,
         "data": mode.data or table.fingerprint,
         "rules": RULE_VERSION,
     }

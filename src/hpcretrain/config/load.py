@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from hpcretrain.canonical import canonical, sha256
 from hpcretrain.config.types import Config
 from hpcretrain.errors import InputError
+from hpcretrain.history import History
 from hpcretrain.policy.types import JobRules, Policy
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -129,6 +130,26 @@ def kept_policy(text: str, where: str, jobs: JobRules | None = None) -> Policy:
         raise InputError(f"{where}: is not JSON: {error}") from error
     rest = (jobs or shipped_policy().jobs).model_dump(mode="json")
     return parse(Policy, {**kept, "jobs": rest} if isinstance(kept, dict) else kept, where)
+
+
+def read_policy(text: str) -> Policy:
+    """A policy by its canonical text, as the ledger keeps it.
+
+    Raises:
+        InputError: It is one of another version of hpcretrain.
+    """
+    return kept_policy(text, "the policy in the ledger (of another version of hpcretrain?)")
+
+
+def in_force(history: History) -> Policy:
+    """The policy in force in a home.
+
+    Raises:
+        InputError: None is recorded.
+    """
+    if history.activation is None:
+        raise InputError("no policy is recorded in this home yet, or it was made by hpcretrain with rules before 4")
+    return read_policy(history.activation.policy)
 
 
 def under(terms: Terms, text: str) -> Terms:
