@@ -40,6 +40,12 @@ class Family(enum.Enum):
     FRESHNESS = "freshness"
     EXTERNAL = "external"
     """What somebody outside says or asks for."""
+    SERVING = "serving"
+    """Latency, throughput, errors and memory of what serves."""
+    UPSTREAM = "upstream"
+    """What a feature store, an ingestion job or a data source says of itself."""
+    BLIND = "blind"
+    """A source that said nothing when it should have."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,26 @@ class Finding(Plain):
     reason: str
     observed: float | int | str | None = None
     limit: float | int | str | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One line of a file of signals: how much worse one thing is at one time.
+
+    `effect` is never negative for better; None when it could not be measured, and then `reason` says why. One that is
+    NaN or infinite is evidence to investigate. `lower_bound` is the effect's.
+    """
+
+    model: str
+    family: Family
+    name: str
+    at: datetime
+    effect: float | None
+    lower_bound: float | None
+    n: int
+    reference: float | None
+    deadline: datetime | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
