@@ -4,8 +4,8 @@ It needs nothing but Python, so that a serving process can import it, or copy th
 queue of bounded length; a thread of its own writes it as a line of JSON. What cannot be written is dropped and counted,
 and the count is written as soon as something can be: it is evidence too.
 
-A segment is a file `….jsonl.part` while it is written, and is renamed to `….jsonl` when it is full or old enough. Lines are
-written whole: a process that dies loses at most those of the last `flush_s` seconds.
+A segment is a file `….jsonl.part` while it is written, and is renamed to `….jsonl` when it is full or old enough. Lines
+are written whole: a process that dies loses at most those of the last `flush_s` seconds.
 """
 
 from __future__ import annotations
