@@ -17,6 +17,7 @@ from hpcretrain.config.sources import (
     CsvMap,
     EventMap,
     EvidentlyMap,
+    Metric,
     PrometheusMap,
     PrometheusMetric,
     ServingMap,
@@ -39,6 +40,7 @@ _SERVING = (("latency_p95_ms", True, True), ("error_share", True, False), ("per_
 """Name, whether higher is worse, and whether the effect is a share of the reference."""
 MOST_CHARACTERS = 400
 """Of a reason in a line of signals."""
+_MOMENT = timedelta(milliseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Tell = Callable[[str], None]
 
@@ -111,23 +113,20 @@ def observe_csv(path: Path, mapping: Path, since: datetime | None, now: datetime
     )
     found = metricscsv.read(path, form, [metric.column for metric in terms.metric])
     firsts = [float(series.times[0]) for series in found.values() if len(series.times)]
-    if since is None:
-        if not firsts:
-            raise InputError(
-                f"{path}: holds no sample of {', '.join(found)}; --since says from when there should be some"
-            )
-        since = datetime.fromtimestamp(min(firsts), UTC) - terms.every
+    if since is None and not firsts:
+        raise InputError(f"{path}: holds no sample of {', '.join(found)}; --since says from when there should be some")
+    # A sample stands for the time that ends with it. Before the first of all nothing is expected.
+    begin = since or datetime.fromtimestamp(min(firsts), UTC) - _MOMENT
+    slots = _slots(begin if since else begin - terms.every, now, terms.every)
     measures: list[Measure] = []
     for metric in terms.metric:
         series = found[metric.column]
         usual = metric.reference
         reference = series.between(usual.start, usual.end) if isinstance(usual, Stretch) else usual
-        gauge = Gauge(
-            terms.model, metric.kind, metric.name, metric.worse == "higher", metric.effect == "relative",
-            metric.expect_every,
-        )  # fmt: skip
-        for start, end in _slots(since, now, terms.every):
-            measures += read(gauge, series, reference, start, end)
+        gauge = _gauge(terms.model, metric)
+        for start, end in slots:
+            if begin < end:
+                measures += read(gauge, series, reference, max(start, begin), end)
     return _ordered(shared(measures, len(terms.metric)))
 
 
@@ -221,7 +220,7 @@ def observe_serving(path: Path, mapping: Path, since: datetime | None, now: date
     newest = sample(calls, slots[0][0], slots[-1][1], terms.sample) if slots else {}
     measures: list[Measure] = []
     for name, higher, relative in _SERVING:
-        gauge = Gauge(terms.model, Family.SERVING, name, higher, relative, None)
+        gauge = Gauge(terms.model, Family.SERVING, name, higher, relative, 1, None)
         for start, end in slots:
             measures += read(gauge, Series(*newest[name]), Series(*usual[name]), start, end)
     heard = Series(calls.times, calls.times)
@@ -317,9 +316,7 @@ def _from_prometheus(
     for model in terms.models:
         key = model if terms.model_label else ""
         reference = references.get(key, NO_SAMPLES) if isinstance(usual, Stretch) else usual
-        gauge = Gauge(
-            model, metric.kind, metric.name, metric.worse == "higher", metric.effect == "relative", metric.expect_every
-        )
+        gauge = _gauge(model, metric)
         for start, end in slots:
             yield from read(gauge, series.get(key, NO_SAMPLES), reference, start, end)
 
@@ -366,6 +363,11 @@ def _quality(model: str, finding: Finding, rows: int, at: datetime) -> Measure:
     family = Family.BLIND if not rows else Family.DATA_QUALITY
     effect = 0.0 if finding.outcome is Outcome.PASS else 1.0
     return Measure(model, family, finding.check, at, effect, effect, rows, None, reason=_short(finding.reason))
+
+
+def _gauge(model: str, metric: Metric) -> Gauge:
+    higher, relative = metric.worse == "higher", metric.effect == "relative"
+    return Gauge(model, Family(metric.family), metric.name, higher, relative, metric.rows, metric.expect_every)
 
 
 def _map(kind: type[Model], path: Path) -> Model:

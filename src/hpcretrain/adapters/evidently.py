@@ -49,6 +49,11 @@ _DISTANCES = {
     "ed": "energy_distance",
     "energy-distance": "energy_distance",
 }
+_P_VALUES = {
+    *("ks", "chisquare", "z", "anderson", "anderson-darling", "cramer_von_mises", "cramer-von mises", "es", "g_test"),
+    *("epps-singleton", "fisher_exact", "fisher's exact test", "mannw", "mann-whitney u-rank test", "t_test", "tvd"),
+    *("total-variation-distance", "empirical_mmd"),
+}
 # To a divergence that by chance alone is about a factor times (1/n + 1/m) chi-square of bins - 1 degrees of freedom
 # (half the second derivative of its generator), and back. Evidently takes natural logarithms.
 _CHANCE: Mapping[str, tuple[Callable[[float], float], float, Callable[[float], float]]] = {
@@ -131,15 +136,20 @@ def _drift(column: str, told: str, value: Any, threshold: Any, sizes: Sizes) -> 
     limit = None if threshold is None else float(threshold)
     method = _DISTANCES.get(told.lower())
     if method is None:
-        why = (
-            f"{told} {float(value):.3g} is no effect size, or none that is known: use psi, wasserstein or jensenshannon"
+        kind = (
+            "a p-value, which says how surely and not how much" if _is_p_value(told) else "no effect size that is known"
         )
+        why = f"{told} is {kind}: have the report use psi, wasserstein or jensenshannon"
         return Drift(column, told, None, limit, None, why)
     # A distance that could not be computed is written as NaN; null is the same.
     effect = math.nan if value is None else float(value)
     bound, why = _bound(method, effect, sizes)
     mark = "" if limit is None else f", Evidently's threshold {limit:g}"
     return Drift(column, method, effect, limit, bound, f"{method} {effect:.4g}{mark}{why}")
+
+
+def _is_p_value(told: str) -> bool:
+    return "p_value" in told or told.lower() in _P_VALUES
 
 
 def _bound(method: str, effect: float, sizes: Sizes) -> tuple[float | None, str]:

@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from hpcretrain.config.types import DataConfig, Duration, Name, parse_moment
-from hpcretrain.evidence import Family
 
 MeasuredFamily = Literal[
     "performance", "calibration", "input_drift", "prediction_shift", "data_quality", "serving", "upstream", "freshness"
@@ -45,7 +44,9 @@ class Stretch(_Table):
         return self
 
 
-class _Metric(_Table):
+class Metric(_Table):
+    """One signal."""
+
     name: Name = Field(description="Name of the signal.")
     family: MeasuredFamily = Field(description="Family of the signal.")
     worse: Literal["higher", "lower"] = Field(description="In which direction the metric gets worse.")
@@ -53,16 +54,15 @@ class _Metric(_Table):
     effect: Literal["absolute", "relative"] = Field(
         description="Whether the effect is in the metric's unit, or a share of the reference."
     )
+    rows: int = Field(
+        default=1, ge=1, description="Rows that each sample rests on: a policy may ask for so many before it listens."
+    )
     expect_every: Duration | None = Field(
         default=None, description="How often there has to be a sample; a longer silence is a blind signal."
     )
 
-    @property
-    def kind(self) -> Family:
-        return Family(self.family)
 
-
-class PrometheusMetric(_Metric):
+class PrometheusMetric(Metric):
     """One signal from a Prometheus server."""
 
     query: Name = Field(description="PromQL; it gives one series (one a model, with `model_label`).")
@@ -71,7 +71,7 @@ class PrometheusMetric(_Metric):
     )
 
 
-class CsvMetric(_Metric):
+class CsvMetric(Metric):
     """One signal from a CSV of metrics."""
 
     column: Name = Field(description="Wide form: the column. Long form: what stands in the column of names.")

@@ -43,6 +43,7 @@ class Gauge:
         name: Its name.
         higher_is_worse: Whether it gets worse as it rises.
         relative: Whether the effect is a share of the reference; else it is in the metric's unit.
+        rows: Rows that each sample rests on.
         expect_every: How often there has to be a sample; None where silence says nothing.
     """
 
@@ -51,6 +52,7 @@ class Gauge:
     name: str
     higher_is_worse: bool
     relative: bool
+    rows: int
     expect_every: timedelta | None
 
 
@@ -100,7 +102,7 @@ def _worse(gauge: Gauge, values: FloatArray, reference: Series | float, at: date
     n = len(values)
     if isinstance(reference, Series) and not len(reference.values):
         why = "there is no sample in the reference"
-        return Measure(gauge.model, gauge.family, gauge.name, at, None, None, n, None, reason=why)
+        return Measure(gauge.model, gauge.family, gauge.name, at, None, None, n * gauge.rows, None, reason=why)
     usual = reference.values if isinstance(reference, Series) else reference
     sign = 1.0 if gauge.higher_is_worse else -1.0
     risen = rise(sign * values, sign * usual)
@@ -117,7 +119,9 @@ def _worse(gauge: Gauge, values: FloatArray, reference: Series | float, at: date
         # An effect without a bound would have to count as none, and so would clear what was measured before.
         why += f"; too few samples to tell: {BLOCKS} are needed here and in the reference"
         effect = None
-    return Measure(gauge.model, gauge.family, gauge.name, at, effect, bound, n, sign * risen.reference, reason=why)
+    return Measure(
+        gauge.model, gauge.family, gauge.name, at, effect, bound, n * gauge.rows, sign * risen.reference, reason=why
+    )
 
 
 def _over(value: float | None, scale: float) -> float | None:
