@@ -81,7 +81,7 @@ def _observe(options: argparse.Namespace) -> int:
     since = moment(options.since) if options.since else None
     failed = None
     if source == "batch":
-        found = observing.observe_batch(options.file, options.against)
+        found = observing.observe_batch(options.file, options.against, now)
     elif source == "signals":
         found = observing.observe_signals(options.file)
     elif source == "csv":

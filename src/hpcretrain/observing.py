@@ -66,24 +66,26 @@ class LabelColumns:
     target: str
 
 
-def observe_batch(path: Path, config: Path) -> list[Measure]:
+def observe_batch(path: Path, config: Path, now: datetime) -> list[Measure]:
     """What the data gate and drift say about a batch against a configuration's reference; no home is touched.
+
+    The signals are of the time at which the batch ends; of now, if it is empty.
 
     Raises:
         InputError: The batch, the configuration or its table cannot be used.
     """
     terms = load(config)
     with tempfile.TemporaryDirectory(prefix="hpcretrain-observe-") as folder:
-        batch, earlier, at = _counted(terms, path, Path(folder))
+        batch, earlier, end = _counted(terms, path, Path(folder))
+    at = end if batch.rows else now
     model = terms.config.model.name
     findings = inspect(batch, earlier, terms.policy.data_gate)
     measures = [_quality(model, finding, batch.rows, at) for finding in findings]
     if batch.rows:
-        measures += [
-            Measure(model, sign.family, sign.name, at, sign.effect, sign.lower_bound, sign.n, sign.reference,
-                    reason=sign.finding.reason)
-            for sign in input_drift([batch], earlier, terms.policy.score)
-        ]  # fmt: skip
+        for sign in input_drift([batch], earlier, terms.policy.score):
+            why = sign.finding.reason if sign.effect is None else f"PSI of {sign.name} against the reference"
+            numbers = (sign.effect, sign.lower_bound, sign.n, sign.reference)
+            measures.append(Measure(model, sign.family, sign.name, at, *numbers, reason=why))
     return measures
 
 

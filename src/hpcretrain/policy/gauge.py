@@ -112,7 +112,9 @@ def _worse(gauge: Gauge, values: FloatArray, reference: Series | float, at: date
     assert effect is not None
     mean = sign * (risen.effect + risen.reference)
     why = f"{mean:.6g} against {sign * risen.reference:.6g}" + (" (a share of it)" if gauge.relative else "")
-    if not math.isfinite(effect):
+    if scale == 0 and math.isinf(effect):
+        why += "; a share of 0 is not defined: have an absolute effect"
+    elif not math.isfinite(effect):
         strange = int(np.count_nonzero(~np.isfinite(values)))
         why += f"; not a finite number ({strange} of {n} samples are none): look into it"
     elif bound is None:
@@ -125,11 +127,12 @@ def _worse(gauge: Gauge, values: FloatArray, reference: Series | float, at: date
 
 
 def _over(value: float | None, scale: float) -> float | None:
-    """`value` over `scale`, at least 0, unless it is not finite."""
-    if value is None:
-        return None
-    share = value / scale if scale else (0.0 if value == 0 else math.copysign(math.inf, value))
-    return share if math.isnan(share) else max(share, 0.0)
+    """`value` over `scale`, at least 0; what is not finite stays so, whichever way it points."""
+    if value is None or not math.isfinite(value):
+        return value
+    if value <= 0:
+        return 0.0
+    return value / scale if scale else math.inf
 
 
 def _at(seconds: float) -> str:
