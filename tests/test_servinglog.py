@@ -18,7 +18,7 @@ import pytest
 from hpcretrain import servinglog
 from hpcretrain.servinglog import ServingLog
 
-ROOMY = {"least_free_mb": 0.0, "flush_s": 0.02}
+ROOMY: dict[str, Any] = {"least_free_mb": 0.0, "flush_s": 0.02}
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:

@@ -277,8 +277,10 @@ def test_a_real_server_becomes_signals_and_a_series_that_ended_is_blind(
         "--json",
     ]
     assert main(told) == 0
-    measured, silent = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    measured, silent, last = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert (measured["model"], measured["family"], measured["n"]) == ("a", "serving", 60)
     assert measured["effect"] < 1
     assert measured["lower_bound"] == 0.0
     assert (silent["model"], silent["family"], silent["effect"]) == ("b", "blind", 1.0)
+    # The server holds on to the last value for five minutes.
+    assert (last["model"], last["family"], last["effect"], last["n"]) == ("b", "serving", None, 4)

@@ -16,7 +16,8 @@ LATENCY = Gauge("flights", Family.SERVING, "latency", True, False, 1, timedelta(
 
 
 def series(*values: float, every: float = 60.0) -> Series:
-    return Series(START.timestamp() + every * np.arange(1, len(values) + 1), np.array(values))
+    times = START.timestamp() + every * np.arange(1, len(values) + 1)
+    return Series(times.astype(np.float64), np.array(values))
 
 
 def one(gauge: Gauge, samples: Series, reference: Series | float = 10.0) -> Measure:
