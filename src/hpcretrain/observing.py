@@ -28,8 +28,6 @@ from hpcretrain.counts import BatchCounts
 from hpcretrain.errors import InputError, SourceError
 from hpcretrain.evidence import Family, Finding, Measure, Outcome
 from hpcretrain.policy.gauge import NO_SAMPLES, Gauge, Series, blind, read, shared, silence
-from hpcretrain.policy.observe import input_drift
-from hpcretrain.policy.quality import inspect
 
 if TYPE_CHECKING:
     from hpcretrain.adapters.servingsegments import Spooled
@@ -74,6 +72,9 @@ def observe_batch(path: Path, config: Path, now: datetime) -> list[Measure]:
     Raises:
         InputError: The batch, the configuration or its table cannot be used.
     """
+    from hpcretrain.policy.observe import input_drift
+    from hpcretrain.policy.quality import inspect
+
     terms = load(config)
     with tempfile.TemporaryDirectory(prefix="hpcretrain-observe-") as folder:
         batch, earlier, end = _counted(terms, path, Path(folder))

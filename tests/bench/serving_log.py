@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 from bench.samples import Measured, Samples
+
 from hpcretrain.servinglog import ServingLog
 
 THREADS, CALLS, INPUTS, RUNS = 8, 2000, 20, 5
 PAUSE_S = 0.001
-"""Between two predictions of a thread, as if it waited for the next request: about 7,000 predictions a second in all."""
+"""Between two predictions of a thread, as if it waited for the next request: some 7,000 predictions a second in all."""
 
 
 def measure() -> Measured:

@@ -48,11 +48,16 @@ class Metric(_Table):
     """One signal."""
 
     name: Name = Field(description="Name of the signal.")
-    family: MeasuredFamily = Field(description="Family of the signal.")
-    worse: Literal["higher", "lower"] = Field(description="In which direction the metric gets worse.")
-    reference: float | Stretch = Field(description="What is usual: a number, or { from = …, until = … }.")
+    family: MeasuredFamily = Field(
+        description="Its family: performance, calibration, input_drift, prediction_shift, data_quality, serving, "
+        "upstream or freshness."
+    )
+    worse: Literal["higher", "lower"] = Field(description='"higher" or "lower": where the metric gets worse.')
+    reference: float | Stretch = Field(
+        description="What is usual: a number, or the samples of { from = …, until = … }."
+    )
     effect: Literal["absolute", "relative"] = Field(
-        description="Whether the effect is in the metric's unit, or a share of the reference."
+        description='"absolute", in the metric\'s unit, or "relative", as a share of the reference.'
     )
     rows: int = Field(
         default=1, ge=1, description="Rows that each sample rests on: a policy may ask for so many before it listens."
@@ -108,7 +113,7 @@ class PrometheusMap(_Slots):
     token_file: Path | None = Field(
         default=None, description="File (mode 0600) with a bearer token. It is sent over https, or to this machine."
     )
-    metric: tuple[PrometheusMetric, ...] = Field(min_length=1, description="The signals.")
+    metric: tuple[PrometheusMetric, ...] = Field(min_length=1, description="The signals, see below.")
 
     @model_validator(mode="after")
     def _labeled(self) -> PrometheusMap:
@@ -126,13 +131,13 @@ class CsvMap(_Slots):
 
     model: Name = Field(description="The model that is spoken of.")
     form: Literal["wide", "long"] = Field(
-        description="wide: a column for each metric; long: a row for each value, with the metric's name."
+        description='"wide": a column for each metric; "long": a row for each value, with the metric\'s name.'
     )
     time_column: Name = Field(default="timestamp", description="Column of times, in ISO 8601.")
     timezone: str = Field(default="UTC", description="Time zone of times that carry none.")
     name_column: Name = Field(default="metric", description="Long form: column of names.")
     value_column: Name = Field(default="value", description="Long form: column of values.")
-    metric: tuple[CsvMetric, ...] = Field(min_length=1, description="The signals.")
+    metric: tuple[CsvMetric, ...] = Field(min_length=1, description="The signals, see below.")
 
     _known_zone = field_validator("timezone")(DataConfig._known_zone.__func__)  # type: ignore[attr-defined]
 
