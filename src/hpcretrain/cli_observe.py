@@ -74,7 +74,7 @@ def _observe(options: argparse.Namespace) -> int:
     from hpcretrain import observing
     from hpcretrain.adapters.signalfile import line_of
     from hpcretrain.report.served import moment
-    from hpcretrain.report.signals import text
+    from hpcretrain.report.signals import printable, text
 
     source = _source(options)
     now = moment(options.now) if options.now else datetime.now(UTC)
@@ -87,7 +87,9 @@ def _observe(options: argparse.Namespace) -> int:
     elif source == "csv":
         found = observing.observe_csv(options.file, options.map, since, now)
     elif source == "serving":
-        found = observing.observe_serving(options.file, options.map, since, now, _tell)
+        from hpcretrain.spooled import observe_serving
+
+        found = observe_serving(options.file, options.map, since, now, _tell)
     elif source == "prometheus":
         found, failed = observing.observe_prometheus(options.map, since, now, _tell)
     else:
@@ -97,6 +99,7 @@ def _observe(options: argparse.Namespace) -> int:
             "events": observing.observe_events,
         }[source]
         found = ask(options.file, options.map, now)
+    found = [printable(each) for each in found]
     if options.json:
         sys.stdout.writelines(f"{line_of(each)}\n" for each in found)
     else:
@@ -109,8 +112,8 @@ def _observe(options: argparse.Namespace) -> int:
 
 def _table(options: argparse.Namespace) -> int:
     from hpcretrain.config.types import parse_duration
-    from hpcretrain.observing import LabelColumns, make_table
     from hpcretrain.report.served import moment
+    from hpcretrain.spooled import LabelColumns, make_table
 
     try:
         delay = parse_duration(options.label_delay) if options.label_delay else None

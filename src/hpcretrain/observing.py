@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from hpcretrain.adapters.clock import VirtualClock
-from hpcretrain.config.load import Model, Terms, load, parse, read_toml
+from hpcretrain.config.load import Terms, load
 from hpcretrain.config.sources import (
     CsvMap,
     EventMap,
@@ -20,48 +16,17 @@ from hpcretrain.config.sources import (
     Metric,
     PrometheusMap,
     PrometheusMetric,
-    ServingMap,
     Stretch,
     UpstreamMap,
+    read_map,
 )
 from hpcretrain.counts import BatchCounts
 from hpcretrain.errors import InputError, SourceError
 from hpcretrain.evidence import Family, Finding, Measure, Outcome
-from hpcretrain.policy.gauge import NO_SAMPLES, Gauge, Series, blind, read, shared, silence
+from hpcretrain.policy.gauge import NO_SAMPLES, Gauge, Series, blind, newest_slots, ordered, read, shared, whole_slots
 
-if TYPE_CHECKING:
-    from hpcretrain.adapters.servingsegments import Spooled
-
-MOST_SLOTS = 100_000
-MOST_TOLD = 20
-_SERVING = (("latency_p95_ms", True, True), ("error_share", True, False), ("per_second", False, True))
-"""Name, whether higher is worse, and whether the effect is a share of the reference."""
-MOST_CHARACTERS = 400
-"""Of a reason in a line of signals."""
 _MOMENT = timedelta(milliseconds=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class LabelColumns:
-    """How labels are read, and what the table's columns are called.
-
-    Attributes:
-        identifier: Column of the prediction's id in files of labels.
-        label: Column of the label there.
-        known: Column of the time when it was known; None where there is none.
-        delay: Labels known later than so long after their prediction are left out; None to take all.
-        time: What the table calls the time.
-        target: What the table calls the label.
-    """
-
-    identifier: str
-    label: str
-    known: str | None
-    delay: timedelta | None
-    time: str
-    target: str
 
 
 def observe_batch(path: Path, config: Path, now: datetime) -> list[Measure]:
@@ -98,7 +63,7 @@ def observe_signals(path: Path) -> list[Measure]:
     """
     from hpcretrain.adapters.signalfile import read_signals
 
-    return _ordered(read_signals(path))
+    return ordered(read_signals(path))
 
 
 def observe_csv(path: Path, mapping: Path, since: datetime | None, now: datetime) -> list[Measure]:
@@ -109,7 +74,7 @@ def observe_csv(path: Path, mapping: Path, since: datetime | None, now: datetime
     """
     from hpcretrain.adapters import metricscsv
 
-    terms = _map(CsvMap, mapping)
+    terms = read_map(CsvMap, mapping)
     long = terms.form == "long"
     form = metricscsv.Form(
         terms.time_column, terms.zone, terms.name_column if long else None, terms.value_column if long else None
@@ -120,7 +85,7 @@ def observe_csv(path: Path, mapping: Path, since: datetime | None, now: datetime
         raise InputError(f"{path}: holds no sample of {', '.join(found)}; --since says from when there should be some")
     # A sample stands for the time that ends with it. Before the first of all nothing is expected.
     begin = since or datetime.fromtimestamp(min(firsts), UTC) - _MOMENT
-    slots = _slots(begin if since else begin - terms.every, now, terms.every)
+    slots = whole_slots(begin if since else begin - terms.every, now, terms.every)
     measures: list[Measure] = []
     for metric in terms.metric:
         series = found[metric.column]
@@ -130,7 +95,7 @@ def observe_csv(path: Path, mapping: Path, since: datetime | None, now: datetime
         for start, end in slots:
             if begin < end:
                 measures += read(gauge, series, reference, max(start, begin), end)
-    return _ordered(shared(measures, len(terms.metric)))
+    return ordered(shared(measures, len(terms.metric)))
 
 
 def observe_prometheus(
@@ -143,8 +108,8 @@ def observe_prometheus(
     Raises:
         InputError: The map cannot be used, or the server refuses what it asks.
     """
-    terms = _map(PrometheusMap, mapping)
-    slots = _newest(since, now, terms.every)
+    terms = read_map(PrometheusMap, mapping)
+    slots = newest_slots(since, now, terms.every)
     measures: list[Measure] = []
     failed: SourceError | None = None
     for metric in terms.metric:
@@ -155,8 +120,8 @@ def observe_prometheus(
             measures += _from_prometheus(terms, metric, slots, tell)
         except SourceError as error:
             failed = error
-            measures += [blind(model, metric.name, now, _short(str(error))) for model in terms.models]
-    return _ordered(shared(measures, len(terms.metric))), failed
+            measures += [blind(model, metric.name, now, str(error)) for model in terms.models]
+    return ordered(shared(measures, len(terms.metric))), failed
 
 
 def observe_evidently(path: Path, mapping: Path, now: datetime) -> list[Measure]:
@@ -167,7 +132,7 @@ def observe_evidently(path: Path, mapping: Path, now: datetime) -> list[Measure]
     """
     from hpcretrain.adapters import evidently
 
-    terms = _map(EvidentlyMap, mapping)
+    terms = read_map(EvidentlyMap, mapping)
     sizes = evidently.Sizes(terms.rows, terms.reference_rows, terms.bins)
     try:
         drifts = evidently.parse(_text(path), sizes)
@@ -184,9 +149,9 @@ def observe_upstream(path: Path, mapping: Path, now: datetime) -> list[Measure]:
     """
     from hpcretrain.adapters import upstream
 
-    terms = _map(UpstreamMap, mapping)
+    terms = read_map(UpstreamMap, mapping)
     rules = upstream.Rules(terms.models, terms.sources, terms.expect_every, terms.fine_hours, terms.broken_hours)
-    return _ordered(upstream.measures(upstream.read(path), rules, now))
+    return ordered(upstream.measures(upstream.read(path), rules, now))
 
 
 def observe_events(path: Path, mapping: Path, now: datetime) -> list[Measure]:
@@ -197,107 +162,8 @@ def observe_events(path: Path, mapping: Path, now: datetime) -> list[Measure]:
     """
     from hpcretrain.adapters import outsideevents
 
-    terms = _map(EventMap, mapping)
+    terms = read_map(EventMap, mapping)
     return [each for each in outsideevents.read(path, terms.events, terms.models) if each.at <= now]
-
-
-def observe_serving(path: Path, mapping: Path, since: datetime | None, now: datetime, tell: Tell) -> list[Measure]:
-    """What the segments that were spooled beside serving say, slot by slot, until now; by default in the newest slot.
-
-    Raises:
-        InputError: The map or the segments cannot be used. Lines that cannot be read are told of, and left out.
-    """
-    from hpcretrain.adapters import servingsegments
-    from hpcretrain.policy.serve import Calls, sample
-
-    terms = _map(ServingMap, mapping)
-    slots = _newest(since, now, terms.every)
-    spooled = servingsegments.read([path], min([terms.reference.start, *(start for start, _ in slots)]), now)
-    _tell_refused(spooled.refused, tell)
-    calls = Calls(
-        np.array([row.at.timestamp() for row in spooled.rows]),
-        np.array([row.latency_ms for row in spooled.rows]),
-        np.array([bool(row.error) for row in spooled.rows], dtype=np.bool_),
-    )
-    usual = sample(calls, terms.reference.start, terms.reference.end, terms.sample)
-    newest = sample(calls, slots[0][0], slots[-1][1], terms.sample) if slots else {}
-    measures: list[Measure] = []
-    for name, higher, relative in _SERVING:
-        gauge = Gauge(terms.model, Family.SERVING, name, higher, relative, 1, None)
-        for start, end in slots:
-            measures += read(gauge, Series(*newest[name]), Series(*usual[name]), start, end)
-    heard = Series(calls.times, calls.times)
-    for start, end in slots:
-        if (gap := silence(heard.between(start, end), start, end)) > terms.expect_every:
-            why = f"no prediction was spooled for {gap}, where one is expected every {terms.expect_every}"
-            measures.append(blind(terms.model, "predictions", end, why))
-        measures += _lost(terms.model, spooled, start, end)
-    return _ordered(measures)
-
-
-def make_table(
-    segments: Sequence[Path],
-    labels: Sequence[Path],
-    output: Path,
-    columns: LabelColumns,
-    span: tuple[datetime | None, datetime | None],
-    tell: Tell,
-) -> dict[str, Any]:
-    """Write the table of spooled predictions with their labels; what was written, and what was left out.
-
-    Raises:
-        InputError: Something cannot be read or written; nothing was written then.
-    """
-    from hpcretrain.adapters import servingsegments, servingtable
-
-    if columns.delay is not None and labels and columns.known is None:
-        raise InputError("--label-delay needs --label-time, the column that says when a label was known")
-    spooled = servingsegments.read(segments, *span)
-    _tell_refused(spooled.refused, tell)
-    if not spooled.rows:
-        raise InputError(f"no prediction in {', '.join(map(str, segments))} in that time; nothing was written")
-    joined = servingsegments.join(
-        servingtable.read_labels(labels, columns.identifier, columns.label, columns.known), spooled, columns.delay
-    )
-    served = [row for row in spooled.rows if not row.error]
-    servingtable.write(output, served, joined.labels, columns.time, columns.target)
-    return {
-        "table": str(output),
-        "rows": len(served),
-        "labeled": sum(row.id in joined.labels for row in served),
-        "left_out": {
-            "failed_predictions": len(spooled.rows) - len(served),
-            "repeated_predictions": spooled.duplicates,
-            "dropped_predictions": sum(count for *_, count in spooled.dropped),
-            "unreadable_lines": len(spooled.refused),
-            **{
-                f"{why}_labels": joined.left_out.get(why, 0) for why in ("unknown", "repeated", "contradicting", "late")
-            },
-        },
-    }
-
-
-def _lost(model: str, spooled: Spooled, start: datetime, end: datetime) -> Iterator[Measure]:
-    """The share of predictions that were dropped in a slot, if any were."""
-    lost = sum(count for at, _, count in spooled.dropped if start < at <= end)
-    if lost:
-        kept = sum(start < row.at <= end for row in spooled.rows)
-        reasons = ", ".join(sorted({why for at, why, _ in spooled.dropped if start < at <= end}))
-        why = f"{lost} predictions were not spooled ({reasons}), {kept} were"
-        share = lost / (lost + kept)
-        yield Measure(model, Family.BLIND, "dropped_predictions", end, share, share, lost + kept, 0.0, reason=why)
-
-
-def _tell_refused(refused: Sequence[str], tell: Tell) -> None:
-    for line in refused[:MOST_TOLD]:
-        tell(line)
-    if len(refused) > MOST_TOLD:
-        tell(f"and {len(refused) - MOST_TOLD} more lines that cannot be read")
-
-
-def _newest(since: datetime | None, now: datetime, every: timedelta) -> list[tuple[datetime, datetime]]:
-    """The slots since a time, or the newest one."""
-    return _slots(since, now, every) if since is not None else _slots(now - 2 * every, now, every)[-1:]
 
 
 def _from_prometheus(
@@ -322,16 +188,6 @@ def _from_prometheus(
         gauge = _gauge(model, metric)
         for start, end in slots:
             yield from read(gauge, series.get(key, NO_SAMPLES), reference, start, end)
-
-
-def _slots(since: datetime, now: datetime, every: timedelta) -> list[tuple[datetime, datetime]]:
-    """The whole slots between two times; they begin at multiples of their length, whoever asks when."""
-    first, end = -((_EPOCH - since) // every), (now - _EPOCH) // every
-    if end - first > MOST_SLOTS:
-        raise InputError(
-            f"{end - first} slots of {every} are more than {MOST_SLOTS}: give a later --since, or longer slots"
-        )
-    return [(_EPOCH + every * k, _EPOCH + every * (k + 1)) for k in range(first, end)]
 
 
 def _counted(terms: Terms, path: Path, folder: Path) -> tuple[BatchCounts, list[BatchCounts], datetime]:
@@ -365,7 +221,7 @@ def _quality(model: str, finding: Finding, rows: int, at: datetime) -> Measure:
     """A check of the data gate: 1 where it failed; an empty batch is blind."""
     family = Family.BLIND if not rows else Family.DATA_QUALITY
     effect = 0.0 if finding.outcome is Outcome.PASS else 1.0
-    return Measure(model, family, finding.check, at, effect, effect, rows, None, reason=_short(finding.reason))
+    return Measure(model, family, finding.check, at, effect, effect, rows, None, reason=finding.reason)
 
 
 def _gauge(model: str, metric: Metric) -> Gauge:
@@ -373,21 +229,8 @@ def _gauge(model: str, metric: Metric) -> Gauge:
     return Gauge(model, Family(metric.family), metric.name, higher, relative, metric.rows, metric.expect_every)
 
 
-def _map(kind: type[Model], path: Path) -> Model:
-    return parse(kind, read_toml(path), str(path))
-
-
-def _ordered(measures: Iterable[Measure]) -> list[Measure]:
-    return sorted(measures, key=lambda each: (each.at, each.model, each.family.value, each.name))
-
-
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _short(text: str) -> str:
-    """As long as a reason may be, in one line."""
-    return " ".join(text.split())[:MOST_CHARACTERS]

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from hpcretrain.config.load import Model, parse, read_toml
 from hpcretrain.config.types import DataConfig, Duration, Name, parse_moment
 
 MeasuredFamily = Literal[
@@ -206,3 +207,12 @@ class ServingMap(_Slots):
         if not timedelta(0) < self.sample <= self.every:
             raise ValueError("sample must be longer than nothing, and no longer than `every`")
         return self
+
+
+def read_map(kind: type[Model], path: Path) -> Model:
+    """The map that a file holds.
+
+    Raises:
+        InputError: It cannot be read, or holds what it may not; all that is wrong with it.
+    """
+    return parse(kind, read_toml(path), str(path))

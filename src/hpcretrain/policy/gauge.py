@@ -11,10 +11,14 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
+from hpcretrain.errors import InputError
 from hpcretrain.evidence import Family, Measure
 from hpcretrain.stats.series import BLOCKS, rise
 
 FloatArray = npt.NDArray[np.float64]
+
+MOST_SLOTS = 100_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,30 @@ def read(gauge: Gauge, samples: Series, reference: Series | float, start: dateti
         why = f"no sample for {_length(gap)}{last}, where one is expected every {_length(gauge.expect_every)}"
         measures.append(blind(gauge.model, gauge.name, end, why))
     return measures
+
+
+def whole_slots(since: datetime, now: datetime, every: timedelta) -> list[tuple[datetime, datetime]]:
+    """The whole slots between two times; they begin at multiples of their length, whoever asks when.
+
+    Raises:
+        InputError: They are too many.
+    """
+    first, end = -((_EPOCH - since) // every), (now - _EPOCH) // every
+    if end - first > MOST_SLOTS:
+        raise InputError(
+            f"{end - first} slots of {every} are more than {MOST_SLOTS}: begin later, or have longer slots"
+        )
+    return [(_EPOCH + every * k, _EPOCH + every * (k + 1)) for k in range(first, end)]
+
+
+def newest_slots(since: datetime | None, now: datetime, every: timedelta) -> list[tuple[datetime, datetime]]:
+    """The slots since a time, or the newest one."""
+    return whole_slots(since, now, every) if since is not None else whole_slots(now - 2 * every, now, every)[-1:]
+
+
+def ordered(measures: Iterable[Measure]) -> list[Measure]:
+    """The measures in order of time."""
+    return sorted(measures, key=lambda each: (each.at, each.model, each.family.value, each.name))
 
 
 def blind(model: str, name: str, at: datetime, why: str) -> Measure:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hpcretrain.evidence import Family, Measure
+
+MOST_CHARACTERS = 400
+"""Of a text in a line of signals."""
 
 MEANINGS = {
     Family.PERFORMANCE: "predictions are worse than they were: retraining helps if it lasts",
@@ -20,6 +24,21 @@ MEANINGS = {
     Family.FRESHNESS: "there is more to learn from",
     Family.BLIND: "nothing was heard where something should have been; not a sign of health",
 }
+
+
+def printable(measure: Measure) -> Measure:
+    """The signal as a line of signals can hold it: names and reasons of other tools may be any text."""
+    return replace(
+        measure,
+        model=_one_line(measure.model) or "?",
+        name=_one_line(measure.name) or "?",
+        reason=_one_line(measure.reason),
+    )
+
+
+def _one_line(text: str) -> str:
+    words = "".join(letter if letter.isprintable() else " " for letter in text).split()
+    return " ".join(words)[:MOST_CHARACTERS].strip()
 
 
 def text(measures: Sequence[Measure]) -> str:
