@@ -22,8 +22,8 @@ def recorded(name: str, sizes: Sizes = SIZES) -> dict[str, Drift]:
     return {drift.column: drift for drift in parse((RECORDED / f"evidently-{name}.json").read_text(), sizes)}
 
 
-@pytest.mark.parametrize("version", ["0.4", "0.7"])
-def test_both_forms_tell_of_the_same_drift(version: str) -> None:
+@pytest.mark.parametrize("version", ["0.4", "0.6", "0.7"])
+def test_all_forms_tell_of_the_same_drift(version: str) -> None:
     found = recorded(f"{version}-preset")
     assert {name: (drift.method, round(drift.value or 0, 6)) for name, drift in found.items()} == {
         "carrier": ("jensenshannon", 0.164952),
