@@ -145,6 +145,15 @@ def test_a_csv_that_stopped_is_blind_in_every_slot_since(run: Any, tmp_path: Pat
     assert [each["family"] for each in map(json.loads, out.splitlines())] == ["serving", "blind"]
 
 
+def test_before_the_first_sample_nothing_is_missed(run: Any, tmp_path: Path) -> None:
+    path = csv(tmp_path, range(13, 49))
+    _, out, _ = run("observe", path, "--from", "csv", "--map", tmp_path / "map.toml", "--now", NOW, "--json")
+    assert [(each["family"], each["n"]) for each in map(json.loads, out.splitlines())] == [
+        ("serving", 12),
+        ("serving", 24),
+    ]
+
+
 def test_a_csv_without_a_sample_needs_a_beginning(run: Any, tmp_path: Path) -> None:
     path = csv(tmp_path, range(0))
     options = ("--from", "csv", "--map", tmp_path / "map.toml", "--now", NOW)
@@ -225,6 +234,23 @@ def test_what_was_spooled_tells_how_serving_does(run: Any, spool: Path) -> None:
     _, out, _ = run("observe", spool, *options, "--since", "2026-03-11T22:00Z")
     silent = [each for each in map(json.loads, out.splitlines()) if each["name"] == "predictions"]
     assert [each["at"] for each in silent] == ["2026-03-11T23:00:00Z"]
+
+
+def test_a_spool_without_a_prediction_is_blind_and_not_well(run: Any, spool: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    _, out, _ = run("observe", tmp_path / "empty", "--from", "serving", "--map", tmp_path / "map.toml", "--json")
+    assert [each["family"] for each in map(json.loads, out.splitlines())] == ["blind"]
+
+
+def test_what_is_no_segment_is_refused_with_its_lines(run: Any, spool: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.jsonl").write_text("{}\n")
+    code, _, err = run("observe", tmp_path / "other.jsonl", "--from", "serving", "--map", tmp_path / "map.toml")
+    assert (code, "other.jsonl, line 1: at is missing" in err) == (2, True)
+
+
+def test_a_table_that_is_not_called_parquet_is_refused(run: Any, spool: Path, tmp_path: Path) -> None:
+    code, _, err = run("serving", "table", spool, "-o", tmp_path / "t.csv")
+    assert (code, "name it *.parquet" in err) == (2, True)
 
 
 def test_spooled_predictions_and_labels_are_a_table_that_a_home_reads(run: Any, tmp_path: Path) -> None:

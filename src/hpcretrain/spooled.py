@@ -53,7 +53,7 @@ def observe_serving(path: Path, mapping: Path, since: datetime | None, now: date
     terms = read_map(ServingMap, mapping)
     slots = newest_slots(since, now, terms.every)
     spooled = servingsegments.read([path], min([terms.reference.start, *(start for start, _ in slots)]), now)
-    _tell_refused(spooled.refused, tell)
+    _tell_refused(spooled, tell)
     calls = Calls(
         np.array([row.at.timestamp() for row in spooled.rows]),
         np.array([row.latency_ms for row in spooled.rows]),
@@ -90,10 +90,12 @@ def make_table(
     """
     from hpcretrain.adapters import servingtable
 
+    if output.suffix != ".parquet":
+        raise InputError(f"{output}: a table of predictions is Parquet; name it *.parquet")
     if columns.delay is not None and labels and columns.known is None:
         raise InputError("--label-delay needs --label-time, the column that says when a label was known")
     spooled = servingsegments.read(segments, *span)
-    _tell_refused(spooled.refused, tell)
+    _tell_refused(spooled, tell)
     if not spooled.rows:
         raise InputError(f"no prediction in {', '.join(map(str, segments))} in that time; nothing was written")
     joined = servingsegments.join(
@@ -128,7 +130,11 @@ def _lost(model: str, spooled: servingsegments.Spooled, start: datetime, end: da
         yield Measure(model, Family.BLIND, "dropped_predictions", end, share, share, lost + kept, 0.0, reason=why)
 
 
-def _tell_refused(refused: Sequence[str], tell: Tell) -> None:
+def _tell_refused(spooled: servingsegments.Spooled, tell: Tell) -> None:
+    """Tell of lines that cannot be read; where there are no others, these are no segments."""
+    refused = spooled.refused
+    if refused and not (spooled.rows or spooled.dropped):
+        raise InputError(refused[:MOST_TOLD])
     for line in refused[:MOST_TOLD]:
         tell(line)
     if len(refused) > MOST_TOLD:

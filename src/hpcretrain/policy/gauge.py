@@ -138,8 +138,9 @@ def _worse(gauge: Gauge, values: FloatArray, reference: Series | float, at: date
     # A share of nothing is not defined; it is not small.
     effect, bound = (_over(value, scale) for value in (risen.effect, risen.lower_bound))
     assert effect is not None
-    mean = sign * (risen.effect + risen.reference)
-    why = f"{mean:.6g} against {sign * risen.reference:.6g}" + (" (a share of it)" if gauge.relative else "")
+    # Adding 0 takes the sign off a zero.
+    mean, usual_value = sign * (risen.effect + risen.reference) + 0.0, sign * risen.reference + 0.0
+    why = f"{mean:.6g} against {usual_value:.6g}" + (" (a share of it)" if gauge.relative else "")
     if scale == 0 and math.isinf(effect):
         why += "; a share of 0 is not defined: have an absolute effect"
     elif not math.isfinite(effect):

@@ -27,12 +27,13 @@ class Calls:
 def sample(calls: Calls, since: datetime, until: datetime, length: timedelta) -> Mapping[str, tuple[FloatArray, ...]]:
     """Times (the ends of samples) and values of three series, of the whole samples from `since` until `until`.
 
-    `latency_p95_ms` and `error_share` have a sample where there were predictions; `per_second` always has one.
+    `latency_p95_ms` and `error_share` have a sample where there were predictions; so has `per_second`, and zeros
+    elsewhere, unless there was none in all that time: then nobody knows whether anything was logged.
     """
     seconds = length.total_seconds()
     count = max(int((until - since) // length), 0)
     start = since.timestamp()
-    edges = start + seconds * np.arange(count + 1)
+    edges = start + seconds * np.arange(count + 1, dtype=np.float64)
     places = np.searchsorted(calls.times, edges, side="right")
     ends, number = edges[1:], np.diff(places)
     slow = np.full(count, np.nan)
@@ -46,5 +47,5 @@ def sample(calls: Calls, since: datetime, until: datetime, length: timedelta) ->
     return {
         "latency_p95_ms": (ends[~np.isnan(slow)], slow[~np.isnan(slow)]),
         "error_share": (ends[number > 0], failed[number > 0]),
-        "per_second": (ends, number / seconds),
+        "per_second": (ends, number / seconds) if number.any() else (ends[:0], ends[:0]),
     }
