@@ -10,11 +10,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from hpcretrain.adapters.trafficfile import read_traffic
-from hpcretrain.config.load import parse, read_toml
+from hpcretrain.config.load import load_policy, parse
 from hpcretrain.errors import InputError
 from hpcretrain.history import History
 from hpcretrain.policy.duration import Run, fits, need
-from hpcretrain.policy.windowrules import Windows
+from hpcretrain.policy.types import Windows
 from hpcretrain.policy.windows import plan
 from hpcretrain.records import Job
 from hpcretrain.report.windows import Found
@@ -59,11 +59,8 @@ def window_rules(policy: Path | None, time_zone: str | None) -> Windows:
     Raises:
         InputError: The file or the time zone cannot be used.
     """
-    table = {} if policy is None else read_toml(policy).get("windows", {})
-    if not isinstance(table, dict):
-        raise InputError(f"{policy}: windows: must be a table")
-    zone = {} if time_zone is None else {"time_zone": time_zone}
-    return parse(Windows, {**table, **zone}, "--time-zone" if policy is None else f"{policy}: windows")
+    rules = load_policy(policy).windows or Windows()
+    return rules if time_zone is None else parse(Windows, {**rules.model_dump(), "time_zone": time_zone}, "--time-zone")
 
 
 def past_runs(history: History, notes: Iterable[Mapping[str, Any]]) -> list[Run]:

@@ -24,7 +24,7 @@ import numpy as np
 from bench.samples import Measured, PeerMissing, Samples
 
 from hpcretrain.adapters.trafficfile import read_traffic
-from hpcretrain.policy.windowrules import Windows
+from hpcretrain.policy.types import Windows
 from hpcretrain.policy.windows import past_days, quietest
 from hpcretrain.stats.traffic import DAY_S, HOUR_S, Series
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpcretrain.policy.windowrules import Windows
+from hpcretrain.policy.types import Windows
 from hpcretrain.records import Finding, Outcome
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
 
-from hpcretrain.policy.windowrules import Blackout, Windows
+from hpcretrain.policy.types import Blackout, Windows
 from hpcretrain.records import Finding, Outcome
 from hpcretrain.stats.traffic import DAY_S, HOUR_S, WEEK, Days, Expected, FloatArray, IntArray, Series, expect
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from hpcretrain.canonical import plain
 from hpcretrain.policy.duration import Need
-from hpcretrain.policy.windowrules import Windows
+from hpcretrain.policy.types import Windows
 from hpcretrain.policy.windows import Plan
 from hpcretrain.records import Finding
 from hpcretrain.stats.traffic import Series

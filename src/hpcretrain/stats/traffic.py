@@ -166,7 +166,8 @@ class Days:
     @cached_property
     def seen(self) -> IntArray:
         """How often each hour of the week was measured, shape (7, 24)."""
-        hours = np.isfinite(self.table).reshape(len(self.table), 24, -1).any(axis=2)
+        known = np.isfinite(self.table).reshape(len(self.table), 24, -1)
+        hours = np.logical_or.reduce(known, axis=2)
         kinds = self.clock.kinds(len(self.table), frozenset())
         return np.stack([hours[kinds == kind].sum(axis=0) for kind in range(WEEK)])
 

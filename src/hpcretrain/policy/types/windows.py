@@ -6,23 +6,20 @@ from datetime import date
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+from hpcretrain.policy.types.tables import Positive, Reason, Rules
+
 Quantile = Annotated[float, Field(ge=0.5, lt=1, allow_inf_nan=False)]
 Hours = Annotated[float, Field(ge=0, le=24 * 7, allow_inf_nan=False)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Blackout(_Table):
+class Blackout(Rules):
     """Days on which nothing is trained, such as a campaign."""
 
     first: date = Field(description="First day.")
     last: date = Field(description="Last day, itself included.")
-    why: str = Field(min_length=1, description="Told to whoever asks why nothing runs.")
+    reason: Reason = Field(description="Why nothing is trained then.")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -31,7 +28,7 @@ class Blackout(_Table):
         return self
 
 
-class Windows(_Table):
+class Windows(Rules):
     """Windows of low traffic, learned from history, in which trainings may run."""
 
     time_zone: str = Field(
@@ -41,7 +38,7 @@ class Windows(_Table):
     horizon_days: Annotated[int, Field(ge=1, le=28)] = Field(
         default=7, description="Local days that are planned, today included; at most one window begins on each."
     )
-    most_share: Share = Field(
+    most_share: Positive = Field(
         default=0.7, description="A window's expected traffic, over the mean of as long a time, is at most this."
     )
     least_weeks: Annotated[int, Field(ge=3)] = Field(
