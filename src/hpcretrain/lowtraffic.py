@@ -35,7 +35,7 @@ def find_windows(path: Path, hours: float, now: str | None, rules: Windows, home
     Raises:
         InputError: The file, the time, the length or the home cannot be used.
     """
-    if not (0 < hours <= 24 and (hours * HOUR_S).is_integer()):
+    if not (0 < hours <= 24 and float(hours * HOUR_S).is_integer()):
         raise InputError(f"--hours: {hours:g} is no length of a window: more than 0, at most 24, in whole seconds")
     at = None if now is None else _moment(now, rules.zone)
     needed = need(() if home is None else _past_runs(home), rules)

@@ -108,11 +108,18 @@ def signals() -> Measured:
     return measure()
 
 
+def windows() -> Measured:
+    """Windows of low traffic, by rolling origin."""
+    from bench.windows import window_regrets
+
+    return window_regrets()
+
+
 MEASURES: dict[str, Callable[[], Measured]] = {
     measure.__name__: measure
     for measures in (
         (whylogs, large, evidently, mlflow, demo, drift, promotion),
-        (submissions, urgent_starts, requeued, lost_cpu, tracking, signals),
+        (submissions, urgent_starts, requeued, lost_cpu, tracking, signals, windows),
     )
     for measure in measures
 }

@@ -15,7 +15,6 @@ from hpcretrain.stats.traffic import DAY_S, HOUR_S, WEEK, Days, Expected, FloatA
 
 _TRIED_DAYS, _FEWEST_TRIED = 28, 7
 _LEAST_PAST_DAYS = 14
-_Z95 = 1.645
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -62,7 +61,7 @@ def plan(series: Series, now: datetime, hours: float, rules: Windows) -> Plan:
     Raises:
         ValueError: `hours` is not such a number.
     """
-    if not (0 < hours <= 24 and (hours * HOUR_S).is_integer()):
+    if not (0 < hours <= 24 and float(hours * HOUR_S).is_integer()):
         raise ValueError(f"{hours:g} is no length of a window in hours: more than 0, at most 24, in whole seconds")
     now_s = math.floor(now.timestamp())
     days = past_days(series, now, rules)
@@ -238,16 +237,16 @@ def _foretold(days: Days, now_s: int, hours: float, rules: Windows) -> Finding:
     if len(shares) < _FEWEST_TRIED:
         reason = f"windows can be tried on {len(shares)} past days, and {_FEWEST_TRIED} are needed; gaps leave too few"
         return _insufficient(check, reason, len(shares), _FEWEST_TRIED)
-    mean = float(shares.mean())
-    bound = mean + _Z95 * float(shares.std(ddof=1)) / math.sqrt(len(shares))
-    told = f"windows planned for the last {len(shares)} days had {mean:.0%} of mean traffic when they came"
-    if bound > rules.most_share:
-        reason = (
-            f"{told}, surely not more than {bound:.0%}; low traffic cannot be foretold well enough from this history. "
-            "If that is low enough for you, raise most_share"
-        )
-        return _insufficient(check, reason, round(bound, 4), rules.most_share)
-    return Finding(check=check, outcome=Outcome.PASS, reason=told, observed=round(bound, 4), limit=rules.most_share)
+    kept = int((shares <= rules.most_share).sum())
+    told = (
+        f"of windows planned for the last {len(shares)} days {kept} had at most {rules.most_share:.0%} of mean traffic "
+        f"when they came, half of all at most {float(np.median(shares)):.0%}"
+    )
+    observed, limit = round(kept / len(shares), 4), rules.least_kept
+    if observed < limit:
+        reason = f"{told}; {limit:.0%} of them must, so low traffic cannot be foretold from this history"
+        return _insufficient(check, reason, observed, limit)
+    return Finding(check=check, outcome=Outcome.PASS, reason=told, observed=observed, limit=limit)
 
 
 def _tried(days: Days, now_s: int, hours: float, rules: Windows) -> FloatArray:
@@ -264,7 +263,7 @@ def _tried(days: Days, now_s: int, hours: float, rules: Windows) -> FloatArray:
         slot_s = days.clock.slot_s
         count = math.ceil(hours * HOUR_S / slot_s)
         flowed = days.at(days.clock.places(int(window.start.timestamp()) + slot_s * np.arange(count)))
-        shares.append(float(flowed.mean() / np.nanmean(before.table)))
+        shares.append(float(flowed.mean()) / before.typical)
     found: FloatArray = np.array(shares, dtype=np.float64)
     return found[np.isfinite(found)]
 

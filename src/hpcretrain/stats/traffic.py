@@ -38,8 +38,13 @@ _SOFT = 0.1
 _LOW = 0.25
 """The share of windows, those of least traffic, by which combinations are judged: no other will be chosen."""
 
-_QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
-"""Their mean is what is expected: as exact as a mean, and one odd day in ten moves it little."""
+_QUANTILES = (0.2, 0.4, 0.6, 0.8)
+"""Their mean is what is expected: nearly as exact as a mean, and one odd day in six moves it little."""
+
+_HIGH = 0.9
+
+_ODD = 3
+"""Combinations are judged as if no day had more than so many times the typical traffic."""
 
 _OFFSETS_S = 900
 """Clocks change at quarters of an hour."""
@@ -133,7 +138,7 @@ class Days:
 
     Attributes:
         clock: Of these days.
-        level: Mean of what was measured; positive.
+        level: Mean traffic of a typical day, the median of all; positive.
         table: Traffic over `level`, shape (days, cells); NaN where there is none.
         phase_s: A time at which some slot begins.
         like_sunday: Ordinals of days that are taken for Sundays.
@@ -160,8 +165,9 @@ class Days:
         counts = np.bincount(places, minlength=size)
         with np.errstate(invalid="ignore"):
             table: FloatArray = np.bincount(places, weights=values, minlength=size) / counts
-        level = float(values.mean())
-        return cls(clock, level, (table / level).reshape(-1, clock.cells), series.first_s, like_sunday)
+        table = table.reshape(-1, clock.cells)
+        level = _typical(table)
+        return cls(clock, level, table / level, series.first_s, like_sunday)
 
     @cached_property
     def seen(self) -> IntArray:
@@ -170,6 +176,11 @@ class Days:
         hours = np.logical_or.reduce(known, axis=2)
         kinds = self.clock.kinds(len(self.table), frozenset())
         return np.stack([hours[kinds == kind].sum(axis=0) for kind in range(WEEK)])
+
+    @property
+    def typical(self) -> float:
+        """Mean traffic of a typical one of these days, over the level; 1 but for a part of them."""
+        return _typical(self.table)
 
     def until(self, day: int) -> Days:
         """The days before one."""
@@ -181,9 +192,17 @@ class Days:
         return np.where(inside, self.table.ravel()[np.where(inside, places, 0)], np.nan)
 
 
+def _typical(table: FloatArray) -> float:
+    """The median of the means of days that were measured for the most part: no burst makes all else look low."""
+    known = np.isfinite(table)
+    whole = table[2 * known.sum(axis=1) > table.shape[1]]
+    median = float(np.median(np.nanmean(whole, axis=1))) if len(whole) else 0.0
+    return median if median > 0 else float(np.nanmean(table))
+
+
 @dataclass(frozen=True)
 class Expected:
-    """Traffic to be expected in windows, over what flows on average in as long a time; both of shape (windows,).
+    """Traffic to be expected in windows, over the level of as long a time; both of shape (windows,).
 
     Attributes:
         share: Mean of the quantiles; NaN where no past day tells.
@@ -218,7 +237,7 @@ def expect(days: Days, now_s: int, windows: IntArray) -> Expected:
     moods = _contexts(days, now_s, np.concatenate([[0], shifts]))
     weights = _weights(sums, kinds[day - shifts], int(kinds[day]), moods)
     quantiles = np.stack([_quantile(sums, weights, level) for level in _QUANTILES])
-    return Expected(share=quantiles.mean(axis=0), high=quantiles[-1])
+    return Expected(share=quantiles.mean(axis=0), high=_quantile(sums, weights, _HIGH))
 
 
 def _contexts(days: Days, now_s: int, shifts: IntArray) -> FloatArray:
@@ -242,7 +261,8 @@ def _weights(sums: FloatArray, kinds: IntArray, kind: int, moods: FloatArray) ->
     """
     sums = sums[:, np.isfinite(sums).any(axis=0)]
     typical = np.nanmedian(sums, axis=0)
-    low = sums[:, typical <= np.quantile(typical, _LOW)]
+    lowest = typical <= np.quantile(typical, _LOW)
+    low = np.minimum(sums[:, lowest], _ODD * np.maximum(typical[lowest], _FLOOR))
     by_mood = _distances(moods)
     by_kind = _between_kinds(low, kinds)
     known = np.isfinite(low)

@@ -39,7 +39,10 @@ class Windows(Rules):
         default=7, description="Local days that are planned, today included; at most one window begins on each."
     )
     most_share: Positive = Field(
-        default=0.7, description="A window's expected traffic, over the mean of as long a time, is at most this."
+        default=0.7, description="A window's expected traffic, over the mean traffic of a typical day, is at most this."
+    )
+    least_kept: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.8, description="Share of the last days on which a window planned beforehand must have been that low."
     )
     least_weeks: Annotated[int, Field(ge=3)] = Field(
         default=4, description="Weeks of history without which none is named."
