@@ -183,7 +183,7 @@ def test_windows_are_exact_apart_from_one_another_and_from_blackouts(
 
 
 @given(power=st.integers(-30, 30), factor=st.floats(0.01, 1_000))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 def test_the_unit_of_traffic_changes_nothing(power: int, factor: float) -> None:
     same = planned(SIX_WEEKS)
     assert planned(replaced(SIX_WEEKS, SIX_WEEKS.values * 2.0**power)).windows == same.windows

@@ -71,9 +71,8 @@ class Traffic:
         off = np.abs(times - times[0] - positions * step) > _JITTER * step
         off[1:] |= np.diff(positions) == 0
         if off.any():
-            raise InputError(
-                self._at(lines[off], f"are not {_length(step)} apart as most rows are; give rows of one resolution")
-            )
+            what = f"is no multiple of {_length(step)} after the first row, as others are; give rows of one resolution"
+            raise InputError(self._at(lines[off], what))
         self._check_runs(np.diff(positions), lines, step)
         slot = _slot_s(step)
         first = int(times[0])
