@@ -92,10 +92,14 @@ def fits(hours: float, needed: Need) -> Finding:
     """Whether a window of this length has room for a training and all that belongs to it."""
     check = "window:fit"
     left = hours - needed.beside_training_h
+    queue = (
+        "the queue, of which no run tells"
+        if needed.queue_wait_h is None
+        else f"{needed.queue_wait_h:.2g} h in the queue"
+    )
     parts = (
-        f"{'unknown' if needed.queue_wait_h is None else f'{needed.queue_wait_h:.2g} h'} in the queue, "
-        f"{needed.validation_h:.2g} h of validation, {needed.rollback_h:.2g} h to roll back and "
-        f"{needed.margin_h:.2g} h of margin"
+        f"{needed.validation_h:.2g} h of validation, {needed.rollback_h:.2g} h to roll back, "
+        f"{needed.margin_h:.2g} h of margin and {queue}"
     )
     if left <= 0:
         reason = f"nothing is left for training after {parts}; name longer windows, or lower these in [windows]"
