@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcretrain import cli_decide, cli_live, cli_observe
+from hpcretrain.cli_windows import add_windows
 from hpcretrain.errors import HpcretrainError, InputError
 from hpcretrain.flows.command import add_prefect
 
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     served = _command(commands, "served", _served, "which model served, and why")
     served.add_argument("--at", metavar="TIME", help="ISO 8601; without a zone it is UTC, a date alone is its midnight")
     _add_doctor(commands)
+    add_windows(commands)
     add_prefect(commands)
     pages = _command(commands, "mlflow", _mlflow, "show the MLflow store of a home: on loopback, behind a password")
     pages.add_argument("--port", type=int, metavar="N", help="where it listens (a free port, the same each time)")

@@ -115,11 +115,19 @@ def serving_log() -> Measured:
     return measure()
 
 
+def windows() -> Measured:
+    """Windows of low traffic, by rolling origin."""
+    from bench.windows import window_regrets
+
+    return window_regrets()
+
+
 MEASURES: dict[str, Callable[[], Measured]] = {
     measure.__name__: measure
     for measures in (
         (whylogs, large, evidently, mlflow, demo, drift, promotion),
         (submissions, urgent_starts, requeued, lost_cpu, tracking, signals, serving_log),
+        (submissions, urgent_starts, requeued, lost_cpu, tracking, signals, windows),
     )
     for measure in measures
 }
