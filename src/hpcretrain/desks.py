@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.home import Home
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.config.load import Terms
 from hpcretrain.ports import Ledger
 from hpcretrain.records import RULE_VERSION
@@ -102,7 +102,7 @@ def open_desk(
     origin = _origin(terms, table, (shown or terms.folder).resolve())
     slurm = Slurm(cluster.profile.commands) if cluster else None
     with Home.open(home, _identity(terms, mode.data or table.fingerprint)) as place:
-        ledger = SqliteLedger(place.ledger)
+        ledger = FileLedger(place.ledger)
         if cluster and slurm:
             rules = terms.policy.jobs
             trainer = slurm_trainer(cluster, slurm, place.models, table, ledger, settings, rules, waits=mode.waits)

@@ -359,4 +359,7 @@ def parse(body: str) -> Record:
     kind = content.pop("kind", None)
     if kind not in KINDS:
         raise ValueError(f"unknown kind of record: {kind!r}")
-    return _adapter(kind).validate_python(content)
+    record = _adapter(kind).validate_python(content)
+    # What was written stands, also where an earlier version wrote fewer fields: identifiers are made of it.
+    record.__dict__["body"] = body
+    return record

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hpcretrain import backtest
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.home import Home, default_home, write_whole
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.canonical import sha256
 from hpcretrain.config.load import Terms, kept_policy, load
 from hpcretrain.desks import open_desk, open_table
@@ -107,14 +107,14 @@ def _run(
     return outcome
 
 
-def read_history(home: Path | str | None = None) -> tuple[History, SqliteLedger]:
+def read_history(home: Path | str | None = None) -> tuple[History, FileLedger]:
     """The state of a home, and its ledger, for reading.
 
     Raises:
         InputError: There is no home there.
     """
     place = Home.existing(Path(home) if home else default_home())
-    ledger = SqliteLedger(place.ledger, read_only=True)
+    ledger = FileLedger(place.ledger, read_only=True)
     return History.fold(ledger.records()), ledger
 
 
@@ -155,7 +155,7 @@ def _source(place: Home) -> Source:
     """What the page is made of; whatever does not belong to the ledger's terms is refused."""
     from hpcretrain.report.page import Source
 
-    ledger = SqliteLedger(place.ledger, read_only=True)
+    ledger = FileLedger(place.ledger, read_only=True)
     history = History.fold(ledger.records())
     baseline = history.baseline
     policy = _terms(place.path / POLICY, baseline.policy_digest if baseline else None)

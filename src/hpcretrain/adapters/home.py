@@ -58,8 +58,8 @@ class Home:
 
     @property
     def ledger(self) -> Path:
-        """The ledger's database."""
-        return self.path / "ledger.db"
+        """The ledger."""
+        return self.path / "ledger.jsonl"
 
     @property
     def profiles(self) -> Path:
