@@ -81,6 +81,7 @@ def open_desk(
     cluster: Cluster | None = None,
     *,
     mode: Mode = REPLAY,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[Desk, Home]]:
     """The desk of a model, over its locked home.
 
@@ -92,7 +93,9 @@ def open_desk(
         shown: Where people find configuration and table; by default where they lie.
         cluster: Where to train; by default on this machine.
         mode: Whether history is replayed, or passes.
+        tell: Called with what could not be done and does not stop anything.
     """
+    from hpcretrain.adapters.anchors import Anchors
     from hpcretrain.adapters.mlflow import MlflowRegistry
     from hpcretrain.adapters.predictor import ModelPredictor
     from hpcretrain.adapters.slurm import Slurm
@@ -124,6 +127,7 @@ def open_desk(
                     registry=MlflowRegistry(place.mlflow, model.name, place.models, ledger, clock=clock, origin=origin),
                     book=Book(ledger, mode.resume(ledger)),
                     attended=mode.attended,
+                    anchors=Anchors(place.path, ledger, model.name, tell),
                 ),
                 place,
             )

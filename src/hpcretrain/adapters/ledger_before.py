@@ -26,6 +26,16 @@ def kept_before(ledger: Path) -> bool:
     return not ledger.exists() and database_of(ledger).exists()
 
 
+def open_rows(ledger: Path) -> IO[bytes]:
+    """A ledger to be read, in the form of today, whatever version kept it.
+
+    Raises:
+        OSError: It cannot be opened.
+        LedgerError: One of an earlier version cannot be read.
+    """
+    return in_lines(ledger) if kept_before(ledger) else ledger.open("rb")
+
+
 def in_lines(ledger: Path) -> IO[bytes]:
     """The ledger of an earlier version in the form of today, in a nameless file.
 

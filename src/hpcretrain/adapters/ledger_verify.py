@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import orjson
 
-from hpcretrain.adapters.ledger_before import database_of, in_lines, kept_before
+from hpcretrain.adapters.ledger_before import database_of, kept_before, open_rows
 from hpcretrain.adapters.ledger_rows import CHAINS, UNREADABLE, Anchor, Row, genesis, lines, read_anchor, read_line
 from hpcretrain.errors import LedgerError
 from hpcretrain.records import KINDS, Finding, Outcome
@@ -28,10 +28,24 @@ Place = tuple[str, int]
 
 
 class Checked(NamedTuple):
-    """What came of a check: findings, at least one, and the hashes of the rows that were asked for."""
+    """What came of a check.
+
+    Attributes:
+        findings: At least one.
+        hashes: Of the rows that were asked for.
+        heads: Sequence number and hash of the last row of each chain.
+        size: Bytes, in the form of today, up to the end of the last whole write.
+    """
 
     findings: list[Finding]
     hashes: Mapping[Place, str]
+    heads: Mapping[str, tuple[int, str]]
+    size: int
+
+    @property
+    def intact(self) -> bool:
+        """Whether the ledger is what was written."""
+        return all(finding.outcome is Outcome.PASS for finding in self.findings)
 
 
 def verify(path: Path) -> list[Finding]:
@@ -55,18 +69,18 @@ def check(path: Path, wanted: Collection[Place] = ()) -> Checked:
         with _open(path) as (file, size, anchor):
             going = _Check(anchor, wanted, before=kept != path)
             going.file(file, size)
-            return Checked(going.findings(kept), going.hashes)
+            return Checked(going.findings(kept), going.hashes, going.heads, going.size)
     except LedgerError as error:
-        return Checked([_fail("ledger", str(error))], {})
+        return Checked([_fail("ledger", str(error))], {}, {}, 0)
     except OSError as error:
-        return Checked([_fail("ledger", f"{kept} cannot be read: {error.strerror or error}")], {})
+        return Checked([_fail("ledger", f"{kept} cannot be read: {error.strerror or error}")], {}, {}, 0)
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[tuple[int, int, Anchor | str]]:
     """The file, its size, and the anchor that belongs to it, or why there is none; no writer is between the two."""
     before = kept_before(path)
-    with in_lines(path) if before else path.open("rb") as file:
+    with open_rows(path) as file:
         fcntl.flock(file.fileno(), fcntl.LOCK_SH)
         size = os.fstat(file.fileno()).st_size
         anchor: Anchor | str
@@ -87,13 +101,13 @@ class _Check:
         self.hashes: dict[Place, str] = {}
         self._wanted = frozenset(wanted)
         self._anchor = anchor
-        self._heads = {chain: (0, genesis(chain)) for chain in CHAINS}
+        self.heads = {chain: (0, genesis(chain)) for chain in CHAINS}
         self._wrong: dict[str, list[str]] = {part: [] for part in ("ledger", *CHAINS)}
-        self._ends = anchor.heads if isinstance(anchor, Anchor) else dict(self._heads)
-        self._anchored = {chain for chain in CHAINS if self._ends[chain] == self._heads[chain]}
-        self._cut_short = 0
+        self._ends = anchor.heads if isinstance(anchor, Anchor) else dict(self.heads)
+        self._anchored = {chain for chain in CHAINS if self._ends[chain] == self.heads[chain]}
+        self.size = self._cut_short = 0
         # Of the size of a ledger that an earlier version kept the anchor tells nothing.
-        self._fits = not isinstance(anchor, Anchor) or before or self._ends == self._heads
+        self._fits = not isinstance(anchor, Anchor) or before or self._ends == self.heads
 
     def file(self, descriptor: int, size: int) -> None:
         """Check all of it."""
@@ -113,7 +127,8 @@ class _Check:
                 self._line(row, each)
             written, ended = [], place
             if ended == known:
-                self._fits = self._heads == self._ends
+                self._fits = self.heads == self._ends
+        self.size = ended
         self._cut_short = size - ended
         if ended < known:
             self._wrong["ledger"].append(f"it ends at byte {ended:,}, and the anchor knows {known:,} bytes")
@@ -136,8 +151,8 @@ class _Check:
         for chain in CHAINS:
             found += [_fail(chain, reason) for reason in self._wrong[chain][:_MOST]]
             if not self._wrong[chain]:
-                reason = f"{self._heads[chain][0]} rows, each following from the one before it"
-                late = self._heads[chain][0] - self._ends[chain][0]
+                reason = f"{self.heads[chain][0]} rows, each following from the one before it"
+                late = self.heads[chain][0] - self._ends[chain][0]
                 if late and isinstance(self._anchor, Anchor):
                     reason += f"; {late} of them the anchor does not know: whoever wrote them was killed just then"
                 found.append(Finding(check=chain, outcome=Outcome.PASS, reason=reason))
@@ -152,13 +167,13 @@ class _Check:
             self._wrong["ledger"].append(f"line {number} is no row of a ledger")
             return
         chain = row.chain.decode()
-        if problem := _problem(row, chain, *self._heads[chain]):
+        if problem := _problem(row, chain, *self.heads[chain]):
             self._wrong[chain].append(f"row {row.seq} of {chain} (line {number}) {problem}")
-        self._heads[chain] = row.seq, row.hash.decode()
-        if row.seq == self._ends[chain][0] and self._heads[chain] == self._ends[chain]:
+        self.heads[chain] = row.seq, row.hash.decode()
+        if row.seq == self._ends[chain][0] and self.heads[chain] == self._ends[chain]:
             self._anchored.add(chain)
         if self._wanted and (chain, row.seq) in self._wanted:
-            self.hashes[chain, row.seq] = self._heads[chain][1]
+            self.hashes[chain, row.seq] = self.heads[chain][1]
 
 
 def _problem(row: Row, chain: str, seq: int, previous: str) -> str:
