@@ -6,10 +6,12 @@ import os
 import random
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +25,47 @@ from hpcretrain.adapters.home import Home
 from hpcretrain.adapters.ledger import FileLedger, verify
 from hpcretrain.adapters.ledger_rows import CHAINS, anchor_path, anchor_text, genesis, line, lines, link, read_line
 from hpcretrain.cli import main
-from hpcretrain.records import Outcome, Release
-from hpcretrain.wiring import run_backtest
+from hpcretrain.errors import InputError
+from hpcretrain.node.model import Manifest, seal
+from hpcretrain.ports import Note
+from hpcretrain.records import RULE_VERSION, Outcome, Release
 
 SCRIPT = Path(__file__).parents[1] / "docs" / "reference" / "verify_export.py"
 RECORDS = whole_cycle()
 RELEASES = [record for record in RECORDS if isinstance(record, Release)]
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home of a backtest."""
-    folder = tmp_path_factory.mktemp("audited")
-    run_backtest(configure(folder, orders(rows=3_000, minutes=32)), folder / "home")
-    return folder / "home"
+IDENTITY = {"model": "orders", "configuration": "c", "policy": "p", "data": "d", "rules": RULE_VERSION}
 
 
 @pytest.fixture
-def home(made: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be changed."""
-    return Path(shutil.copytree(made, tmp_path / "home"))
+def home(tmp_path: Path) -> Path:
+    """A home with the records of a whole cycle, notes, and models of a line each."""
+    path = tmp_path / "home"
+
+    def model(name: str) -> str:
+        folder = place.models / "new"
+        folder.mkdir(exist_ok=True)
+        (folder / "model.txt").write_text(f"model {name} 0.5")
+        digest = seal(folder, Manifest("r", {}, "binary", ("a",), ()))
+        if not (place.models / digest).exists():
+            folder.rename(place.models / digest)
+        else:
+            shutil.rmtree(folder)
+        return digest
+
+    with Home.open(path, IDENTITY) as place:
+        (place.profiles / "profile.bin").write_bytes(b"profile" * 1000)
+        (place.mlflow / "artifacts").mkdir()
+        (place.mlflow / "artifacts" / "picture.png").write_bytes(b"picture")
+        with closing(sqlite3.connect(place.mlflow / "mlflow.db")) as database:
+            database.execute("CREATE TABLE runs AS SELECT 1 AS run")
+            database.commit()
+        ledger = FileLedger(place.ledger)
+        for record in whole_cycle(model):
+            ledger.append([record], Note("seen", record.id, {}))
+        ledger.close()
+    return path
 
 
 @pytest.fixture
@@ -242,15 +265,25 @@ def test_a_garbled_setting_holds_no_release_up(tmp_path: Path, content: str) -> 
     assert ledger.notes("anchor_failed")
 
 
-def test_a_home_that_lives_anchors_its_first_release(tmp_path: Path, elsewhere: Path, run: Run) -> None:
+def test_a_home_that_lives_anchors_its_release_and_goes_on_where_it_is_restored(
+    tmp_path: Path, elsewhere: Path, run: Run
+) -> None:
     config = configure(tmp_path, orders(rows=3_000, minutes=32))
-    home = tmp_path / "home"
+    home, again = tmp_path / "home", tmp_path / "again"
     run("live", config, "--home", home, "--from", "2024-02-12", "--speed", "1")
     run("audit", "anchor", elsewhere, "--home", home)
     told = run("tick", "--home", home)
     (file,) = elsewhere.glob("orders-*.jsonl")
     assert [json.loads(text)["release"] for text in file.read_text().splitlines()] == ["", told["serves"]]
     assert run.wrong(home) == ""
+    run("backup", tmp_path / "home.tar", "--home", home)
+    run("restore", tmp_path / "home.tar", "--home", again)
+    gone_on = run("tick", "--home", again)
+    assert (gone_on["serves"], gone_on["ledger_head"]) == (told["serves"], told["ledger_head"])
+    assert len(FileLedger(Home(again).ledger).notes("job_finished")) == len(
+        FileLedger(Home(home).ledger).notes("job_finished")
+    )
+    assert run.wrong(again) == ""
 
 
 def verify_export(*arguments: Path) -> subprocess.CompletedProcess[str]:
@@ -327,21 +360,6 @@ def test_what_is_restored_is_what_was_backed_up(home: Path, elsewhere: Path, tmp
     assert run("served", "--home", again) == run("served", "--home", home)
     # What it was restored from stands in it.
     assert FileLedger(Home(again).ledger).notes("home_restored")[0]["backup"] == told["at"]
-
-
-def test_a_backtest_goes_on_in_a_restored_home(made: Path, home: Path, tmp_path: Path, run: Run) -> None:
-    head = run("status", "--home", home)["ledger_head"]
-
-    def cut(rows: list[tuple[str, str, str]]) -> None:
-        del rows[len(rows) * 2 // 3 :]
-
-    make_anew(home, cut)
-    run("backup", tmp_path / "home.tar", "--home", home)
-    again = tmp_path / "again"
-    run("restore", tmp_path / "home.tar", "--home", again)
-    run_backtest(made.parent / "config.toml", again)
-    assert run("status", "--home", again)["ledger_head"] == head
-    assert run.wrong(again) == ""
 
 
 def test_a_backup_leaves_the_files_of_processes_out(home: Path, tmp_path: Path, run: Run) -> None:
@@ -491,10 +509,9 @@ def test_a_home_that_is_in_use_is_not_migrated(home: Path, run: Run) -> None:
     assert "is in use by process" in run.err
 
 
-def test_a_home_of_other_rules_can_be_read_and_is_not_gone_on_with(made: Path, home: Path, run: Run) -> None:
-    identity = json.loads((home / "home.json").read_text())
-    (home / "home.json").write_text(json.dumps({**identity, "rules": "2"}))
+def test_a_home_of_other_rules_can_be_read_and_is_not_gone_on_with(home: Path, run: Run) -> None:
+    (home / "home.json").write_text(json.dumps({**IDENTITY, "rules": "2"}))
     assert run("status", "--home", home)
     assert run.wrong(home) == ""
-    run("backtest", made.parent / "config.toml", "--home", home, code=2)
-    assert "decided by rules 2" in run.err
+    with pytest.raises(InputError, match="decided by rules 2"), Home.open(home, IDENTITY):
+        pass

@@ -6,6 +6,7 @@ Python's standard library suffices; signatures of anchors are checked if `crypto
 import hashlib
 import json
 import sys
+from pathlib import Path
 
 
 def sha256(text):
@@ -19,7 +20,7 @@ def canonical(content):
 def verify(path, anchors=None):
     """Everything that is wrong, as sentences."""
     wrong, heads, hashes = [], {}, {}
-    first, *rows, last = open(path, encoding="utf-8", newline="\n").read().removesuffix("\n").split("\n")
+    first, *rows, last = Path(path).read_bytes().decode().removesuffix("\n").split("\n")
     for number, text in enumerate(rows, start=2):
         row = json.loads(text)
         chain, seq, body = row["chain"], row["seq"], canonical(row["body"])
@@ -35,7 +36,7 @@ def verify(path, anchors=None):
     told = {chain: tuple(head) for chain, head in end["heads"].items() if head[0]}
     if told != heads or end["sha256"] != digest:
         wrong.append("the end: heads or digest are not those of the rows; some are missing")
-    for line in open(anchors, encoding="utf-8") if anchors else ():
+    for line in Path(anchors).read_text(encoding="utf-8").splitlines() if anchors else ():
         anchor = json.loads(line)
         if not signed(anchor, anchors):
             wrong.append(f"anchor of {anchor['at']}: its signature does not hold")
@@ -52,7 +53,7 @@ def signed(anchor, path):
     except ImportError:
         print("cryptography is not installed, so signatures are not checked", file=sys.stderr)
         return True
-    public = open(path.removesuffix(".jsonl") + ".pub", "rb").read()
+    public = Path(path).with_suffix(".pub").read_bytes()
     try:
         load_pem_public_key(public).verify(bytes.fromhex(anchor["signature"]), canonical(content).encode())
     except Exception:
