@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from hpcretrain.appraise import Appraisal, Subject, appraise, batches, measure_of
 from hpcretrain.config.load import shipped_policy
-from hpcretrain.records import Family, Finding, Outcome, Signal, Slice
+from hpcretrain.evidence import Measure
+from hpcretrain.policy.types import Policy
+from hpcretrain.records import Assessment, Family, Finding, Outcome, Signal, Slice
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -25,8 +28,37 @@ def signal(family: Family, week: int, bound: float | None, name: str = "s") -> S
         slot=Slice(at - WEEK, at, 100, "d"),
         effect=bound,
         lower_bound=bound,
-        n=100,
+        n=1000,
         reference=None,
         unit="u",
         finding=PASSED if bound is not None else Finding(check="x", outcome=Outcome.INSUFFICIENT, reason="few"),
+    )
+
+
+def measure(family: Family, week: int, bound: float | None, name: str = "s", n: int = 1000) -> Measure:
+    """What is measured in the given week; lower bound and effect are `bound`."""
+    return Measure("m", family, name, START + week * WEEK, bound, bound, n)
+
+
+def appraised(signals: list[Signal], policy: Policy = POLICY) -> Appraisal:
+    """What signals come to, by weeks."""
+    now = max(signal.at for signal in signals)
+    return appraise([measure_of(each) for each in signals], policy, batches(signals, WEEK, now), Subject(now))
+
+
+def assessment(signals: list[Signal], policy: Policy = POLICY) -> Assessment:
+    """The assessment that a home would record."""
+    found = appraised(signals, policy)
+    return Assessment(
+        model="m",
+        at=max(signal.at for signal in signals),
+        answers=("signal-1",),
+        score=found.scored.score,
+        decline=found.scored.decline,
+        fresh=found.scored.fresh,
+        action=found.action,
+        priority_class=found.priority_class,
+        contributions=found.scored.contributions,
+        levels=found.scored.levels,
+        findings=found.findings,
     )

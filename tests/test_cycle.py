@@ -13,6 +13,7 @@ from hpcretrain.history import History
 from hpcretrain.records import (
     KINDS,
     Action,
+    Advice,
     Approval,
     Ask,
     Asked,
@@ -118,7 +119,20 @@ def whole_cycle(digest: Callable[[str], str] = str) -> list[Record]:
         family=Family.PERFORMANCE, name="auc", slot=SPAN, effect=0.1, lower_bound=0.1, n=10, reference=0.7, unit="u",
         finding=FINE,
     )  # fmt: skip
-    chain.make(Assessment, "assessment", 7, ("signal",), score=400, contributions={}, levels={}, findings=(FINE,))
+    chain.make(
+        Assessment,
+        "assessment",
+        7,
+        ("signal",),
+        score=400,
+        decline=400,
+        fresh=0,
+        action=Advice.RETRAIN,
+        priority_class=PriorityClass.STANDARD,
+        contributions={},
+        levels={},
+        findings=(FINE,),
+    )
     chain.make(
         RetrainRequest, "request", 7, ("assessment",),
         priority_class=PriorityClass.STANDARD, score=400, contributions={}, triggers=("performance",), reason="r",

@@ -82,6 +82,11 @@ probe() {
 # What the tests of the page look at it with. Without it they are skipped, so its absence stops nothing.
 find_browser() {
     local name
+    if may_install && [[ ! -d /usr/share/fonts/truetype/liberation ]]; then
+        # The widths of words are tested, and they are those of a font.
+        say "installing system packages: fonts-liberation"
+        install_packages fonts-liberation >/dev/null 2>&1 || say "fonts-liberation could not be installed"
+    fi
     for name in chromium chromium-browser google-chrome; do
         if command -v "$name" >/dev/null; then
             return

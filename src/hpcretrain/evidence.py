@@ -29,6 +29,27 @@ class Outcome(enum.Enum):
         return max(outcomes, key=lambda outcome: outcome.severity, default=Outcome.INSUFFICIENT)
 
 
+class PriorityClass(enum.Enum):
+    """Priority classes, most urgent first."""
+
+    URGENT = "urgent"
+    STANDARD = "standard"
+    BACKGROUND = "background"
+
+
+class Advice(enum.Enum):
+    """What helps against the state that a model is in."""
+
+    RETRAIN = "retrain"
+    HOLD_AND_INVESTIGATE = "hold_and_investigate"
+    """A person should look before anything is trained."""
+    MEND_DATA = "mend_data"
+    COLLECT_LABELS = "collect_labels"
+    """Something moved, and no labels tell whether the model got worse."""
+    ROLL_BACK = "roll_back"
+    NOTHING = "nothing"
+
+
 class Family(enum.Enum):
     """Families of signals; a score's contributions are given by family."""
 
@@ -37,9 +58,45 @@ class Family(enum.Enum):
     INPUT_DRIFT = "input_drift"
     PREDICTION_SHIFT = "prediction_shift"
     DATA_QUALITY = "data_quality"
-    FRESHNESS = "freshness"
+    SERVING = "serving"
+    """Latency, errors, throughput and memory of what serves."""
+    UPSTREAM = "upstream"
+    """What data comes from reports itself late or broken."""
     EXTERNAL = "external"
     """What somebody outside says or asks for."""
+    FRESHNESS = "freshness"
+    BLIND = "blind"
+    """Nothing is heard where something was heard before."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a signal measures: how much worse a model is doing, wherever that was found out.
+
+    Attributes:
+        model: The model's name.
+        family: What kind of sign it is.
+        name: What was measured, such as a metric or a feature.
+        at: When; aware.
+        effect: How much worse, in the metric's unit or as the drift measure; never negative for better. None where it
+            could not be measured; one that is not finite is evidence that something is broken.
+        lower_bound: Of the effect, and in its unit; what counts.
+        n: Rows, or samples, that it rests on.
+        reference: What it was compared with; None where there is no one value.
+        deadline: Until when something must be done about it; None where nothing presses.
+        reason: In words, for people.
+    """
+
+    model: str
+    family: Family
+    name: str
+    at: datetime
+    effect: float | None
+    lower_bound: float | None
+    n: int
+    reference: float | None = None
+    deadline: datetime | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,29 +14,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import TypeAdapter
 
 from hpcretrain.canonical import Plain, canonical, plain, sha256
+from hpcretrain.evidence import Advice as Advice
 from hpcretrain.evidence import Family as Family
 from hpcretrain.evidence import Finding as Finding
 from hpcretrain.evidence import Histogram as Histogram
 from hpcretrain.evidence import Outcome as Outcome
+from hpcretrain.evidence import PriorityClass as PriorityClass
 from hpcretrain.evidence import Reading as Reading
 from hpcretrain.evidence import Slice as Slice
 from hpcretrain.evidence import Window as Window
 
-RULE_VERSION = "3"
+RULE_VERSION = "4"
 """The version of the decision rules; it stands in every baseline, since other rules make other decisions."""
-
-
-class PriorityClass(enum.Enum):
-    """Priority classes, most urgent first."""
-
-    URGENT = "urgent"
-    STANDARD = "standard"
-    BACKGROUND = "background"
 
 
 class Action(enum.Enum):
@@ -157,11 +151,19 @@ class Signal(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Assessment(Record):
-    """The score of a model at one time: 0 to 1000, in whole contributions by family. Answers signals."""
+    """The score of a model at one time: 0 to 1000, in whole contributions by family. Answers signals.
+
+    `decline` is the score of those families alone that retraining cures, `fresh` of those that say that there is more
+    to learn from; `action` is what helps, and `priority_class` how urgent a retraining would be.
+    """
 
     kind = "assessment"
 
     score: int
+    decline: int
+    fresh: int
+    action: Advice
+    priority_class: PriorityClass
     contributions: Mapping[str, int]
     levels: Mapping[str, float]
     findings: tuple[Finding, ...]
@@ -349,6 +351,16 @@ def _adapter(kind: str) -> TypeAdapter[Record]:
     return TypeAdapter(KINDS[kind])
 
 
+def _unsaid(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record of earlier rules did not say, for it went without saying."""
+    if kind != Assessment.kind or "action" in content:
+        return {}
+    # Under rules 3 and before, all that counted was decline, and all that helped was a retraining.
+    fresh = content.get("contributions", {}).get(Family.FRESHNESS.value, 0)
+    said = {"decline": content.get("score"), "fresh": fresh}
+    return {**said, "action": Advice.RETRAIN, "priority_class": PriorityClass.STANDARD}
+
+
 def parse(body: str) -> Record:
     """The record that canonical JSON `body` holds.
 
@@ -359,7 +371,7 @@ def parse(body: str) -> Record:
     kind = content.pop("kind", None)
     if kind not in KINDS:
         raise ValueError(f"unknown kind of record: {kind!r}")
-    record = _adapter(kind).validate_python(content)
+    record = _adapter(kind).validate_python({**_unsaid(kind, content), **content})
     # What was written stands, also where an earlier version wrote fewer fields: identifiers are made of it.
     record.__dict__["body"] = body
     return record

@@ -16,14 +16,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit, ndtr, ndtri
 
+from hpcretrain.appraise import Subject, appraise
 from hpcretrain.counts import BatchCounts, ColumnCounts
+from hpcretrain.evidence import Measure
 from hpcretrain.policy import observe
-from hpcretrain.policy.assess import DECLINE, assess, decline
+from hpcretrain.policy.assess import Grid
 from hpcretrain.policy.request import wish
-from hpcretrain.policy.types import Policy
+from hpcretrain.policy.types import Cure, Policy
 from hpcretrain.policy.validate import readings
 from hpcretrain.ports import histogram
-from hpcretrain.records import Assessment, Family, Reading, Signal, Slice
+from hpcretrain.records import Assessment, Family, Reading
 from hpcretrain.stats import metrics
 
 FloatArray = npt.NDArray[np.float64]
@@ -128,25 +130,29 @@ def separation(auc: float) -> float:
     return math.sqrt(2) * float(ndtri(auc))
 
 
-def watch(world: World, policy: Policy, change: Change | None, seed: int) -> Iterator[tuple[Assessment, int]]:
-    """For each day the assessment, and the score of the families of decline alone."""
+def watch(world: World, policy: Policy, change: Change | None, seed: int) -> Iterator[Assessment]:
+    """The assessment of each day."""
     rng = np.random.default_rng(seed)
     reference = past(world, policy, rng)
     served: list[Batch] = []
-    signals: list[Signal] = []
+    measures: list[Measure] = []
     for day, batch in enumerate(days(world, change, rng), start=1):
         served.append(batch)
-        signals += [_signal(sign, day) for sign in measure(world, reference, served, policy)]
-        scored_now = assess(signals, policy.score)
-        assessment = Assessment(
+        now = START + DAY * day
+        measures += [_measure(sign, now) for sign in measure(world, reference, served, policy)]
+        found = appraise(measures, policy, Grid(now, DAY), Subject(now))
+        yield Assessment(
             model="simulated",
-            at=START + DAY * day,
-            score=scored_now.score,
-            contributions=scored_now.contributions,
-            levels=scored_now.levels,
-            findings=scored_now.findings,
+            at=now,
+            score=found.scored.score,
+            decline=found.scored.decline,
+            fresh=found.scored.fresh,
+            action=found.action,
+            priority_class=found.priority_class,
+            contributions=found.scored.contributions,
+            levels=found.scored.levels,
+            findings=found.findings,
         )
-        yield assessment, decline(scored_now.levels, policy.score)
 
 
 def asks(world: World, policy: Policy, change: Change | None, seed: int) -> bool:
@@ -154,9 +160,9 @@ def asks(world: World, policy: Policy, change: Change | None, seed: int) -> bool
 
     A request because of freshness alone, more rows to learn from, is no alarm.
     """
-    declining = {family.value for family in DECLINE}
-    for assessment, declined in watch(world, policy, change, seed):
-        asked = wish(assessment, declined, policy.score, policy.classes)
+    declining = set(policy.score.cured_by(Cure.RETRAIN))
+    for assessment in watch(world, policy, change, seed):
+        asked = wish(assessment, policy.score)
         if asked is not None and declining & set(asked.triggers):
             return True
     return False
@@ -216,17 +222,5 @@ def _counts(cells: IntArray) -> BatchCounts:
     return BatchCounts(rows, 0, columns, "simulated")
 
 
-def _signal(sign: observe.Sign, day: int) -> Signal:
-    return Signal(
-        model="simulated",
-        at=START + DAY * day,
-        family=sign.family,
-        name=sign.name,
-        slot=Slice(START + DAY * (day - 1), START + DAY * day, sign.n, "simulated"),
-        effect=sign.effect,
-        lower_bound=sign.lower_bound,
-        n=sign.n,
-        reference=sign.reference,
-        unit=sign.unit,
-        finding=sign.finding,
-    )
+def _measure(sign: observe.Sign, at: datetime) -> Measure:
+    return Measure("simulated", sign.family, sign.name, at, sign.effect, sign.lower_bound, sign.n, sign.reference)

@@ -1,83 +1,179 @@
 from __future__ import annotations
 
+import math
 import random
+from dataclasses import replace
+from datetime import timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from records_for_tests import POLICY, signal
+from policies import scores
+from records_for_tests import POLICY, START, WEEK, measure
 
-from hpcretrain.policy.assess import DECLINE, SCORED, assess, combine
-from hpcretrain.records import Family, Outcome, Signal
+from hpcretrain.evidence import Measure
+from hpcretrain.policy.assess import Grid, Scored, assess, combine
+from hpcretrain.policy.types import Business, Score
+from hpcretrain.records import Family, Outcome
 
 SCORE = POLICY.score
+END = START + 12 * WEEK
+GRID = Grid(END, WEEK)
+numbers = st.one_of(st.none(), st.floats(0, 5), st.just(math.nan), st.just(math.inf))
 events = st.lists(
-    st.tuples(st.sampled_from(SCORED), st.integers(0, 12), st.one_of(st.none(), st.floats(0, 5))), max_size=40
+    st.builds(
+        measure,
+        st.sampled_from(Family),
+        st.integers(-3, 14),
+        numbers,
+        st.sampled_from(["s", "t", "estimated_s"]),
+        st.sampled_from([50, 1000]),
+    ),
+    max_size=30,
 )
 
 
-def signals(rows: list[tuple[Family, int, float | None]]) -> list[Signal]:
-    return [signal(family, week, bound, f"s{number}") for number, (family, week, bound) in enumerate(rows)]
+def scored(measures: list[Measure], score: Score = SCORE) -> Scored:
+    return assess(measures, score, Grid(max((each.at for each in measures), default=END), WEEK))
 
 
-@given(events)
+def weeks(family: Family, *bounds: float | None) -> list[Measure]:
+    return [measure(family, week, bound) for week, bound in enumerate(bounds)]
+
+
+@given(events, scores())
 @settings(deadline=None)
-def test_a_score_is_whole_bounded_and_the_sum_of_its_contributions(
-    rows: list[tuple[Family, int, float | None]],
+def test_a_score_is_whole_bounded_and_the_sum_of_its_contributions_under_any_policy(
+    measures: list[Measure], score: Score
 ) -> None:
-    scored = assess(signals(rows), SCORE)
-    assert 0 <= scored.score <= 1000
-    assert sum(scored.contributions.values()) == scored.score
-    assert all(points >= 0 for points in scored.contributions.values())
+    found = assess(measures, score, GRID, 5.0)
+    assert 0 <= found.score <= 1000
+    assert sum(found.contributions.values()) == found.score
+    assert all(isinstance(points, int) and points >= 0 for points in found.contributions.values())
+    assert found.decline <= found.score + 1
+    assert set(found.contributions) == set(found.levels) == set(score.families)
 
 
-@given(events, st.integers(0, 1000))
+@given(events, scores(), st.integers(0, 1000))
 @settings(deadline=None)
-def test_the_order_of_signals_and_repeats_do_not_matter(
-    rows: list[tuple[Family, int, float | None]], seed: int
+def test_signals_in_any_order_or_twice_score_the_same_under_any_policy(
+    measures: list[Measure], score: Score, seed: int
 ) -> None:
-    ordered = signals(rows)
-    mixed = ordered + ordered[:3]
+    mixed = [*measures, *measures[:5]]
     random.Random(seed).shuffle(mixed)
-    # Input drift is a mean over features, so a repeat of one feature is told by its identity, not by luck.
-    unique = {record.id: record for record in mixed}
-    assert assess(list(unique.values()), SCORE) == assess(ordered, SCORE)
+    assert assess(mixed, score, GRID) == assess(measures, score, GRID)
 
 
-@given(events, st.sampled_from(DECLINE), st.integers(0, 12), st.floats(0, 5), st.floats(0, 5))
+@given(events, scores(), st.sampled_from(Family), st.integers(0, 12), st.floats(0, 5), st.floats(0, 5))
 @settings(deadline=None)
-def test_a_worse_signal_never_lowers_the_score(
-    rows: list[tuple[Family, int, float | None]], family: Family, week: int, one: float, other: float
+def test_a_worse_signal_never_lowers_the_score_under_any_policy(
+    measures: list[Measure], score: Score, family: Family, week: int, one: float, other: float
 ) -> None:
     low, high = sorted((one, other))
-    base = signals(rows)
-    assert (
-        assess([*base, signal(family, week, low, "z")], SCORE).score
-        <= assess([*base, signal(family, week, high, "z")], SCORE).score
-    )
+    better = assess([*measures, measure(family, week, low, "z")], score, GRID, 5.0)
+    worse = assess([*measures, measure(family, week, high, "z")], score, GRID, 5.0)
+    assert better.score <= worse.score
+    assert better.decline <= worse.decline
+    assert better.sustained <= worse.sustained
+
+
+def test_ten_thousand_signals_at_once_count_as_one() -> None:
+    storm = [replace(measure(Family.PERFORMANCE, 0, 0.2), name=f"s{number}") for number in range(10_000)]
+    assert scored(storm).score == scored(storm[:1]).score > 0
+    again = [measure(Family.PERFORMANCE, 0, 0.2)] * 10_000
+    assert scored(again) == scored(again[:1])
 
 
 def test_evidence_fades_by_half_in_its_half_life() -> None:
-    weeks = [signal(Family.PERFORMANCE, 0, 5.0)] + [signal(Family.PERFORMANCE, week, 0.0) for week in range(1, 7)]
-    levels = [assess(weeks[:count], SCORE).levels["performance"] for count in range(1, 8)]
+    bounds = [5.0] + [0.0] * 6
+    levels = [scored(weeks(Family.PERFORMANCE, *bounds[:count])).levels["performance"] for count in range(1, 8)]
     assert abs(levels[2] / levels[0] - 0.5) < 1e-9
     assert abs(levels[4] / levels[0] - 0.25) < 1e-9
 
 
-def test_a_slot_without_numbers_holds_the_last_value() -> None:
-    known = [signal(Family.PERFORMANCE, 0, 5.0), signal(Family.PERFORMANCE, 1, 5.0)]
-    blind = [signal(Family.PERFORMANCE, 0, 5.0), signal(Family.PERFORMANCE, 1, None)]
-    assert assess(blind, SCORE).levels == assess(known, SCORE).levels
+def test_a_slot_without_numbers_holds_the_last_value_and_is_blind() -> None:
+    heard, silent = scored(weeks(Family.PERFORMANCE, 5.0, 5.0)), scored(weeks(Family.PERFORMANCE, 5.0, None))
+    assert silent.levels["performance"] == heard.levels["performance"]
+    assert heard.levels["blind"] == 0.0 < silent.levels["blind"]
+
+
+def test_silence_after_good_news_is_not_health() -> None:
+    found = assess(weeks(Family.PERFORMANCE, 0.0), SCORE, GRID)
+    assert found.contributions["performance"] == 0
+    assert found.contributions["blind"] > SCORE.act_from
 
 
 def test_a_family_never_measured_is_insufficient_and_not_fine() -> None:
-    scored = assess([signal(Family.PERFORMANCE, 0, None)], SCORE)
-    assert {finding.outcome for finding in scored.findings} == {Outcome.INSUFFICIENT}
+    outcomes = {finding.check: finding.outcome for finding in scored([measure(Family.PERFORMANCE, 0, None)]).findings}
+    assert outcomes["performance"] is outcomes["input_drift"] is Outcome.INSUFFICIENT
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_evidence_and_no_score(number: float) -> None:
+    found = scored([measure(Family.PERFORMANCE, 0, number, "auc")])
+    assert found.score == 0
+    assert found.broken == ("performance:auc",)
+    [finding] = [each for each in found.findings if each.check == "performance"]
+    assert finding.outcome is Outcome.ERROR
+    assert "auc" in finding.reason
+
+
+def test_what_was_mended_is_broken_no_more() -> None:
+    assert scored(weeks(Family.PERFORMANCE, math.nan, 0.1)).broken == ()
+    assert scored(weeks(Family.PERFORMANCE, 0.1, math.nan)).broken == ("performance:s",)
+
+
+def test_a_measurement_on_too_few_rows_does_not_count_and_says_so() -> None:
+    found = scored([measure(Family.INPUT_DRIFT, 0, 5.0, n=499)])
+    assert found.score == 0
+    [finding] = [each for each in found.findings if each.check == "input_drift"]
+    assert finding.outcome is Outcome.INSUFFICIENT
+    assert "fewer than 500 rows" in finding.reason
+
+
+def test_the_future_does_not_count_and_is_reported() -> None:
+    found = assess([*weeks(Family.PERFORMANCE, 0.1), measure(Family.PERFORMANCE, 13, 5.0)], SCORE, GRID)
+    assert found.score == assess(weeks(Family.PERFORMANCE, 0.1), SCORE, GRID).score
+    [finding] = [each for each in found.findings if each.check == "future"]
+    assert (finding.outcome, finding.observed) == (Outcome.INSUFFICIENT, 1)
+
+
+def test_what_comes_late_counts_in_the_slot_that_it_is_about() -> None:
+    on_time = weeks(Family.PERFORMANCE, 0.0, 0.15, 0.0)
+    assert scored([on_time[0], on_time[2], on_time[1]]) == scored(on_time)
+
+
+def test_an_estimate_raises_a_score_and_never_lowers_it() -> None:
+    known = weeks(Family.PERFORMANCE, 0.1, None)
+    guess = [measure(Family.PERFORMANCE, 1, bound, "estimated_auc") for bound in (0.0, 0.15)]
+    assert scored([*known, guess[0]]).levels == scored(known).levels
+    assert scored([*known, guess[1]]).levels["performance"] > scored(known).levels["performance"]
+    over = [*known, guess[1], measure(Family.PERFORMANCE, 2, 0.0)]
+    assert scored(over).newest["performance"] == 0.0
+
+
+def test_decline_asks_once_it_lasts_and_until_it_has_clearly_gone() -> None:
+    lasting = SCORE.model_copy(update={"sustain_slots": 3})
+    one, three = weeks(Family.PERFORMANCE, 1.0, 1.0), weeks(Family.PERFORMANCE, 1.0, 1.0, 1.0, 1.0)
+    assert scored(one).sustained
+    assert not scored(one, lasting).sustained
+    assert scored(three, lasting).sustained
+    fading = [*three, measure(Family.PERFORMANCE, 4, 0.0), measure(Family.PERFORMANCE, 5, 0.0)]
+    assert SCORE.withdraw_below <= scored([*fading, measure(Family.PERFORMANCE, 6, 0.0)]).decline < SCORE.threshold
+    assert scored([*fading, measure(Family.PERFORMANCE, 6, 0.0)]).sustained
+    assert not scored([*fading, *(measure(Family.PERFORMANCE, week, 0.0) for week in range(6, 9))]).sustained
+
+
+def test_a_signal_that_swings_asks_once() -> None:
+    bounds = [0.12 if week % 2 else 0.02 for week in range(40)]
+    asks = [scored(weeks(Family.PERFORMANCE, *bounds[:count])).sustained for count in range(1, 41)]
+    assert sum(now and not before for before, now in zip([False, *asks], asks, strict=False)) == 1
 
 
 def test_one_drifted_feature_among_many_says_little_and_a_tenth_of_them_says_all() -> None:
     def drifted(count: int) -> int:
-        return assess(
-            [signal(Family.INPUT_DRIFT, 0, 5.0 if number < count else 0.0, f"f{number}") for number in range(50)], SCORE
+        return scored(
+            [measure(Family.INPUT_DRIFT, 0, 5.0 if number < count else 0.0, f"f{number}") for number in range(50)]
         ).score
 
     assert 0 < drifted(1) * 4 < drifted(5)
@@ -85,8 +181,7 @@ def test_one_drifted_feature_among_many_says_little_and_a_tenth_of_them_says_all
 
 
 def test_input_drift_alone_never_reaches_the_threshold() -> None:
-    forever = [signal(Family.INPUT_DRIFT, week, 9.0) for week in range(100)]
-    assert assess(forever, SCORE).score < SCORE.threshold
+    assert scored(weeks(Family.INPUT_DRIFT, *[9.0] * 100)).score < SCORE.threshold
 
 
 def test_a_score_worked_by_hand() -> None:
@@ -95,3 +190,25 @@ def test_a_score_worked_by_hand() -> None:
     total, contributions = combine({"performance": 0.5, "input_drift": 0.4}, SCORE)
     assert total == 460
     assert contributions == {"performance": 381, "input_drift": 79}
+
+
+def test_a_model_of_half_the_impact_scores_half() -> None:
+    half = SCORE.model_copy(update={"business": Business(impact=0.5, reason="r")})
+    assert combine({"performance": 0.5, "input_drift": 0.4}, half)[0] == 230
+
+
+def test_an_error_budget_that_runs_out_presses() -> None:
+    pressed = SCORE.model_copy(
+        update={"business": Business(error_budget_hours=1000, most_pressure=1.0, reason="a contract")}
+    )
+    bad = weeks(Family.PERFORMANCE, *[1.0] * 8)
+    points = [assess(bad[:count], pressed, Grid(bad[count - 1].at, WEEK), 24.0).score for count in (1, 8)]
+    free = [scored(bad[:count]).score for count in (1, 8)]
+    # With all of the budget left a decline counts half here, and in full when none is.
+    assert points[0] < free[0] * 0.55
+    assert points[1] == free[1]
+
+
+def test_the_newest_slot_ends_now_and_holds_its_end() -> None:
+    grid = Grid(END, timedelta(hours=1))
+    assert [grid.slot(END - timedelta(minutes=minutes)) for minutes in (-1, 0, 59, 60)] == [-1, 0, 0, 1]

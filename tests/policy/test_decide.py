@@ -23,6 +23,7 @@ READY = Facts(
     class_rows=500,
     passes=100,
     data=(PASSED,),
+    action=Finding("action", Outcome.PASS, "decline lasts", "retrain", "retrain"),
 )
 STANDARD = PriorityClass.STANDARD
 

@@ -27,7 +27,7 @@ def test_the_same_distribution_is_no_drift_and_another_is() -> None:
     assert (same.lower_bound, same.finding.outcome) == (0.0, Outcome.PASS)
     assert moved.finding.outcome is Outcome.FAIL
     assert moved.lower_bound is not None
-    assert moved.lower_bound > SCORE.input_drift.scale
+    assert moved.lower_bound > SCORE.rule(Family.INPUT_DRIFT).scale
 
 
 def test_cells_gone_missing_are_drift_too() -> None:
@@ -57,7 +57,7 @@ def test_a_decline_counts_only_beyond_its_errors() -> None:
     assert noise.effect is not None
     assert noise.effect > 0
     assert fall.effect == pytest.approx(0.5)
-    assert fall.lower_bound == pytest.approx(0.5 - SCORE.performance.z * math.hypot(0.01, 0.005) / 0.2)
+    assert fall.lower_bound == pytest.approx(0.5 - SCORE.rule(Family.PERFORMANCE).z * math.hypot(0.01, 0.005) / 0.2)
 
 
 def test_an_improvement_is_never_negative_decline() -> None:

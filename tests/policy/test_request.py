@@ -1,26 +1,15 @@
 from __future__ import annotations
 
 import pytest
-from records_for_tests import POLICY, START, signal
+from records_for_tests import POLICY, assessment, signal
 
-from hpcretrain.policy.assess import assess, decline
 from hpcretrain.policy.request import Wish, wish
 from hpcretrain.policy.types import Score
-from hpcretrain.records import Assessment, Family, PriorityClass, Signal
+from hpcretrain.records import Advice, Family, PriorityClass, Signal
 
 
 def asked(signals: list[Signal]) -> Wish | None:
-    scored = assess(signals, POLICY.score)
-    assessment = Assessment(
-        model="m",
-        at=START,
-        answers=("signal-1",),
-        score=scored.score,
-        contributions=scored.contributions,
-        levels=scored.levels,
-        findings=scored.findings,
-    )
-    return wish(assessment, decline(scored.levels, POLICY.score), POLICY.score, POLICY.classes)
+    return wish(assessment(signals), POLICY.score)
 
 
 def weeks(family: Family, count: int, bound: float) -> list[Signal]:
@@ -53,7 +42,13 @@ def test_new_rows_alone_ask_in_the_background_and_say_so() -> None:
 
 def test_noise_on_top_of_new_rows_is_not_mistaken_for_decline() -> None:
     rows = weeks(Family.FRESHNESS, 12, 0.2) + weeks(Family.PERFORMANCE, 12, 0.02)
-    assert assess(rows, POLICY.score).score > 0
+    assert assessment(rows).score > 0
+    assert asked(rows) is None
+
+
+def test_what_retraining_does_not_cure_is_not_asked_for() -> None:
+    rows = [*weeks(Family.PERFORMANCE, 3, 0.2), signal(Family.DATA_QUALITY, 2, 1.0, "missing")]
+    assert assessment(rows).action is Advice.MEND_DATA
     assert asked(rows) is None
 
 

@@ -106,6 +106,15 @@ def shipped_policy() -> Policy:
     return parse(Policy, tomllib.loads(text), SHIPPED_POLICY)
 
 
+def load_policy(path: Path | None) -> Policy:
+    """The policy of a file; without one, the one that ships.
+
+    Raises:
+        InputError: The file is missing, or holds what it may not.
+    """
+    return shipped_policy() if path is None else parse(Policy, read_toml(path), str(path))
+
+
 def kept_policy(text: str, where: str) -> Policy:
     """The policy that `policy_text` wrote; as to `jobs`, which it leaves out, the one that ships.
 

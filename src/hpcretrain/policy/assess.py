@@ -1,60 +1,131 @@
 """From signals to one score, 0 to 1000, with whole contributions by family.
 
-Per family f, over slots of equal length, S_f = (1 - a) * sum of a^k * m over the slots k batches ago, where m in [0, 1]
-is the scaled lower bound of the effect and a comes from the half-life. Families combine by a noisy OR,
-R = 1 - product of (1 - w_f * S_f). Monotone, bounded, independent of the order of events.
+Time is cut into slots of equal length. Per family f, S_f = (1 - a) * sum of a^k * m over the slots k ago, where m in
+[0, 1] is the scaled lower bound of the effect and a comes from the half-life. Families combine by a noisy OR,
+R = 1 - product of (1 - w_f * S_f), and business impact b and the pressure u of the error budget make the score of it:
+P = 1000 * b * R * (1 + c * u) / (1 + c). Monotone, bounded, the same for signals in any order or twice.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from hpcretrain.policy.types import Score
-from hpcretrain.records import Family, Finding, Outcome, Signal
+from hpcretrain.evidence import Family, Finding, Measure, Outcome
+from hpcretrain.policy.types import Business, Cure, FamilyRule, Score
 
-DECLINE = (Family.PERFORMANCE, Family.CALIBRATION, Family.PREDICTION_SHIFT, Family.INPUT_DRIFT)
-"""Families that say that the model gets worse; freshness only says that more could be learned."""
+_What = tuple[Family, str, datetime]
 
-SCORED = (*DECLINE, Family.FRESHNESS)
+_TOLD_AT_WILL = (Family.EXTERNAL, Family.UPSTREAM, Family.BLIND)
+"""Families of which nothing is heard when there is nothing to tell."""
+
+ESTIMATED = "estimated_"
+"""What the name of a measure begins with that was estimated without labels: it raises a score and never lowers one."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How time is cut into slots: the newest ends at `end`, which belongs to it; at most `most` are looked back on."""
+
+    end: datetime
+    length: timedelta
+    most: int | None = None
+
+    def slot(self, at: datetime) -> int:
+        """How many slots ago a time is: 0 in the newest, negative after the end."""
+        return (self.end - at) // self.length
 
 
 @dataclass(frozen=True)
 class Scored:
-    """The score, its contributions (which add up to it), the levels S_f, and how each family came out."""
+    """How it stands with a model.
+
+    Attributes:
+        score: 0 to 1000.
+        contributions: Whole points by family, which add up to the score.
+        levels: S_f by family, 0 to 1.
+        newest: m of the newest slot by family, or what was held.
+        decline: The score of the families alone that retraining cures.
+        fresh: That of the families that say that there is more to learn from.
+        sustained: Whether decline reached the threshold long enough, and has not gone below withdrawal since.
+        jumps: How many slots ago decline rose so much at once that it counts as abrupt.
+        labeled: Whether anything was measured that needs labels.
+        broken: What was last measured as something that is not finite.
+        findings: How each family came out, and what was wrong with signals.
+    """
 
     score: int
     contributions: dict[str, int]
     levels: dict[str, float]
+    newest: dict[str, float]
+    decline: int
+    fresh: int
+    sustained: bool
+    jumps: tuple[int, ...]
+    labeled: bool
+    broken: tuple[str, ...]
     findings: tuple[Finding, ...]
 
 
-def assess(signals: Sequence[Signal], score: Score) -> Scored:
-    """Score all signals about the model that serves.
+@dataclass(frozen=True)
+class _Track:
+    """A family over time: the magnitude of each slot, oldest first; where there was no number, the last that was."""
 
-    A slot in which a family could not be measured holds the family's last value; a family never measured counts as
-    zero and is reported as INSUFFICIENT.
+    rule: FamilyRule
+    held: tuple[float, ...]
+    level: float
+    measured: bool
+
+
+def assess(measures: Iterable[Measure], score: Score, grid: Grid, retrain_hours: float = 0.0) -> Scored:
+    """Score all that was measured of one model since its release.
+
+    A slot in which a family could not be measured holds the family's last value, and counts as blind; a family never
+    measured counts as zero and is reported as INSUFFICIENT. What is measured after the end does not count.
+
+    Args:
+        measures: In any order; one that comes twice counts once.
+        score: The policy's rules.
+        grid: How time is cut into slots.
+        retrain_hours: How long a retraining takes, against the time that the error budget leaves.
     """
-    slots = sorted({signal.at for signal in signals})
-    levels: dict[str, float] = {}
-    findings = []
-    for family in SCORED:
-        mine = [signal for signal in signals if signal.family is family]
-        level, seen = _level(mine, slots, family, score)
-        levels[family.value] = level
-        findings.append(_finding(family, level, seen, mine, score))
-    total, contributions = combine(levels, score)
-    return Scored(total, contributions, levels, tuple(findings))
+    slots, oldest, findings = _sorted(measures, grid)
+    broken = _broken(slots)
+    tracks = _tracks(slots, oldest, score)
+    levels = {name: track.level for name, track in tracks.items()}
+    declining = score.cured_by(Cure.RETRAIN)
+    course = _course([tracks[name] for name in declining], oldest + 1, score, grid, retrain_hours)
+    total, contributions = combine(levels, score, course.pressure)
+    return Scored(
+        score=total,
+        contributions=contributions,
+        levels=levels,
+        newest={name: track.held[-1] for name, track in tracks.items()},
+        decline=course.decline,
+        fresh=combine({name: levels[name] for name in score.cured_by(Cure.LEARN)}, score, course.pressure)[0],
+        sustained=course.sustained,
+        jumps=course.jumps,
+        labeled=any(tracks[score.counted(each)].measured for each in (Family.PERFORMANCE, Family.CALIBRATION)),
+        broken=tuple(sorted(f"{family.value}:{name}" for family, name in broken)),
+        findings=(*(_finding(name, track, slots, broken, score) for name, track in tracks.items()), *findings),
+    )
 
 
-def combine(levels: Mapping[str, float], score: Score) -> tuple[int, dict[str, int]]:
-    """The score of the levels, and contributions in proportion to -log(1 - w*S), rounded by largest remainder."""
-    survival = {name: 1.0 - _weight(name, score) * level for name, level in levels.items()}
-    total = round(1000 * (1.0 - math.prod(survival.values())))
+def combine(levels: Mapping[str, float], score: Score, pressure: float = 0.0) -> tuple[int, dict[str, int]]:
+    """The score of the levels, and contributions in proportion to -log(1 - w*S), rounded by largest remainder.
+
+    Args:
+        levels: S_f by family.
+        score: The policy's rules.
+        pressure: u: the time that a retraining takes over the time that the error budget leaves, 0 to 1.
+    """
+    survival = {name: 1.0 - score.families[name].weight * level for name, level in levels.items()}
+    total = round(1000 * _factor(score.business, pressure) * (1.0 - math.prod(survival.values())))
     evidence = {name: -math.log(max(value, 1e-12)) for name, value in survival.items()}
-    whole = sum(evidence.values())
+    whole = math.fsum(evidence.values())
     if total == 0 or whole == 0:
         return 0, dict.fromkeys(levels, 0)
     exact = {name: total * value / whole for name, value in evidence.items()}
@@ -65,56 +136,204 @@ def combine(levels: Mapping[str, float], score: Score) -> tuple[int, dict[str, i
     return total, contributions
 
 
-def decline(levels: Mapping[str, float], score: Score) -> int:
-    """The score of the families that say that the model gets worse, alone."""
-    return combine({family.value: levels[family.value] for family in DECLINE}, score)[0]
+def alone(levels: Mapping[str, float], name: str, score: Score) -> int:
+    """The points of one family by itself, whatever depends on the model."""
+    return round(1000 * score.families[name].weight * levels[name])
 
 
-def magnitude(signals: Iterable[Signal], family: Family, scale: float) -> float | None:
-    """How strongly one slot's signals of a family speak, 0 to 1; None when none could be measured.
+def magnitude(measures: Iterable[Measure], rule: FamilyRule) -> float | None:
+    """How strongly one slot's measures of a family speak, 0 to 1; None when none has a number that counts.
 
-    Input drift counts as the mean over the tenth of the features that moved most: a few that surely moved must not
-    drown among many that did not, and one of fifty says little. Elsewhere the worst signal counts.
+    Of signals by the column (input drift) and by the check (data quality) the mean over the tenth that speaks loudest
+    counts: a few that surely moved must not drown among many that did not, and one of fifty says little. Elsewhere the
+    worst signal counts. Of several with the same name the worst does.
     """
-    shares = [min(max(s.lower_bound, 0.0) / scale, 1.0) for s in signals if s.lower_bound is not None]
-    if not shares:
-        return None
-    loudest = sorted(shares, reverse=True)[: math.ceil(len(shares) / 10) if family is Family.INPUT_DRIFT else 1]
+    worst: dict[tuple[Family, str], float] = {}
+    for m in measures:
+        if m.lower_bound is None or m.n < rule.min_n or not _finite(m):
+            continue
+        key, share = (m.family, m.name), min(max(m.lower_bound, 0.0) / rule.scale, 1.0)
+        if share >= worst.get(key, 0.0):
+            worst[key] = share
+    by_family: dict[Family, list[float]] = defaultdict(list)
+    for (family, _), share in worst.items():
+        by_family[family].append(share)
+    return max((_loudest(family, shares) for family, shares in by_family.items()), default=None)
+
+
+def _loudest(family: Family, shares: list[float]) -> float:
+    if family is not Family.INPUT_DRIFT:
+        return max(shares)
+    loudest = sorted(shares, reverse=True)[: math.ceil(len(shares) / 10)]
     return math.fsum(loudest) / len(loudest)
 
 
-def _weight(name: str, score: Score) -> float:
-    weight = score.family(Family(name))
-    return weight.weight if weight else 0.0
+def _factor(business: Business | None, pressure: float) -> float:
+    if business is None:
+        return 1.0
+    most = business.most_pressure
+    return business.impact * (1 + most * pressure) / (1 + most)
 
 
-def _level(
-    signals: Sequence[Signal], slots: Sequence[datetime], family: Family, score: Score
-) -> tuple[float, float | None]:
-    weight = score.family(family)
-    if weight is None:
-        return 0.0, None
+def _what(measure: Measure) -> _What:
+    return measure.family, measure.name, measure.at
+
+
+def _finite(measure: Measure) -> bool:
+    numbers = (measure.effect, measure.lower_bound)
+    return all(number is None or math.isfinite(number) for number in numbers)
+
+
+def _sorted(measures: Iterable[Measure], grid: Grid) -> tuple[dict[int, list[Measure]], int, list[Finding]]:
+    """Measures by how many slots ago they were; the oldest such slot; and what does not count."""
+    slots: dict[int, list[Measure]] = defaultdict(list)
+    future: set[_What] = set()
+    stale: set[_What] = set()
+    for measure in measures:
+        slot = grid.slot(measure.at)
+        if slot < 0:
+            future.add(_what(measure))
+        elif grid.most is not None and slot >= grid.most:
+            stale.add(_what(measure))
+        else:
+            slots[slot].append(measure)
+    findings = []
+    if future:
+        why = f"signals of after {grid.end:%Y-%m-%d %H:%M}Z do not count yet; see to the clock of whoever sends them"
+        findings.append(Finding("future", Outcome.INSUFFICIENT, why, len(future), 0))
+    if stale:
+        why = f"signals older than the {grid.most} slots that are looked back on count no more"
+        findings.append(Finding("stale", Outcome.PASS, why, len(stale), grid.most))
+    return slots, max(slots, default=0), findings
+
+
+def _tracks(slots: Mapping[int, Sequence[Measure]], oldest: int, score: Score) -> dict[str, _Track]:
+    names = {family: score.counted(family) for family in Family}
+    by_name: dict[str, dict[int, list[Measure]]] = {name: defaultdict(list) for name in score.families}
+    for slot, measures in slots.items():
+        for measure in measures:
+            by_name[names[measure.family]][slot].append(measure)
+    order = range(oldest, -1, -1)
+    heard = {
+        name: [_seen(by_name[name].get(slot, ()), rule) for slot in order] for name, rule in score.families.items()
+    }
+    blind, told = score.families[names[Family.BLIND]], heard[names[Family.BLIND]]
+    telling = [heard[name] for name in dict.fromkeys(names[family] for family in Family if family not in _TOLD_AT_WILL)]
+    silence = [min(share / blind.scale, 1.0) for share in _silence(telling, len(order))]
+    heard[names[Family.BLIND]] = [max(share, said or 0.0) for share, said in zip(silence, told, strict=True)]
+    return {name: _track(rule, heard[name], by_name[name], order, score) for name, rule in score.families.items()}
+
+
+def _silence(heard: Iterable[Sequence[float | None]], count: int) -> list[float]:
+    """For each slot the share of the families measured before it that were not measured in it."""
+    expected, silent = [0] * count, [0] * count
+    for values in heard:
+        known = False
+        for place, value in enumerate(values):
+            expected[place] += known
+            silent[place] += known and value is None
+            known = known or value is not None
+    return [quiet / count if count else 0.0 for quiet, count in zip(silent, expected, strict=True)]
+
+
+def _seen(measures: Sequence[Measure], rule: FamilyRule) -> float | None:
+    return magnitude((m for m in measures if not m.name.startswith(ESTIMATED)), rule) if measures else None
+
+
+def _track(
+    rule: FamilyRule, heard: Sequence[float | None], by_slot: Mapping[int, list[Measure]], order: range, score: Score
+) -> _Track:
     keep = 0.5 ** (1.0 / score.half_life_batches)
-    by_slot: dict[datetime, list[Signal]] = {}
-    for signal in signals:
-        by_slot.setdefault(signal.at, []).append(signal)
-    level, last = 0.0, None
-    for slot in slots:
-        seen = magnitude(by_slot.get(slot, ()), family, weight.scale)
-        last = last if seen is None else seen
-        level = keep * level + (1.0 - keep) * (last or 0.0)
-    return level, last
+    level, last, held, raised = 0.0, 0.0, [], False
+    for slot, value in zip(order, heard, strict=True):
+        last = last if value is None else value
+        guessed = magnitude([m for m in by_slot.get(slot, ()) if m.name.startswith(ESTIMATED)], rule)
+        raised = raised or guessed is not None
+        # An estimate speaks for its slot only: it neither clears what labels said nor stays when they speak again.
+        now = max(last, guessed or 0.0)
+        held.append(now)
+        level = keep * level + (1.0 - keep) * now
+    measured = any(value is not None for value in heard)
+    return _Track(rule, tuple(held), min(level, 1.0), measured or raised)
 
 
-def _finding(family: Family, level: float, last: float | None, signals: Sequence[Signal], score: Score) -> Finding:
-    points = round(1000 * _weight(family.value, score) * level)
-    if last is None:
-        reason = f"{family.value} was not measured since the release ({len(signals)} signals without a number)"
-        return Finding(check=family.value, outcome=Outcome.INSUFFICIENT, reason=reason, observed=None, limit=None)
+@dataclass(frozen=True)
+class _Course:
+    """How decline went, and what follows from its course."""
+
+    decline: int
+    pressure: float
+    sustained: bool
+    jumps: tuple[int, ...]
+
+
+def _course(tracks: Sequence[_Track], count: int, score: Score, grid: Grid, retrain_hours: float) -> _Course:
+    keep = 0.5 ** (1.0 / score.half_life_batches)
+    levels = [0.0] * len(tracks)
+    weights = [track.rule.weight for track in tracks]
+    jumps, asked, run, before, spent = [], False, 0, 0.0, 0.0
+    points, pressure = 0, 0.0
+    for place in range(count):
+        now = [track.held[place] for track in tracks]
+        levels = [keep * level + (1.0 - keep) * value for level, value in zip(levels, now, strict=True)]
+        share = _either(weights, now)
+        spent += share * (grid.length / timedelta(hours=1))
+        pressure = _pressure(share, spent, score.business, retrain_hours)
+        points = round(1000 * _factor(score.business, pressure) * _either(weights, levels))
+        run = run + 1 if points >= score.threshold else 0
+        asked = run >= score.sustain_slots or (asked and points >= score.withdraw_below)
+        if round(1000 * (share - before)) >= score.abrupt:
+            jumps.append(count - 1 - place)
+        before = share
+    return _Course(points, pressure, asked, tuple(jumps))
+
+
+def _either(weights: Sequence[float], levels: Sequence[float]) -> float:
+    return 1.0 - math.prod(1.0 - weight * level for weight, level in zip(weights, levels, strict=True))
+
+
+def _pressure(share: float, spent: float, business: Business | None, retrain_hours: float) -> float:
+    """The time that a retraining takes over the time until the error budget is spent at this rate, 0 to 1."""
+    if business is None or business.error_budget_hours is None:
+        return 0.0
+    left = business.error_budget_hours - spent
+    return 1.0 if left <= 0 else min(1.0, retrain_hours * share / left)
+
+
+def _broken(slots: Mapping[int, Sequence[Measure]]) -> set[tuple[Family, str]]:
+    """What was last measured as something that is not finite."""
+    last: dict[tuple[Family, str], tuple[datetime, bool]] = {}
+    for measure in (each for measures in slots.values() for each in measures):
+        key, found = (measure.family, measure.name), (measure.at, not _finite(measure))
+        last[key] = max(last.get(key, found), found)
+    return {key for key, (_, wrong) in last.items() if wrong}
+
+
+def _finding(
+    name: str,
+    track: _Track,
+    slots: Mapping[int, Sequence[Measure]],
+    broken: set[tuple[Family, str]],
+    score: Score,
+) -> Finding:
+    if wrong := sorted(what for family, what in broken if score.counted(family) == name):
+        reason = f"{', '.join(wrong)}: not a finite number; what measures it is broken, or what it measures"
+        return Finding(name, Outcome.ERROR, reason, len(wrong), 0)
+    limit = score.threshold if track.rule.cure in (Cure.RETRAIN, Cure.LEARN) else score.act_from
+    if not track.measured:
+        mine = [m for m in slots.get(0, ()) if score.counted(m.family) == name]
+        if not mine and all(family in _TOLD_AT_WILL for family in track.rule.of or (Family(name),)):
+            return Finding(name, Outcome.PASS, "nothing was reported", 0, limit)
+        few = len({_what(m) for m in mine if m.n < track.rule.min_n})
+        why = f", {few} of them on fewer than {track.rule.min_n} rows" if few else ""
+        count = len({_what(m) for m in mine})
+        reason = f"not measured since the release ({count} signals without a number that counts{why})"
+        return Finding(name, Outcome.INSUFFICIENT, reason, None, None)
+    points = round(1000 * track.rule.weight * track.level)
     return Finding(
-        check=family.value,
-        outcome=Outcome.PASS if points < score.threshold else Outcome.FAIL,
-        reason=f"level {level:.3f} of 1, latest batch {last:.3f}; alone worth {points} points",
+        check=name,
+        outcome=Outcome.PASS if points < limit else Outcome.FAIL,
+        reason=f"level {track.level:.3f} of 1, newest slot {track.held[-1]:.3f}; alone worth {points} points",
         observed=points,
-        limit=score.threshold,
+        limit=limit,
     )

@@ -32,6 +32,8 @@ class Facts:
     passes: int
     data: tuple[Finding, ...]
     """Findings of the data gate, on the newest batch, labels and drift."""
+    action: Finding
+    """What helps against the state that the model is in: PASS where that is to retrain."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ def decide(priority_class: PriorityClass, facts: Facts, policy: Policy) -> Choic
     cost = cost_of(pilots + full, facts.passes)
     findings = (
         *facts.data,
+        facts.action,
         _rows("training_rows", facts.training_rows, policy.gate.min_rows, "matured rows to train on"),
         _rows("holdout_rows", facts.holdout_rows, policy.gate.min_rows, "matured rows that the champion has not seen"),
         _rows("selection_rows", facts.selection_rows, policy.gate.min_rows, "matured rows for pilots to compete on"),
@@ -70,15 +73,20 @@ def choose(cost_mrow_passes: float, findings: tuple[Finding, ...], at_best: Outc
     return Choice(action, outcome, cost_mrow_passes, findings)
 
 
-def withdraw(score: int, policy: Policy) -> Choice | None:
-    """Drop a waiting request once its reason has gone; None while it stands."""
-    if score >= policy.score.withdraw_below:
+def withdraw(points: int, policy: Policy) -> Choice | None:
+    """Drop a waiting request once its reason has gone; None while it stands.
+
+    Args:
+        points: The score of decline, or of new rows, whichever is higher.
+        policy: The policy.
+    """
+    if points >= policy.score.withdraw_below:
         return None
     finding = Finding(
         check="still_wanted",
         outcome=Outcome.FAIL,
         reason="the reason for the request has gone",
-        observed=score,
+        observed=points,
         limit=policy.score.withdraw_below,
     )
     return Choice(Action.DROP, Outcome.FAIL, 0.0, (finding,))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hpcretrain.counts import BatchCounts, total
-from hpcretrain.policy.types import FamilyWeight, Score
+from hpcretrain.policy.types import FamilyRule, Score
 from hpcretrain.records import Family, Finding, Histogram, Outcome, Reading, Signal
 from hpcretrain.stats import metrics
 from hpcretrain.stats.drift import psi
@@ -40,7 +40,7 @@ def _sign(
     family: Family,
     name: str,
     unit: str,
-    weight: FamilyWeight,
+    weight: FamilyRule,
     *,
     effect: float,
     bound: float,
@@ -64,7 +64,7 @@ def _sign(
 
 def input_drift(recent: Sequence[BatchCounts], reference: Sequence[BatchCounts], score: Score) -> list[Sign]:
     """PSI of each feature between recent batches and the batches that the champion learned from; both not empty."""
-    weight, rows = score.input_drift, sum(batch.rows for batch in recent)
+    weight, rows = score.rule(Family.INPUT_DRIFT), sum(batch.rows for batch in recent)
     names = list(recent[0].columns)
     if rows < score.min_rows:
         why = f"{rows} rows are too few to tell drift"
@@ -88,9 +88,9 @@ def prediction_shift(scores: Histogram, reference: Histogram, score: Score) -> S
     if n < score.min_rows:
         why = f"{n} predictions are too few to tell a shift"
         return insufficient(Family.PREDICTION_SHIFT, "prediction", "psi", n, score.min_rows, why)
-    drift = psi(reference.counts, scores.counts, z=score.prediction_shift.z)
+    drift = psi(reference.counts, scores.counts, z=score.rule(Family.PREDICTION_SHIFT).z)
     return _sign(
-        Family.PREDICTION_SHIFT, "prediction", "psi", score.prediction_shift,
+        Family.PREDICTION_SHIFT, "prediction", "psi", score.rule(Family.PREDICTION_SHIFT),
         effect=drift.effect, bound=drift.lower_bound, n=n, reference=None,
         why="PSI of predictions against the first ones after the release",
     )  # fmt: skip
@@ -113,8 +113,8 @@ def performance(name: str, current: metrics.Measurement, rarer: int, reading: Re
     effect, slope = metrics.decline(metric, reading.value, current.value)
     error = math.hypot(current.se, reading.se) * slope
     return _sign(
-        Family.PERFORMANCE, name, unit, score.performance,
-        effect=effect, bound=effect - score.performance.z * error, n=current.n, reference=reading.value,
+        Family.PERFORMANCE, name, unit, score.rule(Family.PERFORMANCE),
+        effect=effect, bound=effect - score.rule(Family.PERFORMANCE).z * error, n=current.n, reference=reading.value,
         why=f"{metric} {current.value:.4g} against {reading.value:.4g} when it was judged",
     )  # fmt: skip
 
@@ -130,8 +130,8 @@ def calibration(bias: metrics.Measurement, spread: float, judged: Reading, score
     effect = (abs(bias.value) - abs(judged.value)) / spread
     error = math.hypot(bias.se, judged.se) / spread
     return _sign(
-        Family.CALIBRATION, "bias", unit, score.calibration,
-        effect=effect, bound=effect - score.calibration.z * error, n=bias.n, reference=judged.value,
+        Family.CALIBRATION, "bias", unit, score.rule(Family.CALIBRATION),
+        effect=effect, bound=effect - score.rule(Family.CALIBRATION).z * error, n=bias.n, reference=judged.value,
         why=f"mean of prediction minus label {bias.value:.4g}, against {judged.value:.4g} when it was judged",
     )  # fmt: skip
 
@@ -140,7 +140,7 @@ def freshness(new_rows: int, trained_rows: int, score: Score) -> Sign:
     """Labeled rows that the champion has not learned from, as a share of those that it has."""
     growth = new_rows / trained_rows if trained_rows else math.nan
     return _sign(
-        Family.FRESHNESS, "new_rows", "share of training rows", score.freshness,
+        Family.FRESHNESS, "new_rows", "share of training rows", score.rule(Family.FRESHNESS),
         effect=growth, bound=growth, n=new_rows, reference=float(trained_rows),
         why=f"{new_rows} new labeled rows since {trained_rows} were trained on",
     )  # fmt: skip

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hpcretrain.policy.types import Policy
-from hpcretrain.records import Signal
+from hpcretrain.records import Family, Signal
 from hpcretrain.report import wording
 from hpcretrain.report.chart import Chart, Curve, Lane, Mark, Table, Times, boxes
 from hpcretrain.report.trail import Trail
@@ -49,7 +49,7 @@ class Shades:
 
 def shades(policy: Policy) -> Shades:
     """The shades that a policy's limits set."""
-    full = policy.score.input_drift.scale
+    full = policy.score.rule(Family.INPUT_DRIFT).scale
     return Shades(_SIGN * full, full, max(full, policy.data_gate.structural_psi))
 
 

@@ -9,7 +9,6 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from hpcretrain.canonical import plain
 from hpcretrain.history import History
-from hpcretrain.policy.assess import decline
 from hpcretrain.policy.request import wish
 from hpcretrain.policy.types import Policy
 from hpcretrain.records import Assessment, Decision, Outcome, Record, Signal
@@ -102,7 +101,7 @@ def _payload(record: Record, history: History, home: str) -> dict[str, Any]:
 
 def _drift(assessment: Assessment, history: History, home: str, policy: Policy) -> Event | None:
     """The event for an assessment that calls for a retraining, whether or not a request is open already."""
-    asked = wish(assessment, decline(assessment.levels, policy.score), policy.score, policy.classes)
+    asked = wish(assessment, policy.score)
     if asked is None:
         return None
     payload = {

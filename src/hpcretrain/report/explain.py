@@ -100,6 +100,7 @@ def status(
         "champion": plain(champion) | {"id": champion.id} if champion else None,
         "assessed_at": plain(history.assessment.at) if history.assessment else None,
         "score": history.assessment.score if history.assessment else None,
+        "advice": history.assessment.action.value if history.assessment else None,
         "contributions": dict(history.assessment.contributions) if history.assessment else {},
         "worse_since": plain(worse_since(history)),
         "open_request": open_cycle.request.id if open_cycle else None,
@@ -183,7 +184,7 @@ def headline(record: Record) -> str:
             return f"{record.family.value} {record.name}: {record.finding.reason}{_numbers(record.finding)}"
         case Assessment():
             points = ", ".join(f"{name} {value}" for name, value in record.contributions.items() if value)
-            return f"score {record.score} of 1000: {points or 'nothing'}"
+            return f"score {record.score} of 1000 ({points or 'nothing'}): {record.action.value}"
         case RetrainRequest():
             return f"{record.priority_class.value}, score {record.score}: {record.reason}"
         case Decision():

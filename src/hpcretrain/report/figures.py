@@ -9,9 +9,8 @@ from itertools import accumulate
 from typing import Any
 
 from hpcretrain.history import Cycle, History
-from hpcretrain.policy.assess import SCORED, decline
 from hpcretrain.policy.types import Policy
-from hpcretrain.records import Closing
+from hpcretrain.records import Closing, Family
 from hpcretrain.report import wording
 from hpcretrain.report.chart import (
     MOST_TICKS,
@@ -41,6 +40,9 @@ ARMS = {
     "ungated": ("ungated", "retrained every {noun} on all history, and put into service without checks"),
 }
 """Each arm's name and what it means."""
+
+_OTHERWISE = (Family.DATA_QUALITY, Family.SERVING, Family.UPSTREAM, Family.EXTERNAL, Family.BLIND)
+"""Families that are not worth a row of the page while they are silent."""
 
 _STRIP = 26.0
 _LANE = 46.0
@@ -107,7 +109,7 @@ def score_chart(trail: Trail, history: History, policy: Policy, times: Times) ->
     """The score over time against the policy's limits."""
     height, score = 240.0, policy.score
     totals = [assessment.score for assessment in trail.assessments]
-    declines = [decline(assessment.levels, score) for assessment in trail.assessments]
+    declines = [assessment.decline for assessment in trail.assessments]
     scale = axis([*totals, score.threshold * 1.15], 8.0, height - _STRIP, zero=True)
     spans = [(times(start), times(end)) for start, end in trail.stretches]
     asked = {cycle.request.at: cycle for cycle in history.cycles}
@@ -148,13 +150,14 @@ def score_chart(trail: Trail, history: History, policy: Policy, times: Times) ->
 
 def _score_table(trail: Trail, declines: Sequence[int], times: Times) -> Table:
     columns = [("Batch until", False), ("Decline", True), ("Score", True)]
-    columns += [(wording.FAMILIES[family][0], True) for family in SCORED]
+    names = _shown(trail)
+    columns += [(wording.named(name)[0], True) for name in names]
     rows = tuple(
         (
             wording.day(item.at, times.zone),
             str(points),
             str(item.score),
-            *(str(item.contributions.get(family.value, 0)) for family in SCORED),
+            *(str(item.contributions.get(name, 0)) for name in names),
         )
         for item, points in list(zip(trail.assessments, declines, strict=True))[-_MOST_ROWS:]
     )
@@ -163,32 +166,44 @@ def _score_table(trail: Trail, declines: Sequence[int], times: Times) -> Table:
     return Table("Score by batch, and the points of each family in it", tuple(columns), rows, note)
 
 
+def _shown(trail: Trail) -> list[str]:
+    """The families that can lead to a retraining, and those of the others that ever had a point."""
+    order = [family.value for family in wording.FAMILIES]
+    names = list(trail.assessments[-1].contributions) if trail.assessments else []
+    names.sort(key=lambda name: (order.index(name) if name in order else len(order), name))
+    quiet = {family.value for family in _OTHERWISE}
+    return [
+        name for name in names if name not in quiet or any(item.contributions.get(name) for item in trail.assessments)
+    ]
+
+
 def family_chart(trail: Trail, times: Times) -> Chart:
     """The points of each family in the score: a row each, on one scale."""
     spans = [(times(start), times(end)) for start, end in trail.stretches]
     most = max((max(item.contributions.values(), default=0) for item in trail.assessments), default=0) or 1
+    names = _shown(trail)
     lanes, curves, peaks = [], [], []
-    for number, family in enumerate(SCORED):
-        values = [item.contributions.get(family.value, 0) for item in trail.assessments]
+    for number, name in enumerate(names):
+        values = [item.contributions.get(name, 0) for item in trail.assessments]
         base, room = (number + 1) * _LANE, _LANE - 20.0
         path = steps(_heights(spans, values, Scale(0, most, base, base - room)), base)
         peak = max(values, default=0)
-        lanes.append(Lane(wording.FAMILIES[family][0], number * _LANE + 14.0, f"at most {peak}", inside=True))
-        curves.append(Curve(wording.FAMILIES[family][0], f"family {family.value}", path))
-        peaks.append(f"{wording.family(family.value)} at most {peak}")
+        lanes.append(Lane(wording.named(name)[0], number * _LANE + 14.0, f"at most {peak}", inside=True))
+        curves.append(Curve(wording.named(name)[0], f"family {name}", path))
+        peaks.append(f"{wording.family(name)} at most {peak}")
     return Chart(
         id="families",
         title="Points of each family of evidence in the score",
         description=f"All on one scale up to {most} points: {', '.join(peaks)}.",
-        height=_LANE * len(SCORED),
+        height=_LANE * len(names),
         x_ticks=times.ticks(),
         lanes=tuple(lanes),
-        rules=tuple(Rule((number + 1) * _LANE, "", "lane") for number in range(len(SCORED) - 1)),
+        rules=tuple(Rule((number + 1) * _LANE, "", "lane") for number in range(len(names) - 1)),
         curves=tuple(curves),
         table=Table(
             "What the families mean",
             (("Family", False), ("It says that", False)),
-            tuple((wording.FAMILIES[family][0], wording.FAMILIES[family][1]) for family in SCORED),
+            tuple(wording.named(name) for name in names),
         ),
     )
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hpcretrain.history import History
-from hpcretrain.policy.assess import decline
 from hpcretrain.policy.decide import withdraw
 from hpcretrain.policy.request import wish
 from hpcretrain.policy.types import Policy
-from hpcretrain.records import Action, Assessment, ReleaseKind
+from hpcretrain.records import Action, Advice, Assessment, ReleaseKind
 
 _STEP, _BELOW, _ABOVE = 50, 2, 4
 
@@ -53,13 +52,17 @@ def what_if(history: History, assessments: Sequence[Assessment], policy: Policy)
 
 
 def _asked(assessments: Sequence[Assessment], closings: set[datetime], policy: Policy) -> tuple[datetime, ...]:
-    asked, standing = [], False
+    asked, standing, lasts = [], False, 0
     for assessment in assessments:
-        points = decline(assessment.levels, policy.score)
-        if not standing and wish(assessment, points, policy.score, policy.classes) is not None:
+        lasts = lasts + 1 if assessment.decline >= policy.score.threshold else 0
+        # What spoke against a retraining then would have done so under any threshold.
+        free = assessment.action in (Advice.RETRAIN, Advice.NOTHING)
+        enough = lasts >= policy.score.sustain_slots or assessment.fresh >= policy.score.threshold
+        if not standing and free and enough and wish(replace(assessment, action=Advice.RETRAIN), policy.score):
             asked.append(assessment.at)
             standing = True
-        if standing and (assessment.at in closings or withdraw(assessment.score, policy) is not None):
+        gone = withdraw(max(assessment.decline, assessment.fresh), policy) is not None
+        if standing and (assessment.at in closings or gone):
             standing = False
     return tuple(asked)
 

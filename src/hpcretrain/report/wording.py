@@ -26,7 +26,10 @@ FAMILIES = {
     Family.INPUT_DRIFT: ("Input drift", "the features look different from what the model learned"),
     Family.DATA_QUALITY: ("Data quality", "cells are missing, impossible or of another kind"),
     Family.FRESHNESS: ("New rows", "labeled rows that the model has not learned from yet"),
+    Family.SERVING: ("Serving", "answers come late, fail, or take too much memory"),
+    Family.UPSTREAM: ("Upstream", "what data comes from reports itself late or broken"),
     Family.EXTERNAL: ("Asked for", "somebody, or an outside system, asks for it"),
+    Family.BLIND: ("Blind", "nothing is heard where something was heard before"),
 }
 """Each family's name and what it means."""
 
@@ -52,7 +55,13 @@ def metric(name: str) -> str:
 
 def family(name: str) -> str:
     """A family's name within a sentence."""
-    return FAMILIES[Family(name)][0].lower()
+    return named(name)[0].lower()
+
+
+def named(name: str) -> tuple[str, str]:
+    """A family's name and what it means; of one that a policy made up, its name."""
+    known = {family.value: said for family, said in FAMILIES.items()}
+    return known.get(name, (capitalized(name.replace("_", " ")), "families that the policy counts together"))
 
 
 def families(names: tuple[str, ...]) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from hpcretrain.appraise import Subject, appraise, batches, measure_of
 from hpcretrain.history import Cycle
-from hpcretrain.policy import assess as scoring
 from hpcretrain.policy.request import Wish, wish
 from hpcretrain.records import Assessment, PriorityClass, RetrainRequest
 from hpcretrain.steps.desk import Desk
@@ -11,15 +11,26 @@ from hpcretrain.steps.desk import Desk
 
 def assess(desk: Desk) -> Assessment:
     """Record the assessment of the model that serves."""
-    scored = scoring.assess(desk.history.signals, desk.terms.policy.score)
+    signals, step = desk.history.signals, desk.terms.config.backtest.observe_every
+    found = appraise(
+        [measure_of(signal) for signal in signals],
+        desk.terms.policy,
+        batches(signals, step, desk.now),
+        Subject(desk.now, desk.history.champion.at),
+    )
+    scored = found.scored
     assessment = Assessment(
         model=desk.terms.config.model.name,
         at=desk.now,
         answers=tuple(signal.id for signal in (*desk.history.signals, *desk.history.outside) if signal.at == desk.now),
         score=scored.score,
+        decline=scored.decline,
+        fresh=scored.fresh,
+        action=found.action,
+        priority_class=found.priority_class,
         contributions=scored.contributions,
         levels=scored.levels,
-        findings=scored.findings,
+        findings=found.findings,
     )
     desk.book.enter(assessment)
     return assessment
@@ -27,8 +38,7 @@ def assess(desk: Desk) -> Assessment:
 
 def wanted(desk: Desk, assessment: Assessment) -> Wish | None:
     """What the assessment asks for, if anything."""
-    policy = desk.terms.policy
-    return wish(assessment, scoring.decline(assessment.levels, policy.score), policy.score, policy.classes)
+    return wish(assessment, desk.terms.policy.score)
 
 
 def request(desk: Desk, assessment: Assessment) -> None:

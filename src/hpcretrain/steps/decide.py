@@ -8,11 +8,13 @@ from hpcretrain.policy.observe import structural
 from hpcretrain.ports import Rows
 from hpcretrain.records import (
     Action,
+    Advice,
     Assessment,
     Closing,
     Decision,
     Family,
     Finding,
+    Outcome,
     PriorityClass,
 )
 from hpcretrain.stats import metrics
@@ -26,7 +28,9 @@ from hpcretrain.steps.review import close
 def decide(desk: Desk, cycle: Cycle, assessment: Assessment, plan: Plan) -> Decision:
     """Record the decision about an open request; a dropped request is reviewed at once."""
     priority_class = _class(desk, cycle, assessment)
-    choice = _withdrawn(desk, cycle, assessment) or policy.decide(priority_class, _facts(desk, plan), desk.terms.policy)
+    choice = _withdrawn(desk, cycle, assessment) or policy.decide(
+        priority_class, _facts(desk, plan, _advice(cycle, assessment)), desk.terms.policy
+    )
     permission = permit(desk, cycle, priority_class, choice)
     choice = permission.choice
     given = [permission.approval.id] if permission.approval else []
@@ -51,7 +55,11 @@ def decide(desk: Desk, cycle: Cycle, assessment: Assessment, plan: Plan) -> Deci
 
 def _withdrawn(desk: Desk, cycle: Cycle, assessment: Assessment) -> policy.Choice | None:
     """What was asked for in person stands until that person withdraws it."""
-    return None if cycle.in_person is not None else policy.withdraw(assessment.score, desk.terms.policy)
+    return (
+        None
+        if cycle.in_person is not None
+        else policy.withdraw(max(assessment.decline, assessment.fresh), desk.terms.policy)
+    )
 
 
 def _class(desk: Desk, cycle: Cycle, assessment: Assessment) -> PriorityClass:
@@ -62,7 +70,7 @@ def _class(desk: Desk, cycle: Cycle, assessment: Assessment) -> PriorityClass:
     return min(classes, key=order.index)
 
 
-def _facts(desk: Desk, plan: Plan) -> policy.Facts:
+def _facts(desk: Desk, plan: Plan, action: Finding) -> policy.Facts:
     history = desk.history
     return policy.Facts(
         now=desk.now,
@@ -78,6 +86,20 @@ def _facts(desk: Desk, plan: Plan) -> policy.Facts:
         class_rows=min(_rarer(desk, plan.selection), _rarer(desk, plan.holdout)),
         passes=desk.trainer.passes(),
         data=_data_gate(desk),
+        action=action,
+    )
+
+
+def _advice(cycle: Cycle, assessment: Assessment) -> Finding:
+    """Whether retraining is what helps; whoever asks in person has looked."""
+    said = next(finding for finding in assessment.findings if finding.check == "action")
+    helps = cycle.in_person is not None or assessment.action in (Advice.RETRAIN, Advice.NOTHING)
+    return Finding(
+        check="action",
+        outcome=Outcome.PASS if helps else Outcome.FAIL,
+        reason=said.reason + (f"; {cycle.in_person} asks for a retraining all the same" if cycle.in_person else ""),
+        observed=assessment.action.value,
+        limit=Advice.RETRAIN.value,
     )
 
 

@@ -12,7 +12,7 @@ from hpcretrain.counts import BatchCounts
 from hpcretrain.policy import observe as policy
 from hpcretrain.policy.quality import inspect, inspect_labels
 from hpcretrain.ports import Rows, Span, histogram
-from hpcretrain.records import Family, Finding, Release, Signal, Slice
+from hpcretrain.records import Family, Finding, Outcome, Release, Signal, Slice
 from hpcretrain.stats import metrics
 from hpcretrain.steps.desk import Desk
 
@@ -151,8 +151,9 @@ def _rarer(desk: Desk, rows: Rows) -> int:
 
 
 def _quality(finding: Finding, rows: int) -> policy.Sign:
-    effect = float(finding.observed) if isinstance(finding.observed, int | float) else None
-    return policy.Sign(Family.DATA_QUALITY, finding.check, effect, effect, rows, None, "as observed", finding)
+    # What a check saw has a unit of its own, which the finding tells; what counts is whether it failed.
+    failed = {Outcome.PASS: 0.0, Outcome.FAIL: 1.0, Outcome.ERROR: 1.0}.get(finding.outcome)
+    return policy.Sign(Family.DATA_QUALITY, finding.check, failed, failed, rows, None, "failed checks", finding)
 
 
 def _signals(desk: Desk, champion: Release, slot: Slice, signs: Sequence[policy.Sign]) -> list[Signal]:

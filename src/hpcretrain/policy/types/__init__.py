@@ -4,81 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from hpcretrain.records import Family, PriorityClass
-
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Alpha = Annotated[float, Field(gt=0, lt=0.5)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FamilyWeight(_Table):
-    """How one family of signals counts."""
-
-    weight: Share = Field(description="Share of the full score that the family reaches alone.")
-    scale: Positive = Field(description="Effect that counts in full; smaller effects count in proportion.")
-    z: NotNegative = Field(description="Standard errors taken off an effect before it counts.")
+from hpcretrain.evidence import PriorityClass
+from hpcretrain.policy.types.classes import Classes as Classes
+from hpcretrain.policy.types.classes import ClassLimits as ClassLimits
+from hpcretrain.policy.types.classes import ClassRule as ClassRule
+from hpcretrain.policy.types.score import Business as Business
+from hpcretrain.policy.types.score import Cure as Cure
+from hpcretrain.policy.types.score import FamilyRule as FamilyRule
+from hpcretrain.policy.types.score import Score as Score
+from hpcretrain.policy.types.tables import Alpha, NotNegative, Positive, Rules, Share
 
 
-class Score(_Table):
-    """From signals to one number between 0 and 1000."""
-
-    threshold: int = Field(ge=1, le=1000, description="Score of decline at which a retraining is requested.")
-    withdraw_below: int = Field(ge=0, le=1000, description="Score below which a waiting request is withdrawn.")
-    half_life_batches: Positive = Field(description="Batches after which evidence counts half.")
-    min_rows: int = Field(ge=2, description="Rows that a measurement needs; smaller batches are taken together.")
-    max_rows: int = Field(ge=2, description="Newest rows on which a sustained decline is measured.")
-    min_class_rows: int = Field(ge=2, description="Labels of the rarer class that a measurement needs.")
-    performance: FamilyWeight
-    calibration: FamilyWeight
-    prediction_shift: FamilyWeight
-    input_drift: FamilyWeight
-    freshness: FamilyWeight
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if self.withdraw_below > self.threshold:
-            raise ValueError("withdraw_below must not be above threshold: a request would be withdrawn at once")
-        return self
-
-    def family(self, family: Family) -> FamilyWeight | None:
-        """The weight of a family; None for data quality, which retraining does not cure and so is not scored."""
-        weight: FamilyWeight | None = getattr(self, family.value, None)
-        return weight
-
-
-class ClassLimits(_Table):
-    """What one priority class may do."""
-
-    min_score: int = Field(ge=0, le=1000, description="Score from which a request is of this class.")
-    cooldown_batches: int = Field(ge=0, description="Batches to wait after the last training that was ordered.")
-    fits_per_30d: Positive = Field(description="Budget: full fits of `full_rows` rows at most, within any 30 days.")
-
-
-class Classes(_Table):
-    """The priority classes."""
-
-    urgent: ClassLimits
-    standard: ClassLimits
-    background: ClassLimits
-    cooldown_growth: Annotated[float, Field(ge=1)] = Field(
-        description="Factor on the cooldown for each candidate rejected since the last release."
-    )
-    cooldown_max_batches: int = Field(ge=1, description="Longest cooldown.")
-
-    def limits(self, priority_class: PriorityClass) -> ClassLimits:
-        """The limits of a class."""
-        limits: ClassLimits = getattr(self, priority_class.value)
-        return limits
-
-
-class DataGate(_Table):
+class DataGate(Rules):
     """What a batch of data must be like. Limits are the worst of the reference and accepted batches, plus a slack."""
 
     volume_factor: Annotated[float, Field(gt=1)] = Field(
@@ -97,7 +36,7 @@ WindowName = Literal["all", "recent", "decayed"]
 Part = Annotated[float, Field(gt=0, lt=1)]
 
 
-class Training(_Table):
+class Training(Rules):
     """What candidates are trained on, and how much of it."""
 
     windows: Annotated[tuple[WindowName, ...], Field(min_length=1)] = Field(
@@ -125,7 +64,7 @@ class Training(_Table):
         return self
 
 
-class Gate(_Table):
+class Gate(Rules):
     """When a candidate may replace the champion."""
 
     alpha: Alpha = Field(description="Chance of releasing an equal candidate, before payment for reused rows.")
@@ -144,7 +83,7 @@ class Gate(_Table):
     overlap_slack: Share = Field(description="Share of held-out rows seen in training, above what the reference has.")
 
 
-class WatchRules(_Table):
+class WatchRules(Rules):
     """How a release is watched."""
 
     looks: Annotated[int, Field(ge=1)] = Field(description="Looks with enough rows before a release is kept.")
@@ -152,7 +91,7 @@ class WatchRules(_Table):
     alpha: Alpha = Field(description="Chance of rolling back an equal release, over all looks.")
 
 
-class Approvals(_Table):
+class Approvals(Rules):
     """What a person must approve in a home that lives. Nobody approves what he asked for himself."""
 
     run: tuple[PriorityClass, ...] = Field(default=(), description="Classes whose trainings are approved beforehand.")
@@ -172,7 +111,7 @@ class Approvals(_Table):
     expires_h: Positive = Field(description="Hours after which what was asked can no longer be approved.")
 
 
-class JobRules(_Table):
+class JobRules(Rules):
     """What is done about training jobs that do not end well. It decides nothing else: a home at work may change it."""
 
     most_failures: Annotated[int, Field(ge=1)] = Field(
@@ -192,7 +131,7 @@ class JobRules(_Table):
     )
 
 
-class Policy(_Table):
+class Policy(Rules):
     """The versioned rules by which hpcretrain decides."""
 
     name: str = Field(min_length=1, description="Name of the policy.")

@@ -1,0 +1,93 @@
+"""Appraise a model: from what was measured of it to score, action and class. Pure; the policies do the reckoning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from hpcretrain.evidence import Advice, Family, Finding, Measure, PriorityClass
+from hpcretrain.policy.advise import State, advise
+from hpcretrain.policy.assess import Grid, Scored, assess
+from hpcretrain.policy.classify import Case, classify
+from hpcretrain.policy.types import Policy
+from hpcretrain.records import Signal
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, and what is known of it beside its signals.
+
+    Attributes:
+        now: The time.
+        released: When what serves was released; None where that is not known.
+        retrain_hours: Expected hours from request to release; None where none was measured.
+    """
+
+    now: datetime
+    released: datetime | None = None
+    retrain_hours: float | None = None
+
+
+@dataclass(frozen=True)
+class Appraisal:
+    """Score, action and class of a model, with the findings that led to them."""
+
+    scored: Scored
+    action: Advice
+    priority_class: PriorityClass
+    findings: tuple[Finding, ...]
+
+
+def appraise(measures: Iterable[Measure], policy: Policy, grid: Grid, subject: Subject) -> Appraisal:
+    """What all measures of one model since its release come to."""
+    measures = list(measures)
+    hours = policy.classes.expected_hours if subject.retrain_hours is None else subject.retrain_hours
+    scored = assess(measures, policy.score, grid, hours)
+    deadline = _deadline(measures, grid)
+    asked = any(m.family is Family.EXTERNAL and grid.slot(m.at) >= 0 and m.lower_bound is None for m in measures)
+    released = None if subject.released is None else max(0.0, (grid.end - subject.released) / grid.length)
+    advised = advise(
+        State(
+            decline=scored.decline,
+            fresh=scored.fresh,
+            levels=scored.levels,
+            newest=scored.newest,
+            sustained=scored.sustained,
+            jumps=scored.jumps,
+            labeled=scored.labeled,
+            broken=scored.broken,
+            released=released,
+            asked=asked or deadline is not None,
+        ),
+        policy.score,
+    )
+    impact = policy.score.business.impact if policy.score.business else 1.0
+    priority_class, why = classify(Case(scored.score, impact, deadline, hours, subject.now), policy.classes)
+    return Appraisal(scored, advised.action, priority_class, (*scored.findings, advised.finding, why))
+
+
+def measure_of(signal: Signal) -> Measure:
+    """What a signal measures."""
+    return Measure(
+        model=signal.model,
+        family=signal.family,
+        name=signal.name,
+        at=signal.at,
+        effect=signal.effect,
+        lower_bound=signal.lower_bound,
+        n=signal.n,
+        reference=signal.reference,
+        reason=signal.finding.reason,
+    )
+
+
+def _deadline(measures: Iterable[Measure], grid: Grid) -> datetime | None:
+    """The next deadline that somebody named; one that has passed presses on for a slot, and then is history."""
+    ends = [m.deadline for m in measures if m.deadline is not None and grid.slot(m.at) >= 0]
+    return min((end for end in ends if end > grid.end - grid.length), default=None)
+
+
+def batches(signals: Iterable[Signal], step: timedelta, now: datetime) -> Grid:
+    """The slots of a home: a batch each, the newest as it was last observed."""
+    return Grid(max((signal.at for signal in signals), default=now), step)

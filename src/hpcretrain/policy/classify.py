@@ -1,0 +1,74 @@
+"""How urgent a retraining would be: written rules over score, business impact, deadline and expected duration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from hpcretrain.evidence import Finding, Outcome, PriorityClass
+from hpcretrain.policy.types import Classes, ClassRule
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the rules look at.
+
+    Attributes:
+        score: The score, 0 to 1000.
+        impact: How much depends on the model, 0 to 1.
+        deadline: The next one; None where there is none.
+        duration_hours: Expected hours from request to release.
+        now: The time.
+    """
+
+    score: int
+    impact: float
+    deadline: datetime | None
+    duration_hours: float
+    now: datetime
+
+    @property
+    def slack_hours(self) -> float | None:
+        """Hours that the deadline leaves beside the expected duration; negative when it is too late."""
+        if self.deadline is None:
+            return None
+        return (self.deadline - self.now) / timedelta(hours=1) - self.duration_hours
+
+
+def classify(case: Case, classes: Classes) -> tuple[PriorityClass, Finding]:
+    """The most urgent class of which a rule holds, and that rule with its numbers."""
+    for priority_class in PriorityClass:
+        for rule in classes.limits(priority_class).when:
+            if _holds(rule, case):
+                return priority_class, _finding(rule, case, priority_class)
+    reason = "no rule of a more urgent class holds"
+    return PriorityClass.BACKGROUND, Finding("class", Outcome.PASS, reason, case.score, None)
+
+
+def _holds(rule: ClassRule, case: Case) -> bool:
+    slack = case.slack_hours
+    return (
+        (rule.score is None or case.score >= rule.score)
+        and (rule.impact is None or case.impact >= rule.impact)
+        and (rule.slack_hours is None or (slack is not None and slack <= rule.slack_hours))
+        and (rule.duration_hours is None or case.duration_hours <= rule.duration_hours)
+    )
+
+
+def _finding(rule: ClassRule, case: Case, priority_class: PriorityClass) -> Finding:
+    slack = case.slack_hours
+    asked = {
+        "score": (case.score, rule.score, "at least"),
+        "impact": (case.impact, rule.impact, "at least"),
+        "slack_hours": (slack if slack is None else round(slack, 2), rule.slack_hours, "at most"),
+        "duration_hours": (case.duration_hours, rule.duration_hours, "at most"),
+    }
+    said = [f"{name} {seen:g}, {word} {limit:g}" for name, (seen, limit, word) in asked.items()
+            if limit is not None and seen is not None]  # fmt: skip
+    return Finding(
+        check="class",
+        outcome=Outcome.PASS,
+        reason=f"{priority_class.value}: {rule.reason} ({'; '.join(said)})",
+        observed=case.score,
+        limit=rule.score,
+    )

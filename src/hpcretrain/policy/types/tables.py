@@ -1,0 +1,20 @@
+"""What the tables of a policy file are made of."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Points = Annotated[int, Field(ge=0, le=1000)]
+Alpha = Annotated[float, Field(gt=0, lt=0.5)]
+Reason = Annotated[str, Field(min_length=1, max_length=400)]
+
+
+class Rules(BaseModel):
+    """A table whose keys are all known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
