@@ -148,6 +148,19 @@ GROUPS = (
         ),
     ),
     Group(
+        "ledger",
+        (
+            Benchmark(
+                "ledger_verify_s",
+                "Seconds to verify a ledger of 1,000,000 rows",
+                "s",
+                "lower",
+                30,
+                "One process; 20 signals and an assessment a batch, 0.8 GB in all, in the page cache",
+            ),
+        ),
+    ),
+    Group(
         "demo",
         (
             Benchmark(

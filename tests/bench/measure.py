@@ -45,6 +45,13 @@ def mlflow() -> Measured:
     return Measured({"log_model_s": Samples(log_model_s())})
 
 
+def ledger() -> Measured:
+    """Verifying a ledger."""
+    from bench.ledger import verify_s
+
+    return Measured({"ledger_verify_s": Samples(verify_s())})
+
+
 def demo() -> Measured:
     """The demo, and what its result says."""
     from bench.demo import run
@@ -125,9 +132,8 @@ def windows() -> Measured:
 MEASURES: dict[str, Callable[[], Measured]] = {
     measure.__name__: measure
     for measures in (
-        (whylogs, large, evidently, mlflow, demo, drift, promotion),
-        (submissions, urgent_starts, requeued, lost_cpu, tracking, signals, serving_log),
-        (submissions, urgent_starts, requeued, lost_cpu, tracking, signals, windows),
+        (whylogs, large, evidently, mlflow, ledger, demo, drift, promotion),
+        (submissions, urgent_starts, requeued, lost_cpu, tracking, signals, serving_log, windows),
     )
     for measure in measures
 }
