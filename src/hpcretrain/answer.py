@@ -14,8 +14,9 @@ from hpcretrain.records import Asked, Finding, Outcome
 from hpcretrain.steps import activate as activating
 from hpcretrain.steps import outside
 from hpcretrain.steps.ask import answer, standing
+from hpcretrain.steps.assess import assess
 from hpcretrain.steps.desk import Desk
-from hpcretrain.steps.tick import conclude_asked, settle
+from hpcretrain.steps.tick import conclude_asked, judge, settle
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ def act(desk: Desk, message: Message, person: Person) -> Answer:
             return _cancel(desk, message, person)
         if message.verb is Verb.PROPOSE:
             return _propose(desk, message, person)
+        if message.verb is Verb.TELL:
+            return _tell(desk, message, person)
         return _answer(desk, message, person)
     except InputError as error:
         return Answer(False, str(error))
@@ -84,6 +87,26 @@ def _request(desk: Desk, message: Message, person: Person) -> Answer:
     assessment, cycle = opened
     settle(desk, cycle, assessment)
     return _decided(desk, cycle.request.id)
+
+
+def _tell(desk: Desk, message: Message, person: Person) -> Answer:
+    allowed = may_ask(person, desk.terms.policy.approvals)
+    if allowed.outcome is not Outcome.PASS:
+        return _refused((allowed,))
+    told = outside.tell(desk, message, person)
+    said = [f"{len(told.counting)} signals are new"]
+    said += [f"{told.known} were known already"] if told.known else []
+    said += [f"{len(told.before)} are about a model that served before, and do not count"] if told.before else []
+    if not told.counting:
+        return Answer(True, "; ".join(said))
+    assessment = assess(desk)
+    judge(desk, assessment)
+    said.append(f"score {assessment.score} of 1000: {assessment.action.value.replace('_', ' ')}")
+    cycle = desk.history.open_cycle or desk.history.training
+    if cycle is None or not cycle.decisions:
+        return Answer(True, "; ".join(said), assessment.id, assessment.findings)
+    decided = _decided(desk, cycle.request.id)
+    return Answer(True, "; ".join([*said, decided.reason]), decided.subject, decided.findings)
 
 
 def _cancel(desk: Desk, message: Message, person: Person) -> Answer:

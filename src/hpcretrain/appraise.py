@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from hpcretrain.evidence import Advice, Family, Finding, Measure, PriorityClass
+from hpcretrain.evidence import Advice, Family, Finding, Measure, Outcome, PriorityClass
 from hpcretrain.policy.advise import State, advise
 from hpcretrain.policy.assess import Grid, Scored, assess
 from hpcretrain.policy.classify import Case, classify
@@ -69,17 +70,25 @@ def appraise(measures: Iterable[Measure], policy: Policy, grid: Grid, subject: S
 
 def measure_of(signal: Signal) -> Measure:
     """What a signal measures."""
+    # No record holds what is not finite; it was told all the same.
+    broken = signal.told_by is not None and signal.finding.outcome is Outcome.ERROR
     return Measure(
         model=signal.model,
         family=signal.family,
         name=signal.name,
-        at=signal.at,
-        effect=signal.effect,
-        lower_bound=signal.lower_bound,
+        at=signal.measured_at,
+        effect=math.nan if broken else signal.effect,
+        lower_bound=math.nan if broken else signal.lower_bound,
         n=signal.n,
         reference=signal.reference,
+        deadline=signal.deadline,
         reason=signal.finding.reason,
     )
+
+
+def placed(measure: Measure, grid: Grid, now: datetime) -> Measure:
+    """A measure of after the newest batch, which counts in that batch's slot until the next batch has one."""
+    return replace(measure, at=grid.end) if grid.end < measure.at <= now else measure
 
 
 def _deadline(measures: Iterable[Measure], grid: Grid) -> datetime | None:

@@ -39,14 +39,19 @@ def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
         "--class", dest="priority_class", choices=("urgent", "standard", "background"), default="standard",
         help="how urgent it is (standard)",
     )  # fmt: skip
+    wish.add_argument("--deadline", metavar="TIME", help="until when it is needed; ISO 8601, without a zone it is UTC")
     wish.add_argument("--key", metavar="TEXT", help="requests with the same key are one request")
+    told = command(commands, "tell", _tell_signals, "tell a home that lives what was measured elsewhere")
+    told.add_argument(
+        "signals", metavar="SIGNALS.jsonl", help="lines as `hpcretrain observe --json` prints them; - reads them here"
+    )
     end = command(commands, "cancel", _cancel, "end a retraining; its jobs leave a checkpoint")
     end.add_argument("subject", metavar="REQUEST", help="the request, as `hpcretrain status` shows it")
     yes = command(commands, "approve", _approve, "approve what is asked; without ASK, show what is asked")
     no = command(commands, "deny", _deny, "deny what is asked; without ASK, show what is asked")
     for said in (yes, no):
         said.add_argument("subject", nargs="?", metavar="ASK", help="what is asked, by its identifier")
-    for each in (wish, end, yes, no):
+    for each in (wish, told, end, yes, no):
         each.add_argument("--reason", default="", metavar="TEXT", help="why, in one line, for the record")
         each.add_argument(
             "--inbox", type=Path, metavar="DIR", help="hand it in there, if the home belongs to somebody else"
@@ -105,9 +110,22 @@ def _controller(options: argparse.Namespace) -> int:
 def _request(options: argparse.Namespace) -> int:
     from hpcretrain.messages import Message, Verb, identifier
     from hpcretrain.records import PriorityClass
+    from hpcretrain.report.served import moment
 
     wanted = PriorityClass(options.priority_class)
-    return _send(options, Message(identifier(options.key), Verb.REQUEST, options.reason, None, wanted))
+    deadline = moment(options.deadline) if options.deadline else None
+    message = Message(identifier(options.key), Verb.REQUEST, options.reason, None, wanted, deadline=deadline)
+    return _send(options, message)
+
+
+def _tell_signals(options: argparse.Namespace) -> int:
+    from hpcretrain.adapters.signalfile import read_signals
+    from hpcretrain.messages import telling
+    from hpcretrain.signallines import parse_signals
+
+    here = options.signals == "-"
+    measures = parse_signals(sys.stdin.buffer, "standard input") if here else read_signals(Path(options.signals))
+    return _send(options, telling(measures, options.reason))
 
 
 def _cancel(options: argparse.Namespace) -> int:

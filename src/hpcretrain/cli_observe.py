@@ -72,9 +72,9 @@ def _add_table(commands: Any) -> None:
 
 def _observe(options: argparse.Namespace) -> int:
     from hpcretrain import observing
-    from hpcretrain.adapters.signalfile import line_of
     from hpcretrain.report.served import moment
     from hpcretrain.report.signals import printable, text
+    from hpcretrain.signallines import line_of
 
     source = _source(options)
     now = moment(options.now) if options.now else datetime.now(UTC)

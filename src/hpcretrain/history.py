@@ -105,7 +105,9 @@ class History:
     """What was asked about proposals last, by the identifier of the proposal, with the answer."""
     releases: list[Release] = field(default_factory=list)
     signals: list[Signal] = field(default_factory=list)
-    """Those about the model that serves."""
+    """Those about the model that serves, by the home itself or told."""
+    told: set[tuple[object, ...]] = field(default_factory=set)
+    """What was told, to know it when it is told again."""
     outside: list[Signal] = field(default_factory=list)
     """Those that came from outside, whichever model served."""
     assessment: Assessment | None = None
@@ -140,6 +142,38 @@ class History:
         if not self.releases:
             raise LedgerError("no model serves yet")
         return self.releases[-1]
+
+    def served_at(self, moment: datetime) -> Release | None:
+        """The release that served at a time; None before the first."""
+        return next((each for each in reversed(self.releases) if each.at <= moment), None)
+
+    @property
+    def measured(self) -> list[Signal]:
+        """What the home itself measured of the model that serves."""
+        return [signal for signal in self.signals if signal.told_by is None]
+
+    @property
+    def standing(self) -> list[Signal]:
+        """What somebody told from outside, or asked for until a deadline, that no release has answered.
+
+        A release that was taken back answered nothing. What names neither deadline nor effect asks for one training.
+        """
+        if not self.outside:
+            return []
+        since = min(each.at for each in self.releases if each.candidate == self.champion.candidate)
+        ended = [each for each in self.cycles if each.review is not None]
+        done = {answered for each in ended for answered in each.request.answers}
+        judged = max((each.run.at for each in ended if each.run and not each.broken_off), default=None)
+        return [
+            each
+            for each in self.outside
+            if each.at >= since
+            and each.id not in done
+            and (
+                each.deadline is not None
+                or (each.told_by and (each.effect is not None or judged is None or each.at > judged))
+            )
+        ]
 
     @property
     def learned(self) -> Span:
@@ -267,8 +301,15 @@ class History:
         raise LedgerError(f"{record.id} answers nothing of any cycle")
 
     def _add_signal(self, signal: Signal) -> None:
+        if signal.told_by is not None:
+            self.told.add(signal.said)
         if signal.family is Family.EXTERNAL:
             self.outside.append(signal)
+            return
+        if signal.told_by is not None:
+            # What was measured before the last release is about the model before it; rows are quarantined here alone.
+            if signal.answers == (self.champion.id,):
+                self.signals.append(signal)
             return
         span = (signal.slot.start, signal.slot.end)
         self.signals.append(signal)

@@ -19,7 +19,6 @@ from hpcretrain.answer import Answer, act, stranger
 from hpcretrain.config.load import under
 from hpcretrain.errors import HpcretrainError, InputError, LedgerError, TableChangedError
 from hpcretrain.messages import Message, Person
-from hpcretrain.policy.request import wish
 from hpcretrain.ports import Awaited, Note
 from hpcretrain.records import Closing
 from hpcretrain.steps.desk import Branch, Desk
@@ -27,6 +26,7 @@ from hpcretrain.steps.plan import plan
 from hpcretrain.steps.release import confirm
 from hpcretrain.steps.review import close
 from hpcretrain.steps.tick import Passed, Rejected, begin, conclude, conclude_asked, judge, look, retrain
+from hpcretrain.weigh import wanted
 
 SEEN, DONE, SAID, WITHDRAWN = "tick_seen", "tick_done", "message_done", "jobs_withdrawn"
 _INSTANT = timedelta(microseconds=1)
@@ -209,7 +209,11 @@ class Live:
             self._seen.add(serves)
             confirm(desk)
         seen = desk.history.assessment
-        if until is Step.OBSERVE and seen and (wish(seen, desk.terms.policy.score) or desk.history.open_cycle):
+        if (
+            until is Step.OBSERVE
+            and seen
+            and (wanted(desk.history, seen, desk.terms.policy) or desk.history.open_cycle)
+        ):
             return False
         with desk.book.together(lambda: Note(DONE, serves, {})):
             if seen:

@@ -8,14 +8,18 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from hpcretrain.canonical import canonical
+from hpcretrain.canonical import canonical, plain, utc
 from hpcretrain.errors import InputError
+from hpcretrain.evidence import Measure
 from hpcretrain.records import PriorityClass
+from hpcretrain.signallines import line_of, parse_signals
 
 MOST_CHARACTERS = 500
 MOST_OF_POLICY = 100_000
+MOST_SIGNALS, MOST_OF_SIGNALS = 10_000, 4_000_000
 
 
 class Verb(enum.Enum):
@@ -25,6 +29,8 @@ class Verb(enum.Enum):
     CANCEL = "cancel"
     PROPOSE = "propose"
     """That another policy takes effect."""
+    TELL = "tell"
+    """What was measured elsewhere."""
     APPROVE = "approve"
     DENY = "deny"
 
@@ -59,6 +65,8 @@ class Message:
         subject: The ask that is answered, or the request that is to end; None to request.
         priority_class: The class that is requested; None otherwise.
         policy: The canonical text of the policy that is proposed; None otherwise.
+        signals: Lines of signals that are told; None otherwise. See `measures`.
+        deadline: Until when the retraining that is requested is needed; None where nothing presses.
     """
 
     id: str
@@ -67,6 +75,8 @@ class Message:
     subject: str | None = None
     priority_class: PriorityClass | None = None
     policy: str | None = None
+    signals: str | None = None
+    deadline: datetime | None = None
 
     def __post_init__(self) -> None:
         if problem := _problem(self):
@@ -82,7 +92,20 @@ class Message:
             "subject": self.subject,
             "priority_class": self.priority_class.value if self.priority_class else None,
             **({"policy": self.policy} if self.policy is not None else {}),
+            **({"signals": self.signals} if self.signals is not None else {}),
+            **({"deadline": plain(self.deadline)} if self.deadline is not None else {}),
         }
+
+    def measures(self) -> list[Measure]:
+        """The signals that are told.
+
+        Raises:
+            InputError: Lines cannot be read, or are too many; nothing of them counts.
+        """
+        lines = (self.signals or "").encode().splitlines()
+        if len(lines) > MOST_SIGNALS:
+            raise InputError(f"{len(lines):,} signals; at most {MOST_SIGNALS:,} are told at once: tell them in parts")
+        return parse_signals(lines, "signals")
 
     @property
     def text(self) -> str:
@@ -105,6 +128,8 @@ class Message:
                 None if content["subject"] is None else str(content["subject"]),
                 PriorityClass(wanted) if wanted else None,
                 None if content.get("policy") is None else str(content["policy"]),
+                None if content.get("signals") is None else str(content["signals"]),
+                None if content.get("deadline") is None else utc(datetime.fromisoformat(content["deadline"])),
             )
         except (LookupError, TypeError, ValueError) as error:
             raise InputError(f"no message: {error!r}") from error
@@ -128,11 +153,26 @@ def identifier(key: str | None = None) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:32] if key is not None else secrets.token_hex(16)
 
 
+def telling(measures: Sequence[Measure], reason: str = "") -> Message:
+    """The message that tells signals.
+
+    Raises:
+        InputError: They are too many.
+    """
+    if len(measures) > MOST_SIGNALS:
+        raise InputError(f"{len(measures):,} signals; at most {MOST_SIGNALS:,} are told at once: tell them in parts")
+    lines = "\n".join(line_of(measure) for measure in measures)
+    return Message(identifier(), Verb.TELL, reason, signals=lines)
+
+
 def _problem(message: Message) -> str | None:
     if len(message.id) != 32 or set(message.id) - set("0123456789abcdef"):
         return f"{message.id[:40]!r} is no identifier of a message"
     if len(message.reason) > MOST_CHARACTERS or not message.reason.isprintable():
         return f"a reason is one line of at most {MOST_CHARACTERS} characters that can be printed"
+    for name, verb in (("policy", Verb.PROPOSE), ("signals", Verb.TELL), ("deadline", Verb.REQUEST)):
+        if getattr(message, name) is not None and message.verb is not verb:
+            return f"only to {verb.value} holds a message {name}"
     if message.verb is Verb.REQUEST:
         if message.priority_class is None:
             return "a request names a class"
@@ -141,8 +181,10 @@ def _problem(message: Message) -> str | None:
         if not message.policy or len(message.policy) > MOST_OF_POLICY:
             return f"a proposal holds a policy, of at most {MOST_OF_POLICY:,} characters"
         return None if message.reason.strip() else "a proposal has a reason: why is the policy to change?"
-    if message.policy is not None:
-        return "only a proposal holds a policy"
+    if message.verb is Verb.TELL:
+        if not message.signals or len(message.signals.encode()) > MOST_OF_SIGNALS:
+            return f"signals are told in at most {MOST_OF_SIGNALS:,} bytes at once: tell them in parts"
+        return None
     if not message.subject or len(message.subject) > MOST_CHARACTERS or not message.subject.isprintable():
         return f"to {message.verb.value}, name what: `hpcretrain status` shows it"
     return None

@@ -102,6 +102,8 @@ class Record(Plain):
     """What every record has: the model, the (virtual) time, and the identifiers of the records that it answers."""
 
     kind: ClassVar[str]
+    unless_none: ClassVar[frozenset[str]] = frozenset()
+    """Fields that are left out of the text where they are None: records had none when they were first written."""
 
     model: str
     at: datetime
@@ -110,7 +112,11 @@ class Record(Plain):
     @cached_property
     def body(self) -> str:
         """The record as canonical JSON."""
-        return canonical({"kind": self.kind, **plain(self)})
+        content = plain(self)
+        for name in self.unless_none:
+            if content[name] is None:
+                del content[name]
+        return canonical({"kind": self.kind, **content})
 
     @cached_property
     def id(self) -> str:
@@ -169,10 +175,12 @@ class Signal(Record):
     """One measured sign of how a model is doing in one slot. Answers the release that was serving.
 
     `effect` and `lower_bound` say how much worse (never negative for better), in `unit`; None when not measurable, and
-    then `finding` says why.
+    then `finding` says why. What the home did not measure itself was `told_by` somebody, at `at`; its slot is the
+    moment at which it was measured. A `deadline` is until when something must be done about it.
     """
 
     kind = "signal"
+    unless_none = frozenset({"deadline", "told_by"})
 
     family: Family
     name: str
@@ -183,6 +191,19 @@ class Signal(Record):
     reference: float | None
     unit: str
     finding: Finding
+    deadline: datetime | None = None
+    told_by: str | None = None
+
+    @property
+    def measured_at(self) -> datetime:
+        """When it was measured."""
+        return self.at if self.told_by is None else self.slot.end
+
+    @property
+    def said(self) -> tuple[object, ...]:
+        """What it says, whoever told it and when: what is told twice says the same."""
+        numbers = (self.effect, self.lower_bound, self.n, self.reference, self.finding.outcome)
+        return (self.family, self.name, self.slot.end, *numbers, self.deadline, self.finding.reason)
 
 
 @dataclass(frozen=True, kw_only=True)

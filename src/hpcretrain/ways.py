@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def request(
     reason: str = "",
     key: str | None = None,
     tell: Tell = lambda _: None,
+    deadline: datetime | None = None,
 ) -> dict[str, Any]:
     """Ask for a retraining, and have it decided at once.
 
@@ -68,6 +70,7 @@ def request(
         reason: Why, for the record.
         key: Requests with the same key are one request.
         tell: Called with what is done.
+        deadline: Until when it is needed; aware. Default: nothing presses.
 
     Returns:
         What came of it: `done`, `reason`, `subject`, `findings`, `token`; see docs/reference/json.md.
@@ -77,7 +80,7 @@ def request(
     """
     if priority_class not in {each.value for each in PriorityClass}:
         raise InputError(f"{priority_class!r} is no class; they are {', '.join(each.value for each in PriorityClass)}")
-    message = Message(identifier(key), Verb.REQUEST, reason, None, PriorityClass(priority_class))
+    message = Message(identifier(key), Verb.REQUEST, reason, None, PriorityClass(priority_class), deadline=deadline)
     return send(home or default_home(), message, tell)
 
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from hpcretrain.appraise import Subject, appraise, batches, measure_of
+from hpcretrain.appraise import Subject, appraise, batches, measure_of, placed
 from hpcretrain.errors import LedgerError
 from hpcretrain.history import Cycle, History
 from hpcretrain.policy import approve
 from hpcretrain.policy import decide as choices
 from hpcretrain.policy.observe import structural
-from hpcretrain.policy.request import wish
+from hpcretrain.policy.request import Wish, wish
 from hpcretrain.policy.types import Policy
 from hpcretrain.records import (
     RULE_VERSION,
@@ -31,7 +31,10 @@ from hpcretrain.records import (
     Outcome,
     PriorityClass,
     RetrainRequest,
+    Signal,
 )
+
+_LONGEST = 400
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,11 @@ def assess(history: History, policy: Policy, now: datetime) -> Assessment:
     if history.baseline is None:
         raise LedgerError("nothing can be assessed before there is a baseline")
     signals, step = history.signals, timedelta(seconds=history.baseline.batch_s)
+    grid = batches(history.measured, step, now, policy.score.memory_slots)
     found = appraise(
-        [measure_of(signal) for signal in signals],
+        [placed(measure_of(signal), grid, now) for signal in (*signals, *history.standing)],
         policy,
-        batches(signals, step, now, policy.score.memory_slots),
+        grid,
         Subject(now, history.champion.at),
     )
     return Assessment(
@@ -70,7 +74,7 @@ def assess(history: History, policy: Policy, now: datetime) -> Assessment:
 
 def request(history: History, assessment: Assessment, policy: Policy) -> RetrainRequest | None:
     """The request that an assessment gives rise to: none while one is open, or a training runs that is as urgent."""
-    asked, under_way = wish(assessment, policy.score), history.training
+    asked, under_way = wanted(history, assessment, policy), history.training
     if asked is None or history.open_cycle is not None:
         return None
     if under_way is not None and not more_urgent(asked.priority_class, under_way):
@@ -87,6 +91,32 @@ def request(history: History, assessment: Assessment, policy: Policy) -> Retrain
     )
 
 
+def wanted(history: History, assessment: Assessment, policy: Policy) -> Wish | None:
+    """What an assessment asks for, or somebody outside does; the more urgent of the two."""
+    asked, outside = wish(assessment, policy.score), asking(history, assessment.at)
+    if not outside or assessment.action is not Advice.RETRAIN:
+        return asked
+    until = min((each.deadline for each in outside if each.deadline), default=None)
+    reason = "; ".join(dict.fromkeys(each.finding.reason for each in outside))[:_LONGEST]
+    pressing = f", needed until {until:%Y-%m-%d %H:%M}Z" if until else ""
+    made = Wish(assessment.priority_class, (Family.EXTERNAL.value,), f"asked for from outside{pressing}: {reason}")
+    return min(
+        (each for each in (asked, made) if each), key=lambda each: list(PriorityClass).index(each.priority_class)
+    )
+
+
+def asking(history: History, now: datetime) -> list[Signal]:
+    """Those who ask from outside for a retraining that is not under way: until a deadline, or as soon as can be."""
+    ordered = history.training.run if history.training else None
+    return [
+        each
+        for each in history.standing
+        if (each.deadline > now if each.deadline else each.effect is None)
+        and each.finding.outcome is not Outcome.ERROR
+        and (ordered is None or each.at > ordered.at)
+    ]
+
+
 def decide(
     history: History, cycle: Cycle, assessment: Assessment, facts: Facts, policy: Policy, now: datetime
 ) -> Weighed:
@@ -100,9 +130,13 @@ def decide(
         policy: The policy in force.
         now: The time of the decision.
     """
-    priority_class = classify(cycle, assessment, policy)
-    # What was asked for in person stands until that person withdraws it.
-    gone = None if cycle.in_person else choices.withdraw(max(assessment.decline, assessment.fresh), policy)
+    priority_class = classify(history, cycle, assessment, policy)
+    # What was asked for in person stands until that person withdraws it, and while somebody outside waits for it.
+    gone = (
+        None
+        if cycle.in_person or asking(history, now)
+        else choices.withdraw(max(assessment.decline, assessment.fresh), policy)
+    )
     choice = gone or choices.decide(
         priority_class, situation(history, assessment, facts, policy, now, cycle.in_person), policy
     )
@@ -125,9 +159,9 @@ def decide(
     return Weighed(decision, permitted.asks)
 
 
-def classify(cycle: Cycle, assessment: Assessment, policy: Policy) -> PriorityClass:
+def classify(history: History, cycle: Cycle, assessment: Assessment, policy: Policy) -> PriorityClass:
     """The class of the request, or a more urgent one that the newest assessment asks for."""
-    asked = wish(assessment, policy.score)
+    asked = wanted(history, assessment, policy)
     order = list(PriorityClass)
     classes = [cycle.request.priority_class] + ([asked.priority_class] if asked else [])
     return min(classes, key=order.index)
@@ -238,8 +272,9 @@ def _advice(assessment: Assessment, in_person: str | None) -> Finding:
 def _data_gate(history: History, policy: Policy, now: datetime) -> tuple[Finding, ...]:
     gate = policy.data_gate
     # Between ticks, what the last of them saw.
-    newest = max((signal.at for signal in history.signals), default=now)
-    latest = [signal for signal in history.signals if signal.at == newest]
+    measured = history.measured
+    newest = max((signal.at for signal in measured), default=now)
+    latest = [signal for signal in measured if signal.at == newest]
     quality = tuple(signal.finding for signal in latest if signal.family is Family.DATA_QUALITY)
     return (*quality, structural(latest, gate.structural_psi, gate.structural_share))
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcretrain.adapters.signalfile import line_of, parse_signals, read_signals
+from hpcretrain.adapters.signalfile import read_signals
 from hpcretrain.errors import InputError
 from hpcretrain.evidence import Family, Measure
+from hpcretrain.signallines import line_of, parse_signals
 
 LINE = {
     "model": "m",

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcretrain.adapters.signalfile import line_of, parse_signals
 from hpcretrain.evidence import Family, Measure
 from hpcretrain.report.signals import MEANINGS, printable, state, text
+from hpcretrain.signallines import line_of, parse_signals
 
 NOW = datetime(2026, 3, 12, tzinfo=UTC)
 

@@ -18,7 +18,8 @@ from typing import Any
 from hpcretrain.errors import HpcretrainError, InputError, SlurmError
 
 NAME = "controller.sock"
-_MOST_BYTES = 1_000_000
+_MOST_BYTES = 30_000_000
+"""More than signals of as many bytes as may be told at once come to, however they are escaped."""
 _PATIENCE_S = 5.0
 _UCRED = struct.Struct("iII")
 
@@ -133,13 +134,13 @@ def _raised(heard: Call) -> HpcretrainError:
 
 
 def _read(connection: socket.socket) -> bytes:
-    text = b""
+    text = bytearray()
     while not text.endswith(b"\n") and len(text) < _MOST_BYTES:
         part = connection.recv(65536)
         if not part:
             break
         text += part
-    return text
+    return bytes(text)
 
 
 def _understood(text: bytes) -> Call:

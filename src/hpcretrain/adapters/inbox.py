@@ -29,6 +29,8 @@ from hpcretrain.messages import Message
 MODE = 0o1733
 TOLD, ANSWERS, ASKS = "told", "answers", "asks.json"
 SUFFIX = ".json"
+MOST_BYTES = 10_000_000
+"""Of a message; more than signals of as many bytes as may be told at once come to, unless they are all quotes."""
 _WHOSE = "home"
 _TOLD_MODE, _ANSWERS_MODE = 0o755, 0o711
 
@@ -85,9 +87,11 @@ class Inbox:
             The receipt: what the answer is found by. Nobody else can guess it.
 
         Raises:
-            InputError: The inbox cannot be written.
+            InputError: The inbox cannot be written, or the message is too long.
         """
         text = canonical({**message.content, "nonce": secrets.token_hex(16)})
+        if len(text.encode()) > MOST_BYTES:
+            raise InputError(f"the message has more than {MOST_BYTES:,} bytes; hand it in in parts")
         receipt = hashlib.sha256(text.encode()).hexdigest()
         paper = self._folder / f"{receipt}{SUFFIX}"
         try:

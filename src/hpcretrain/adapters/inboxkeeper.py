@@ -24,14 +24,14 @@ from pathlib import Path
 from typing import Any
 
 from hpcretrain.adapters.home import write_whole
-from hpcretrain.adapters.inbox import ANSWERS, ASKS, SUFFIX, TOLD, require_own
+from hpcretrain.adapters.inbox import ANSWERS, ASKS, MOST_BYTES, SUFFIX, TOLD, require_own
 from hpcretrain.errors import InputError
 from hpcretrain.messages import Message
 
 _SEAL = re.compile("[0-9a-f]{64}")
 _PAPER = re.compile(r"[0-9a-f]{64}\.json")
 _LEFT = re.compile("left-[0-9a-f]{32}")
-_MOST_BYTES = 10_000
+_MOST_BYTES_A_LOOK = 2 * MOST_BYTES
 _MOST_MESSAGES, _MOST_SEALS, _MOST_LITTER = 20, 1_000, 200
 _MOST_ANSWERS, _ANSWER_LASTS_S = 10_000, 7 * 86_400
 _TO_BE_SEALED_S = 3_600
@@ -100,7 +100,15 @@ class Keeper:
         # By lot, so that nobody hides others' seals behind his own.
         known = [(name, self._status(name)) for name in random.sample(sorted(seals), min(len(seals), _MOST_SEALS))]
         turns = _turns((name, found) for name, found in known if found)
-        return [Handed(name, found.st_uid, self._message(name, found)) for name, found in turns]
+        handed: list[Handed] = []
+        left = _MOST_BYTES_A_LOOK
+        for name, found in turns:
+            paper = self._status(f"{name}{SUFFIX}")
+            left -= min(paper.st_size, MOST_BYTES) if paper else 0
+            if handed and left < 0:
+                break
+            handed.append(Handed(name, found.st_uid, self._message(name, found)))
+        return handed
 
     def settle(self, handed: Handed, answer: Mapping[str, Any]) -> None:
         """Answer what was handed in, if it is a message, and remove it.
@@ -170,7 +178,7 @@ class Keeper:
             raise
         try:
             regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-            return os.read(descriptor, _MOST_BYTES) if regular else None
+            return os.read(descriptor, MOST_BYTES) if regular else None
         finally:
             os.close(descriptor)
 

@@ -1,8 +1,12 @@
-"""Outside: what somebody asks for, or wants to end, becomes a signal, and from there takes the way of all signals."""
+"""Outside: what somebody asks for, tells, or wants to end becomes a signal, and takes the way of all signals."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 from hpcretrain.errors import InputError
+from hpcretrain.evidence import Measure
 from hpcretrain.history import Cycle
 from hpcretrain.messages import Message, Person
 from hpcretrain.records import (
@@ -21,6 +25,8 @@ from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.review import close
 from hpcretrain.weigh import more_urgent
 
+_MOST_PROBLEMS = 20
+
 
 def request(desk: Desk, message: Message, person: Person) -> tuple[Assessment, Cycle] | None:
     """Record that somebody asked for a retraining, and the request if none stands that is as urgent.
@@ -30,6 +36,10 @@ def request(desk: Desk, message: Message, person: Person) -> tuple[Assessment, C
     """
     wanted = message.priority_class
     assert wanted is not None
+    if message.deadline is not None and message.deadline <= desk.now:
+        raise InputError(
+            f"the deadline {message.deadline:%Y-%m-%d %H:%M}Z has passed: it is {desk.now:%Y-%m-%d %H:%M}Z"
+        )
     signal = _signal(desk, message, person)
     assessment = assess(desk)
     before = desk.history.open_cycle or desk.history.training
@@ -49,6 +59,89 @@ def request(desk: Desk, message: Message, person: Person) -> tuple[Assessment, C
     )
     desk.book.enter(made)
     return assessment, desk.history.cycles[-1]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What became of signals that were told.
+
+    Attributes:
+        counting: Those that are new, and about the model that serves or from outside.
+        before: Those that are new, and about a model that served before.
+        known: How many were known already.
+    """
+
+    counting: tuple[Signal, ...]
+    before: tuple[Signal, ...]
+    known: int
+
+
+def tell(desk: Desk, message: Message, person: Person) -> Told:
+    """Record what was measured elsewhere: all of it that is new, or nothing.
+
+    Raises:
+        InputError: A line cannot be read, or cannot be about what serves here; nothing was recorded.
+    """
+    measures = message.measures()
+    problems = [f"signal {k}: {why}" for k, each in enumerate(measures, 1) if (why := _refusal(desk, each))]
+    if problems:
+        more = len(problems) - _MOST_PROBLEMS
+        raise InputError([*problems[:_MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else [])])
+    known, fresh = set(desk.history.told), []
+    for signal in (_told(desk, each, person) for each in measures):
+        if signal.said not in known:
+            known.add(signal.said)
+            fresh.append(signal)
+    desk.book.enter(*fresh)
+    champion = desk.history.champion.id
+    counting = tuple(each for each in fresh if each.family is Family.EXTERNAL or each.answers == (champion,))
+    before = tuple(each for each in fresh if each not in set(counting)) if len(counting) < len(fresh) else ()
+    return Told(counting, before, len(measures) - len(fresh))
+
+
+def _refusal(desk: Desk, measure: Measure) -> str | None:
+    model, step = desk.terms.config.model.name, desk.terms.config.backtest.observe_every
+    if measure.model != model:
+        return f"is about {measure.model}; this home is about {model}"
+    if measure.at > desk.now + step:
+        return (
+            f"is of {measure.at:%Y-%m-%d %H:%M}Z, and it is {desk.now:%Y-%m-%d %H:%M}Z; what is more than a batch "
+            "ahead is refused: see to the clock of what measures it"
+        )
+    if measure.family is not Family.EXTERNAL and desk.history.served_at(measure.at) is None:
+        return f"is of {measure.at:%Y-%m-%d %H:%M}Z, when no model served yet"
+    return None
+
+
+def _told(desk: Desk, measure: Measure, person: Person) -> Signal:
+    numbers = (measure.effect, measure.lower_bound)
+    broken = not all(number is None or math.isfinite(number) for number in numbers)
+    effect, bound = (None, None) if broken else numbers
+    reference = measure.reference if measure.reference is not None and math.isfinite(measure.reference) else None
+    limit = desk.terms.policy.score.rule(measure.family).scale
+    if broken:
+        outcome = Outcome.ERROR
+    elif bound is None:
+        outcome = Outcome.PASS if measure.family is Family.EXTERNAL else Outcome.INSUFFICIENT
+    else:
+        outcome = Outcome.PASS if bound < limit else Outcome.FAIL
+    serving = desk.history.served_at(measure.at) if measure.family is not Family.EXTERNAL else None
+    return Signal(
+        model=measure.model,
+        at=desk.now,
+        answers=((serving or desk.history.champion).id,),
+        family=measure.family,
+        name=measure.name,
+        slot=Slice(measure.at, measure.at, 0, ""),
+        effect=effect,
+        lower_bound=bound,
+        n=measure.n,
+        reference=reference,
+        unit="",
+        finding=Finding(measure.name, outcome, measure.reason or "as it was told", bound, limit),
+        deadline=measure.deadline,
+        told_by=person.name,
+    )
 
 
 def _gives_way(before: Cycle, wanted: PriorityClass) -> bool:
@@ -107,6 +200,7 @@ def _signal(desk: Desk, message: Message, person: Person) -> Signal:
             observed=person.name,
             limit=message.id,
         ),
+        deadline=message.deadline,
     )
     desk.book.enter(signal)
     return signal
