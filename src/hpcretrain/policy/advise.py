@@ -60,6 +60,7 @@ def advise(state: State, score: Score) -> Advised:
 
 
 def _not_finite(state: State, score: Score) -> Advised | None:
+    """*Hold and investigate*: something was last measured as not finite."""
     if not state.broken:
         return None
     reason = f"{', '.join(state.broken)}: not a finite number; find out what broke before anything is trained"
@@ -67,6 +68,7 @@ def _not_finite(state: State, score: Score) -> Advised | None:
 
 
 def _bad_data(state: State, score: Score) -> Advised | None:
+    """*Mend the data*: in the newest slot a family that this helps against reaches `act_from` alone."""
     name, points = _loudest(state.newest, score, Cure.MEND_DATA)
     if points < score.act_from:
         return None
@@ -75,6 +77,7 @@ def _bad_data(state: State, score: Score) -> Advised | None:
 
 
 def _broke_with_the_release(state: State, score: Score) -> Advised | None:
+    """*Roll back*: decline rose by `abrupt` at once within `roll_back_slots` after the release."""
     if state.released is None or state.released > score.roll_back_slots:
         return None
     if not any(jump <= state.released for jump in state.jumps):
@@ -84,6 +87,7 @@ def _broke_with_the_release(state: State, score: Score) -> Advised | None:
 
 
 def _abrupt(state: State, score: Score) -> Advised | None:
+    """*Hold and investigate*: it rose so within the last `abrupt_slots`; decay is gradual, so a person should look."""
     newest = min(state.jumps, default=None)
     if newest is None or newest >= score.abrupt_slots:
         return None
@@ -95,6 +99,7 @@ def _abrupt(state: State, score: Score) -> Advised | None:
 
 
 def _no_labels(state: State, score: Score) -> Advised | None:
+    """*Collect labels*: decline lasts, and nothing that needs labels was ever measured."""
     if state.asked or state.labeled or not state.sustained:
         return None
     reason = "drift speaks, and no labels tell whether the model got worse, or could be learned from; collect labels"
@@ -102,6 +107,7 @@ def _no_labels(state: State, score: Score) -> Advised | None:
 
 
 def _decline(state: State, score: Score) -> Advised | None:
+    """*Retrain*: decline reached `threshold` for `sustain_slots`, and has not gone below `withdraw_below` since."""
     if not state.sustained:
         return None
     reason = f"decline of {state.decline} points lasts; it asks from {score.threshold} until {score.withdraw_below}"
@@ -109,12 +115,14 @@ def _decline(state: State, score: Score) -> Advised | None:
 
 
 def _asked(state: State, score: Score) -> Advised | None:
+    """*Retrain*: somebody outside asks for it, or a deadline does."""
     if not state.asked:
         return None
     return _advised(Advice.RETRAIN, "somebody outside asks for it", state.decline, score.threshold)
 
 
 def _look(state: State, score: Score) -> Advised | None:
+    """*Hold and investigate*: a family that no retraining cures reaches `act_from` alone."""
     name, points = _loudest(state.levels, score, Cure.INVESTIGATE)
     if points < score.act_from:
         return None
@@ -123,6 +131,7 @@ def _look(state: State, score: Score) -> Advised | None:
 
 
 def _fresh(state: State, score: Score) -> Advised | None:
+    """*Retrain*, in the background: new labeled rows reach `threshold`."""
     if state.fresh < score.threshold:
         return None
     reason = f"new labeled rows are worth {state.fresh} points; pilots will tell whether they help"
