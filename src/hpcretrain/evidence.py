@@ -69,6 +69,10 @@ class Family(enum.Enum):
     """Nothing is heard where something was heard before."""
 
 
+ESTIMATED = "estimated_"
+"""What the name of a measure begins with that was estimated without labels: it raises a score and never lowers one."""
+
+
 @dataclass(frozen=True)
 class Measure:
     """What a signal measures: how much worse a model is doing, wherever that was found out.

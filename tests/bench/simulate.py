@@ -27,6 +27,7 @@ from hpcretrain.policy.validate import readings
 from hpcretrain.ports import histogram
 from hpcretrain.records import Assessment, Family, Reading
 from hpcretrain.stats import metrics
+from hpcretrain.stats.estimate import calibrate, estimate
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -45,6 +46,8 @@ class World:
     features: int = 50
     positives: float = 0.2
     auc: float = 0.75
+    label_days: int = 1
+    """Until labels mature."""
 
     @property
     def reference_rows(self) -> int:
@@ -174,17 +177,30 @@ def measure(world: World, reference: Past, served: list[Batch], policy: Policy) 
     recent = _newest(served, score.min_rows)
     signs = observe.input_drift([batch.counts for batch in recent], [reference.counts], score)
     signs.append(_prediction_shift(served, policy))
-    matured = served[:-1]
+    matured = served[: -world.label_days]
     for name, rows in (("auc_sustained", score.max_rows), ("auc", score.min_rows)):
         pooled = _newest(matured, rows)
         labels = np.concatenate([np.empty(0), *(batch.labels for batch in pooled)])[-max(rows, world.rows) :]
         predictions = np.concatenate([np.empty(0), *(batch.predictions for batch in pooled)])[-max(rows, world.rows) :]
         current, rarer = metrics.measure("auc", labels, predictions), int(min(labels.sum(), len(labels) - labels.sum()))
         signs.append(observe.performance(name, current, rarer, reference.readings["auc"], score))
+    waiting = np.concatenate([batch.predictions for batch in served[len(matured) :]])
+    signs += _estimated(matured, waiting, policy)
     bias = metrics.bias("binary", labels, predictions)
     signs.append(observe.calibration(bias, reference.spread, reference.readings["bias"], score))
     signs.append(observe.freshness(world.rows * len(matured), world.reference_rows, score))
     return signs
+
+
+def _estimated(matured: list[Batch], newest: FloatArray, policy: Policy) -> list[observe.Sign]:
+    """What is expected of the newest days, whose labels have not come."""
+    pooled = _newest(matured, policy.score.max_rows)
+    labels = np.concatenate([np.empty(0), *(batch.labels for batch in pooled)])
+    if min(len(labels), len(newest)) < policy.score.min_rows:
+        return []
+    usual = np.concatenate([batch.predictions for batch in pooled])
+    known = calibrate(labels, usual)
+    return [observe.estimated("auc", estimate("auc", newest, known), estimate("auc", usual, known), policy.score)]
 
 
 def _prediction_shift(served: list[Batch], policy: Policy) -> observe.Sign:

@@ -14,16 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from hpcretrain.evidence import Family, Finding, Measure, Outcome
+from hpcretrain.evidence import ESTIMATED, Family, Finding, Measure, Outcome
 from hpcretrain.policy.types import Business, Cure, FamilyRule, Score
 
 _What = tuple[Family, str, datetime]
 
 _TOLD_AT_WILL = (Family.EXTERNAL, Family.UPSTREAM, Family.BLIND)
 """Families of which nothing is heard when there is nothing to tell."""
-
-ESTIMATED = "estimated_"
-"""What the name of a measure begins with that was estimated without labels: it raises a score and never lowers one."""
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hpcretrain.counts import BatchCounts, total
+from hpcretrain.evidence import ESTIMATED
 from hpcretrain.policy.types import FamilyRule, Score
 from hpcretrain.records import Family, Finding, Histogram, Outcome, Reading, Signal
 from hpcretrain.stats import metrics
 from hpcretrain.stats.drift import psi
+
+SURE_Z = 3.0
+"""Standard errors taken off, at least, of what no label confirms: it must not alarm where nothing changes."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,52 @@ def performance(name: str, current: metrics.Measurement, rarer: int, reading: Re
         Family.PERFORMANCE, name, unit, score.rule(Family.PERFORMANCE),
         effect=effect, bound=effect - score.rule(Family.PERFORMANCE).z * error, n=current.n, reference=reading.value,
         why=f"{metric} {current.value:.4g} against {reading.value:.4g} when it was judged",
+    )  # fmt: skip
+
+
+def estimated(metric: str, current: metrics.Measurement, usual: metrics.Measurement, score: Score) -> Sign:
+    """Relative decline of a metric that is expected of rows without labels, against the same on rows whose labels came.
+
+    Both are estimates by one calibration, so what it gets wrong is wrong in both.
+    """
+    name, rule = f"{ESTIMATED}{metric}", score.rule(Family.PERFORMANCE)
+    unit = "share of skill lost" if metric in ("auc", "accuracy") else "share of loss gained"
+    few = min(current.n, usual.n)
+    if few < score.min_rows:
+        why = f"{current.n} rows without labels and {usual.n} with are too few to estimate from"
+        return insufficient(Family.PERFORMANCE, name, unit, few, score.min_rows, why)
+    effect, slope = metrics.decline(metric, usual.value, current.value)
+    error = math.hypot(current.se, usual.se) * slope
+    return _sign(
+        Family.PERFORMANCE, name, unit, rule,
+        effect=effect, bound=effect - max(rule.z, SURE_Z) * error, n=current.n, reference=usual.value,
+        why=f"{metric} {current.value:.4g} is expected where no labels are yet, {usual.value:.4g} where they came",
+    )  # fmt: skip
+
+
+def feedback(missing: metrics.FloatArray, predictions: metrics.FloatArray, score: Score) -> Sign:
+    """How far the prediction tells whether a label ever comes: predictions that choose what is learned next.
+
+    The effect is the Gini coefficient, |2 AUC - 1|: 0 where labels come whatever was predicted, 1 where they come only
+    on one side of a threshold, as of loans that were granted.
+
+    Args:
+        missing: 1 for a row whose label was due and is not there, 0 for one with a label; shape (rows,).
+        predictions: Of these rows, shape (rows,).
+        score: The policy's rules.
+    """
+    name, unit, n = "labels_by_prediction", "Gini of missing labels by prediction", len(missing)
+    fewest = metrics.rarer(missing, "binary")
+    if fewest < score.min_class_rows:
+        why = f"{fewest} rows on one side, with a label or without, are too few to tell what decides on labels"
+        return insufficient(Family.BLIND, name, unit, fewest, score.min_class_rows, why)
+    found, rule = metrics.measure("auc", missing, predictions), score.rule(Family.BLIND)
+    effect = abs(2 * found.value - 1)
+    return _sign(
+        Family.BLIND, name, unit, rule,
+        effect=effect, bound=effect - 2 * max(rule.z, SURE_Z) * found.se, n=n, reference=0.0,
+        why=f"whether a label comes depends on the prediction ({missing.mean():.1%} of {n} rows have none): the next "
+        "training would learn only what this model let happen; label a random sample of the rest",
     )  # fmt: skip
 
 

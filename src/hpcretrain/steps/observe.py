@@ -14,6 +14,7 @@ from hpcretrain.policy.quality import inspect, inspect_labels
 from hpcretrain.ports import Rows, Span, histogram
 from hpcretrain.records import Family, Finding, Outcome, Release, Signal, Slice
 from hpcretrain.stats import metrics
+from hpcretrain.stats.estimate import calibrate, estimate
 from hpcretrain.steps.desk import Desk
 
 SCORE_BINS = 10
@@ -76,6 +77,9 @@ def _observe_decline(desk: Desk, champion: Release) -> None:
     else:
         why = f"{model.primary_metric} could not be measured when the champion was judged: too few labels of a class"
         signs.append(policy.insufficient(Family.PERFORMANCE, model.primary_metric, "none", len(rows), 1, why))
+    signs += _feedback(desk, champion, end)
+    if model.task == "binary" and model.primary_metric in readings:
+        signs += _estimated(desk, champion, end)
     if "bias" in readings:
         bias = metrics.bias(model.task, labels, predictions)
         signs.append(policy.calibration(bias, desk.reference_spread(), readings["bias"], score))
@@ -83,6 +87,35 @@ def _observe_decline(desk: Desk, champion: Release) -> None:
     fresh = desk.table.labeled(learned, max(end, learned), desk.history.quarantine)
     signs.append(policy.freshness(len(fresh), champion.window.population, score))
     desk.book.enter(*_signals(desk, champion, desk.slice(rows, labels=True), signs))
+
+
+def _feedback(desk: Desk, champion: Release, end: datetime) -> list[policy.Sign]:
+    """Whether the champion's predictions decide which of its rows get labels; nothing where all labels are there."""
+    due = desk.table.matured(min(champion.at, end), end)
+    due = desk.table.matured(desk.table.newest(due, desk.terms.policy.score.max_rows), end)
+    missing = (~np.isfinite(desk.table.labels(due))).astype(np.float64)
+    if not missing.any():
+        return []
+    predictions = desk.predictor.predict(champion.model_digest, due)
+    return [policy.feedback(missing, predictions, desk.terms.policy.score)] if np.isfinite(predictions).all() else []
+
+
+def _estimated(desk: Desk, champion: Release, end: datetime) -> list[policy.Sign]:
+    """What is expected of the rows whose labels have not come, by those that have; nothing where all have."""
+    score, metric, bad = desk.terms.policy.score, desk.terms.config.model.primary_metric, desk.history.quarantine
+    waiting = desk.table.rows(max(end, champion.at), desk.now, bad)
+    if not len(waiting):
+        return []
+    newest = desk.table.rows(desk.table.newest(waiting, score.max_rows), desk.now, bad)
+    known = _sustained(desk, end)
+    if min(len(newest), len(known)) < score.min_rows or _rarer(desk, known) < score.min_class_rows:
+        few = metrics.Measurement(math.nan, math.nan, min(len(newest), len(known)))
+        return [policy.estimated(metric, few, few, score)] if few.n < score.min_rows else []
+    p, q = (desk.predictor.predict(champion.model_digest, rows) for rows in (known, newest))
+    if not (np.isfinite(p).all() and np.isfinite(q).all()):
+        return []
+    calibration = calibrate(desk.table.labels(known), p)
+    return [policy.estimated(metric, estimate(metric, q, calibration), estimate(metric, p, calibration), score)]
 
 
 def _sustained(desk: Desk, end: datetime) -> Rows:
