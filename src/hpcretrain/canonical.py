@@ -10,9 +10,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 _SIGNIFICANT_DIGITS = 9
+_CLEAN = frozenset({str, int, type(None)})
 
 
 def rounded(value: float) -> float:
@@ -38,17 +40,25 @@ class Plain:
     """Frozen data whose floats are rounded and whose times are aware and in UTC."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _clean(getattr(self, field.name)))
+        for name in _fields(type(self)):
+            given = getattr(self, name)
+            # Most is text and whole numbers, and there may be a hundred thousand findings in one decision.
+            if type(given) not in _CLEAN and (clean := _clean(given)) is not given:
+                object.__setattr__(self, name, clean)
+
+
+@cache
+def _fields(kind: type[Plain]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 def _clean(value: Any) -> Any:
-    if isinstance(value, bool | int | str | enum.Enum | Plain) or value is None:
-        return value
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{value} cannot be recorded: give None and a finding that says why")
         return rounded(value)
+    if isinstance(value, enum.Enum | bool | int | str | Plain) or value is None:
+        return value
     if isinstance(value, datetime):
         return utc(value)
     if isinstance(value, Mapping):
@@ -61,7 +71,7 @@ def _clean(value: Any) -> Any:
 def plain(value: Any) -> Any:
     """`value` as what JSON can hold: objects, lists, strings, numbers; times as ISO 8601 in UTC with a Z."""
     if isinstance(value, Plain):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {name: plain(getattr(value, name)) for name in _fields(type(value))}
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, datetime):

@@ -7,6 +7,11 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from hpcretrain.evidence import PriorityClass
+from hpcretrain.policy.types.admission import Admission as Admission
+from hpcretrain.policy.types.admission import ClassAdmission as ClassAdmission
+from hpcretrain.policy.types.admission import Headroom as Headroom
+from hpcretrain.policy.types.admission import HoursBudget as HoursBudget
+from hpcretrain.policy.types.admission import RiskBudget as RiskBudget
 from hpcretrain.policy.types.classes import Classes as Classes
 from hpcretrain.policy.types.classes import ClassLimits as ClassLimits
 from hpcretrain.policy.types.classes import ClassRule as ClassRule
@@ -144,4 +149,7 @@ class Policy(Rules):
     jobs: JobRules
     approvals: Approvals | None = Field(
         default=None, description="What a person must approve. Left out: nothing, and only the owner of the home asks."
+    )
+    admission: Admission | None = Field(
+        default=None, description="What trainings share. Left out: nothing is shared, and only classes limit them."
     )
