@@ -10,11 +10,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
 _SIGNIFICANT_DIGITS = 9
 _CLEAN = frozenset({str, int, type(None)})
+_FIELDS: dict[type, tuple[str, ...]] = {}
 
 
 def rounded(value: float) -> float:
@@ -40,16 +40,18 @@ class Plain:
     """Frozen data whose floats are rounded and whose times are aware and in UTC."""
 
     def __post_init__(self) -> None:
-        for name in _fields(type(self)):
+        for name in _fields(self):
             given = getattr(self, name)
             # Most is text and whole numbers, and there may be a hundred thousand findings in one decision.
             if type(given) not in _CLEAN and (clean := _clean(given)) is not given:
                 object.__setattr__(self, name, clean)
 
 
-@cache
-def _fields(kind: type[Plain]) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(kind))
+def _fields(value: Plain) -> tuple[str, ...]:
+    kind = type(value)
+    if kind not in _FIELDS:
+        _FIELDS[kind] = tuple(field.name for field in dataclasses.fields(kind))
+    return _FIELDS[kind]
 
 
 def _clean(value: Any) -> Any:
@@ -71,7 +73,7 @@ def _clean(value: Any) -> Any:
 def plain(value: Any) -> Any:
     """`value` as what JSON can hold: objects, lists, strings, numbers; times as ISO 8601 in UTC with a Z."""
     if isinstance(value, Plain):
-        return {name: plain(getattr(value, name)) for name in _fields(type(value))}
+        return {name: plain(getattr(value, name)) for name in _fields(value)}
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, datetime):

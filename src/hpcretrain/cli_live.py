@@ -46,7 +46,17 @@ def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
     no = command(commands, "deny", _deny, "deny what is asked; without ASK, show what is asked")
     for said in (yes, no):
         said.add_argument("subject", nargs="?", metavar="ASK", help="what is asked, by its identifier")
-    for each in (wish, end, yes, no):
+    halt = command(commands, "stop", _stop, "have nothing trained or released until it is resumed")
+    go_on = command(commands, "resume", _resume, "lift a stop")
+    for about in (halt, go_on):
+        scope = about.add_mutually_exclusive_group()
+        scope.add_argument(
+            "--class", dest="scope", choices=("urgent", "standard", "background"), help="only this class (the model)"
+        )
+        scope.add_argument("--all", dest="scope", action="store_const", const="all", help="every model of the board")
+    halt.add_argument("--now", action="store_true", help="end what is under way, too; its jobs leave a checkpoint")
+    back = command(commands, "rollback", _rollback, "have the model serve again that served before this one")
+    for each in (wish, end, yes, no, halt, go_on, back):
         each.add_argument("--reason", default="", metavar="TEXT", help="why, in one line, for the record")
         each.add_argument(
             "--inbox", type=Path, metavar="DIR", help="hand it in there, if the home belongs to somebody else"
@@ -126,6 +136,26 @@ def _deny(options: argparse.Namespace) -> int:
     from hpcretrain.messages import Verb
 
     return _say(options, Verb.DENY)
+
+
+def _stop(options: argparse.Namespace) -> int:
+    from hpcretrain.messages import Message, Verb, identifier
+
+    return _send(
+        options, Message(identifier(), Verb.STOP, options.reason, options.scope or "model", at_once=options.now)
+    )
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from hpcretrain.messages import Message, Verb, identifier
+
+    return _send(options, Message(identifier(), Verb.RESUME, options.reason, options.scope or "model"))
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    from hpcretrain.messages import Message, Verb, identifier
+
+    return _send(options, Message(identifier(), Verb.ROLLBACK, options.reason))
 
 
 def _say(options: argparse.Namespace, verb: Any) -> int:

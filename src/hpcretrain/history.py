@@ -109,6 +109,8 @@ class History:
     """Stretches of rows that failed the data gate."""
     slots: list[Span] = field(default_factory=list)
     """All observed slots."""
+    stops: dict[str, Signal] = field(default_factory=dict)
+    """Orders to stop that stand, by their scope: "model", a class, or "all"."""
     rejections: int = 0
     """Rejected candidates since the last release."""
 
@@ -130,6 +132,13 @@ class History:
         if not self.releases:
             raise LedgerError("no model serves yet")
         return self.releases[-1]
+
+    @property
+    def earlier(self) -> Release | None:
+        """The release that served before what serves now was first released; None where that is the first."""
+        candidate = self.champion.candidate
+        made = next(each for each in self.releases if each.candidate == candidate)
+        return self.release(made.previous) if made.previous else None
 
     @property
     def learned(self) -> Span:
@@ -239,6 +248,11 @@ class History:
     def _add_signal(self, signal: Signal) -> None:
         if signal.family is Family.EXTERNAL:
             self.outside.append(signal)
+            verb, _, scope = signal.name.partition(":")
+            if verb == "stop":
+                self.stops[scope] = signal
+            elif verb == "resume":
+                self.stops.pop(scope, None)
             return
         span = (signal.slot.start, signal.slot.end)
         self.signals.append(signal)
@@ -262,5 +276,8 @@ class History:
             self._cycle_of(release).release = release
             self.rejections = 0
         elif release.release_kind is ReleaseKind.ROLLBACK:
-            self._cycle_of(release).rollback = release
+            taken = self.release(release.previous or "").candidate
+            for each in self.cycles:
+                if each.release and each.release.candidate == taken:
+                    each.rollback = release
             self.rejections += 1

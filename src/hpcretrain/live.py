@@ -17,11 +17,12 @@ from typing import Any
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.answer import Answer, act, stranger
 from hpcretrain.errors import HpcretrainError, InputError, LedgerError, TableChangedError
-from hpcretrain.messages import Message, Person
+from hpcretrain.messages import PROMPT, Message, Person
 from hpcretrain.ports import Awaited, Note
 from hpcretrain.records import Closing
 from hpcretrain.steps.assess import wanted
 from hpcretrain.steps.desk import Branch, Desk
+from hpcretrain.steps.outside import class_of, stops
 from hpcretrain.steps.plan import plan
 from hpcretrain.steps.release import confirm
 from hpcretrain.steps.review import close
@@ -115,7 +116,10 @@ class Live:
         return Stand(tuple(ticks), self._awaits, self.next)
 
     def answer(self, message: Message, person: Person) -> Answer:
-        """Do what somebody asks for, after all that is due; the same message has the same answer."""
+        """Do what somebody asks for, after all that is due unless it is to stop or roll back.
+
+        The same message has the same answer.
+        """
         key = (person.name, message.verb.value, message.id)
         if key in self._answers:
             return self._answers[key]
@@ -123,10 +127,12 @@ class Live:
             return refusal
         if not self._start():
             return Answer(done=False, reason="no model serves yet: the first champion is being trained; ask again then")
-        while self.due():
+        while self.due() and message.verb not in PROMPT:
             self._tick(Step.RELEASE)
         self._say(f"{person.name}: {message.verb.value}")
-        desk, self._clock.moment = self._desk, max(self._here(), self._newest() + _INSTANT)
+        # What is done before a batch that is due must not be later than it.
+        desk, after = self._desk, timedelta(0) if self.due() else _INSTANT
+        self._clock.moment = max(self._here(), self._newest() + after)
         answer = Answer(done=False, reason="")
         with desk.book.together(lambda: Note(SAID, message.id, _said(message, person, answer))):
             answer = act(desk, message, person)
@@ -234,7 +240,7 @@ class Live:
     def _pursue(self, until: Step) -> None:
         """Go on with the training that is under way, if there is one, and conclude it once it has come to an end."""
         desk, cycle = self._desk, self._desk.history.training
-        if cycle is None or cycle.run is None:
+        if cycle is None or cycle.run is None or stops(desk, class_of(cycle)):
             return
         self._clock.moment = max(self._here(), self._newest())
         if conclude_asked(desk, cycle):

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hpcretrain.backlog import ALL
 from hpcretrain.canonical import canonical
 from hpcretrain.errors import InputError
 from hpcretrain.records import PriorityClass
@@ -24,6 +25,16 @@ class Verb(enum.Enum):
     CANCEL = "cancel"
     APPROVE = "approve"
     DENY = "deny"
+    STOP = "stop"
+    RESUME = "resume"
+    ROLLBACK = "rollback"
+
+
+PROMPT = frozenset({Verb.STOP, Verb.ROLLBACK})
+"""What is done before all that is due, and before all that was asked earlier."""
+
+SCOPES = ("model", *(each.value for each in PriorityClass), ALL)
+"""What a stop can be about."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +64,9 @@ class Message:
         id: 32 hexadecimal digits; the token of an approval.
         verb: What it is for.
         reason: Why, in one line.
-        subject: The ask that is answered, or the request that is to end; None to request.
+        subject: The ask that is answered, the request that is to end, or what is to stop; None to request.
         priority_class: The class that is requested; None otherwise.
+        at_once: Whether a stop ends what is under way, too.
     """
 
     id: str
@@ -62,6 +74,7 @@ class Message:
     reason: str = ""
     subject: str | None = None
     priority_class: PriorityClass | None = None
+    at_once: bool = False
 
     def __post_init__(self) -> None:
         if problem := _problem(self):
@@ -76,6 +89,7 @@ class Message:
             "reason": self.reason,
             "subject": self.subject,
             "priority_class": self.priority_class.value if self.priority_class else None,
+            **({"at_once": True} if self.at_once else {}),
         }
 
     @property
@@ -98,6 +112,7 @@ class Message:
                 str(content["reason"]),
                 None if content["subject"] is None else str(content["subject"]),
                 PriorityClass(wanted) if wanted else None,
+                content.get("at_once", False) is True,
             )
         except (LookupError, TypeError, ValueError) as error:
             raise InputError(f"no message: {error!r}") from error
@@ -130,6 +145,12 @@ def _problem(message: Message) -> str | None:
         if message.priority_class is None:
             return "a request names a class"
         return None if message.reason.strip() else "a request has a reason: why is the model to be retrained?"
+    if message.verb in (Verb.STOP, Verb.RESUME, Verb.ROLLBACK) and not message.reason.strip():
+        return f"a {message.verb.value} has a reason: why, in one line?"
+    if message.verb is Verb.ROLLBACK:
+        return None
+    if message.verb in (Verb.STOP, Verb.RESUME):
+        return None if message.subject in SCOPES else f"{message.subject!r} cannot be stopped; name {', '.join(SCOPES)}"
     if not message.subject or len(message.subject) > MOST_CHARACTERS or not message.subject.isprintable():
         return f"to {message.verb.value}, name what: `hpcretrain status` shows it"
     return None

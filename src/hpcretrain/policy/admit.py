@@ -216,16 +216,7 @@ class _Admission:
         standing = [each for each in self._state.stops if each.scope in ("", ALL, priority_class.value)]
         if not standing:
             return (Finding(check="stop", outcome=Outcome.PASS, reason="nothing is stopped"),)
-        return tuple(
-            Finding(
-                check="stop",
-                outcome=Outcome.WAIT,
-                reason=f"{each.by} stopped {_scope(each.scope)}: {each.reason}; `hpcretrain resume` lifts it",
-                observed=each.at.isoformat(timespec="seconds"),
-                limit=each.scope or "model",
-            )
-            for each in standing
-        )
+        return tuple(stopped(each) for each in standing)
 
     def _deadline(self, request: Waiting) -> tuple[Finding, ...]:
         if request.deadline is None:
@@ -341,6 +332,17 @@ def _no_team(check: str) -> Finding:
         check=check,
         outcome=Outcome.INSUFFICIENT,
         reason="the policy has a budget for teams, and nobody said whose model this is: set model.team",
+    )
+
+
+def stopped(stop: Stop) -> Finding:
+    """The finding about a stop that stands."""
+    return Finding(
+        check="stop",
+        outcome=Outcome.WAIT,
+        reason=f"{stop.by} stopped {_scope(stop.scope)}: {stop.reason}; `hpcretrain resume` lifts it",
+        observed=stop.at.isoformat(timespec="seconds"),
+        limit=stop.scope or "model",
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from hpcretrain.backlog import ALL, Stop
 from hpcretrain.errors import InputError
 from hpcretrain.history import Cycle
-from hpcretrain.messages import Message, Person
+from hpcretrain.messages import Message, Person, Verb
 from hpcretrain.records import (
     Assessment,
     Closing,
@@ -12,13 +13,17 @@ from hpcretrain.records import (
     Finding,
     Outcome,
     PriorityClass,
+    Release,
     RetrainRequest,
     Signal,
     Slice,
 )
 from hpcretrain.steps.assess import assess, more_urgent
 from hpcretrain.steps.desk import Desk
+from hpcretrain.steps.release import roll_back
 from hpcretrain.steps.review import close
+
+MODEL = "model"
 
 
 def request(desk: Desk, message: Message, person: Person) -> tuple[Assessment, Cycle] | None:
@@ -72,6 +77,71 @@ def cancel(desk: Desk, message: Message, person: Person) -> Cycle:
     return cycle
 
 
+def stop(desk: Desk, message: Message, person: Person) -> list[Cycle]:
+    """Record that somebody stopped something; what is under way of it is ended, where he says so.
+
+    Returns:
+        The cycles that were ended.
+    """
+    signal = _signal(desk, message, person)
+    training = desk.history.training
+    if training is None or not message.at_once or not stops(desk, class_of(training)):
+        return []
+    close(desk, training, Closing.CANCELED, signal.id)
+    return [training]
+
+
+def resume(desk: Desk, message: Message, person: Person) -> None:
+    """Record that somebody lifted a stop.
+
+    Raises:
+        InputError: Nothing of that scope is stopped.
+    """
+    if message.subject not in desk.history.stops:
+        standing = ", ".join(desk.history.stops) or "nothing"
+        raise InputError(f"{message.subject} is not stopped here; stopped is {standing}")
+    _signal(desk, message, person)
+
+
+def stops(desk: Desk, priority_class: PriorityClass) -> tuple[Stop, ...]:
+    """The stops that stand for a class of this model, the newest last."""
+    wide = (MODEL, ALL, priority_class.value)
+    return tuple(
+        Stop("" if scope == MODEL else scope, str(signal.finding.observed), signal.at, signal.finding.reason)
+        for scope, signal in desk.history.stops.items()
+        if scope in wide
+    )
+
+
+def class_of(cycle: Cycle) -> PriorityClass:
+    """The class of a cycle's last decision, or of its request."""
+    return (cycle.decisions[-1] if cycle.decisions else cycle.request).priority_class
+
+
+def take_back(desk: Desk, message: Message, person: Person) -> Release:
+    """Have the model serve again that served before this one; nothing delays or refuses that.
+
+    What is being watched is closed, and so is a training: what it comes to was to be better than what no longer serves.
+
+    Raises:
+        InputError: No other model served before.
+    """
+    champion = desk.history.champion
+    if desk.history.earlier is None:
+        raise InputError(
+            f"there is no earlier release: {champion.candidate} was the first to serve; `hpcretrain request` has "
+            "another trained"
+        )
+    watched, training = desk.history.watched, desk.history.training
+    signal = _signal(desk, message, person)
+    release = roll_back(desk, signal)
+    if watched is not None:
+        close(desk, watched, Closing.ROLLED_BACK, signal.id)
+    if training is not None:
+        close(desk, training, Closing.SUPERSEDED, signal.id)
+    return release
+
+
 def find(desk: Desk, subject: str) -> Cycle:
     """The cycle of a request, which is named by its identifier or the beginning of it.
 
@@ -86,7 +156,8 @@ def find(desk: Desk, subject: str) -> Cycle:
 
 
 def _signal(desk: Desk, message: Message, person: Person) -> Signal:
-    name = message.verb.value
+    halts = message.verb in (Verb.STOP, Verb.RESUME)
+    name = f"{message.verb.value}:{message.subject}" if halts else message.verb.value
     signal = Signal(
         model=desk.terms.config.model.name,
         at=desk.now,
