@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 
 from pydantic import TypeAdapter
 
 from hpcretrain.canonical import Plain, canonical, plain
-from hpcretrain.evidence import PriorityClass
+from hpcretrain.evidence import Finding, PriorityClass
 
 ALL = "all"
 """The scope of a stop that holds every model of a board; else it is a class, or empty for one model."""
@@ -50,6 +50,11 @@ class Waiting(Plain):
     not_before: datetime | None = None
     after: tuple[str, ...] = ()
     trained_at: datetime | None = None
+
+    @property
+    def alone(self) -> Waiting:
+        """As others are told of it: what it comes after is for its own home to look at, whose files they do not see."""
+        return replace(self, after=())
 
 
 @dataclass(frozen=True)
@@ -147,6 +152,25 @@ class Entry(Plain):
             ValueError: It is none.
         """
         return cls.of(json.loads(text))
+
+
+@dataclass(frozen=True)
+class Shared(Plain):
+    """What a decision saw of what is shared: facts that are in no ledger of its own.
+
+    Attributes:
+        entries: What each home of the board told, this one among them; this one alone without a board.
+        site: Findings about the site for the class of the request.
+        refreshed: When the files that the request waits for were written last, by name; None where nobody knows.
+        stop: The stop that holds every model of the board; None where none stands.
+        troubles: What could not be read.
+    """
+
+    entries: tuple[Entry, ...]
+    site: tuple[Finding, ...] = ()
+    refreshed: Mapping[str, datetime | None] = field(default_factory=dict)
+    stop: Stop | None = None
+    troubles: tuple[Finding, ...] = ()
 
 
 @cache

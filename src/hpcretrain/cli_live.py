@@ -26,6 +26,9 @@ def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
     alive.add_argument("--from", dest="from_time", metavar="TIME", help="let the past pass as if live, from then on")
     alive.add_argument("--speed", type=float, metavar="N", help="how many times faster the past passes (1)")
     alive.add_argument("--inbox", type=Path, metavar="DIR", help="folder where others hand in requests and approvals")
+    alive.add_argument(
+        "--board", type=Path, metavar="DIR", help="folder where homes that share limits tell each other how they stand"
+    )
     once = command(commands, "tick", _tick, "do all that is due in a home that lives; waits for no training")
     once.add_argument(
         "--until",
@@ -39,6 +42,7 @@ def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
         "--class", dest="priority_class", choices=("urgent", "standard", "background"), default="standard",
         help="how urgent it is (standard)",
     )  # fmt: skip
+    wish.add_argument("--deadline", metavar="TIME", help="until when the new model must serve")
     wish.add_argument("--key", metavar="TEXT", help="requests with the same key are one request")
     end = command(commands, "cancel", _cancel, "end a retraining; its jobs leave a checkpoint")
     end.add_argument("subject", metavar="REQUEST", help="the request, as `hpcretrain status` shows it")
@@ -86,6 +90,7 @@ def _live(options: argparse.Namespace) -> int:
         from_time=moment(options.from_time) if options.from_time else None,
         speed=options.speed or 1.0,
         inbox=options.inbox,
+        board=options.board,
     )
     home = options.home or default_home()
     print(json.dumps({"home": str(home)}) if options.json else f"{home} lives; `hpcretrain tick` does what is due")
@@ -115,9 +120,12 @@ def _controller(options: argparse.Namespace) -> int:
 def _request(options: argparse.Namespace) -> int:
     from hpcretrain.messages import Message, Verb, identifier
     from hpcretrain.records import PriorityClass
+    from hpcretrain.report.served import moment
 
     wanted = PriorityClass(options.priority_class)
-    return _send(options, Message(identifier(options.key), Verb.REQUEST, options.reason, None, wanted))
+    until = moment(options.deadline) if options.deadline else None
+    message = Message(identifier(options.key), Verb.REQUEST, options.reason, None, wanted, deadline=until)
+    return _send(options, message)
 
 
 def _cancel(options: argparse.Namespace) -> int:

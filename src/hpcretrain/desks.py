@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpcretrain.adapters.board import FolderBoard
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.home import Home
 from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.refreshed import modified
 from hpcretrain.config.load import Terms
 from hpcretrain.ports import Ledger
 from hpcretrain.records import RULE_VERSION
@@ -81,6 +84,7 @@ def open_desk(
     cluster: Cluster | None = None,
     *,
     mode: Mode = REPLAY,
+    board: Path | None = None,
 ) -> Iterator[tuple[Desk, Home]]:
     """The desk of a model, over its locked home.
 
@@ -92,6 +96,7 @@ def open_desk(
         shown: Where people find configuration and table; by default where they lie.
         cluster: Where to train; by default on this machine.
         mode: Whether history is replayed, or passes.
+        board: Where homes that share limits meet.
     """
     from hpcretrain.adapters.mlflow import MlflowRegistry
     from hpcretrain.adapters.predictor import ModelPredictor
@@ -123,6 +128,8 @@ def open_desk(
                     predictor=predictor,
                     registry=MlflowRegistry(place.mlflow, model.name, place.models, ledger, clock=clock, origin=origin),
                     book=Book(ledger, mode.resume(ledger)),
+                    board=FolderBoard(board, model.name, home) if board else None,
+                    modified=partial(modified, terms.folder),
                     attended=mode.attended,
                 ),
                 place,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from hpcretrain import cycle
+from hpcretrain.backlog import ALL
 from hpcretrain.errors import LedgerError
 from hpcretrain.records import (
     Action,
@@ -110,7 +111,7 @@ class History:
     slots: list[Span] = field(default_factory=list)
     """All observed slots."""
     stops: dict[str, Signal] = field(default_factory=dict)
-    """Orders to stop that stand, by their scope: "model", a class, or "all"."""
+    """Orders to stop that stand, by their scope: "model" or a class."""
     rejections: int = 0
     """Rejected candidates since the last release."""
 
@@ -183,6 +184,11 @@ class History:
             raise LedgerError(f"{identifier} is no release in this ledger")
         return record
 
+    def deadline(self, cycle: Cycle) -> datetime | None:
+        """Until when a request is to be served, by whoever asked for it; None where nobody said."""
+        said = [each.slot for each in self.outside if each.id in cycle.request.answers]
+        return next((slot.end for slot in said if slot.end > slot.start), None)
+
     def accepted(self) -> list[Span]:
         """Observed slots that are not quarantined."""
         bad = set(self.quarantine)
@@ -249,7 +255,8 @@ class History:
         if signal.family is Family.EXTERNAL:
             self.outside.append(signal)
             verb, _, scope = signal.name.partition(":")
-            if verb == "stop":
+            # A stop of every model stands on the board, where each home may lift it.
+            if verb == "stop" and scope != ALL:
                 self.stops[scope] = signal
             elif verb == "resume":
                 self.stops.pop(scope, None)

@@ -22,10 +22,11 @@ from hpcretrain.ports import Awaited, Note
 from hpcretrain.records import Closing
 from hpcretrain.steps.assess import wanted
 from hpcretrain.steps.desk import Branch, Desk
-from hpcretrain.steps.outside import class_of, stops
+from hpcretrain.steps.outside import paused
 from hpcretrain.steps.plan import plan
 from hpcretrain.steps.release import confirm
 from hpcretrain.steps.review import close
+from hpcretrain.steps.share import tell
 from hpcretrain.steps.tick import Passed, Rejected, begin, conclude, conclude_asked, judge, look, retrain
 
 SEEN, DONE, SAID, WITHDRAWN = "tick_seen", "tick_done", "message_done", "jobs_withdrawn"
@@ -236,11 +237,16 @@ class Live:
             except HpcretrainError as error:
                 # A training that cannot go on holds up neither batches nor people.
                 self._trouble = error
+        try:
+            tell(self._desk)
+        except OSError as error:
+            # Before anything is decided upon it, it is told again.
+            self._say(f"the board cannot be written: {error}")
 
     def _pursue(self, until: Step) -> None:
         """Go on with the training that is under way, if there is one, and conclude it once it has come to an end."""
         desk, cycle = self._desk, self._desk.history.training
-        if cycle is None or cycle.run is None or stops(desk, class_of(cycle)):
+        if cycle is None or cycle.run is None or paused(desk, cycle):
             return
         self._clock.moment = max(self._here(), self._newest())
         if conclude_asked(desk, cycle):

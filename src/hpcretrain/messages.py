@@ -8,6 +8,7 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from hpcretrain.backlog import ALL
@@ -67,6 +68,7 @@ class Message:
         subject: The ask that is answered, the request that is to end, or what is to stop; None to request.
         priority_class: The class that is requested; None otherwise.
         at_once: Whether a stop ends what is under way, too.
+        deadline: Until when what is requested must serve; None where nothing presses.
     """
 
     id: str
@@ -75,6 +77,7 @@ class Message:
     subject: str | None = None
     priority_class: PriorityClass | None = None
     at_once: bool = False
+    deadline: datetime | None = None
 
     def __post_init__(self) -> None:
         if problem := _problem(self):
@@ -90,6 +93,7 @@ class Message:
             "subject": self.subject,
             "priority_class": self.priority_class.value if self.priority_class else None,
             **({"at_once": True} if self.at_once else {}),
+            **({"deadline": self.deadline.isoformat()} if self.deadline else {}),
         }
 
     @property
@@ -113,6 +117,7 @@ class Message:
                 None if content["subject"] is None else str(content["subject"]),
                 PriorityClass(wanted) if wanted else None,
                 content.get("at_once", False) is True,
+                datetime.fromisoformat(until) if (until := content.get("deadline")) else None,
             )
         except (LookupError, TypeError, ValueError) as error:
             raise InputError(f"no message: {error!r}") from error
@@ -141,6 +146,8 @@ def _problem(message: Message) -> str | None:
         return f"{message.id[:40]!r} is no identifier of a message"
     if len(message.reason) > MOST_CHARACTERS or not message.reason.isprintable():
         return f"a reason is one line of at most {MOST_CHARACTERS} characters that can be printed"
+    if message.deadline is not None and message.deadline.tzinfo is None:
+        return "a deadline has a time zone"
     if message.verb is Verb.REQUEST:
         if message.priority_class is None:
             return "a request names a class"

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from hpcretrain.backlog import ALL, Entry, Risk, Running, Spent, Stop, Waiting
+from hpcretrain.backlog import ALL, Entry, Risk, Running, Shared, Spent, Stop, Waiting
 from hpcretrain.evidence import Finding, Outcome, PriorityClass
 from hpcretrain.policy.types.admission import Admission
 
@@ -146,6 +146,29 @@ def admit(backlog: Sequence[Waiting], state: State, rules: Admission, now: datet
     """
     desk = _Admission(state, rules, now)
     return [desk.judge(request, place) for place, request in enumerate(ordered(backlog, rules), start=1)]
+
+
+def about(request: Waiting, shared: Shared, stops: Sequence[Stop], rules: Admission, now: datetime) -> Admitted:
+    """What the rules say of one request among all that the board tells.
+
+    Args:
+        request: The request, as it stands now.
+        shared: What is shared.
+        stops: Stops that stand for this model.
+        rules: The policy's.
+        now: The time.
+    """
+    backlog, state = gather(shared.entries, rules, now)
+    state = replace(
+        state,
+        stops=(*stops, *((shared.stop,) if shared.stop else ())),
+        site={request.priority_class: shared.site},
+        refreshed={**state.refreshed, **shared.refreshed},
+        troubles=shared.troubles,
+    )
+    others = [each for each in backlog if each.model != request.model]
+    found = admit([*others, request], state, rules, now)
+    return next(each for each in found if each.request is request)
 
 
 class _Admission:

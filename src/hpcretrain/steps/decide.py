@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from hpcretrain.backlog import Shared
 from hpcretrain.history import Cycle
 from hpcretrain.policy import decide as policy
-from hpcretrain.policy.admit import stopped
 from hpcretrain.policy.observe import structural
 from hpcretrain.ports import Rows
 from hpcretrain.records import (
@@ -22,18 +22,29 @@ from hpcretrain.stats import metrics
 from hpcretrain.steps.ask import ask_to_run, permit
 from hpcretrain.steps.assess import wanted
 from hpcretrain.steps.desk import Desk
-from hpcretrain.steps.outside import stops
 from hpcretrain.steps.plan import Plan
 from hpcretrain.steps.review import close
+from hpcretrain.steps.share import admitted, sharing, tell
 
 
 def decide(desk: Desk, cycle: Cycle, assessment: Assessment, plan: Plan) -> Decision:
     """Record the decision about an open request; a dropped request is reviewed at once."""
     priority_class = _class(desk, cycle, assessment)
+    with sharing(desk, cycle, priority_class) as shared:
+        decision = _decided(desk, cycle, assessment, plan, priority_class, shared)
+        tell(desk)
+    if decision.action is Action.DROP:
+        close(desk, cycle, Closing.DROPPED, decision.id)
+    return decision
+
+
+def _decided(
+    desk: Desk, cycle: Cycle, assessment: Assessment, plan: Plan, priority_class: PriorityClass, shared: Shared | None
+) -> Decision:
     choice = _withdrawn(desk, cycle, assessment) or policy.decide(
         priority_class, _facts(desk, plan, _advice(cycle, assessment)), desk.terms.policy
     )
-    permission = permit(desk, cycle, priority_class, _held(desk, priority_class, choice))
+    permission = permit(desk, cycle, priority_class, admitted(desk, cycle, priority_class, choice, shared))
     choice = permission.choice
     given = [permission.approval.id] if permission.approval else []
     answers = dict.fromkeys((cycle.request.id, assessment.id, *given))
@@ -50,17 +61,7 @@ def decide(desk: Desk, cycle: Cycle, assessment: Assessment, plan: Plan) -> Deci
     desk.book.enter(decision)
     if permission.asks is not None:
         ask_to_run(desk, cycle, decision, permission.asks)
-    if decision.action is Action.DROP:
-        close(desk, cycle, Closing.DROPPED, decision.id)
     return decision
-
-
-def _held(desk: Desk, priority_class: PriorityClass, choice: policy.Choice) -> policy.Choice:
-    """The choice, unless somebody stopped what it would begin."""
-    standing = tuple(stopped(each) for each in stops(desk, priority_class))
-    if not standing or choice.action is Action.DROP:
-        return choice
-    return policy.choose(choice.cost_mrow_passes, (*choice.findings, *standing))
 
 
 def _withdrawn(desk: Desk, cycle: Cycle, assessment: Assessment) -> policy.Choice | None:

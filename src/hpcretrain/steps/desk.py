@@ -15,7 +15,7 @@ from hpcretrain.config.load import Terms
 from hpcretrain.counts import BatchCounts
 from hpcretrain.errors import LedgerError, TableChangedError
 from hpcretrain.history import History
-from hpcretrain.ports import Clock, Ledger, Note, Predictor, Profiles, Registry, Rows, Span, Table, Trainer
+from hpcretrain.ports import Board, Clock, Ledger, Note, Predictor, Profiles, Registry, Rows, Span, Table, Trainer
 from hpcretrain.records import Baseline, Candidate, Job, Record, Slice, Verdict
 
 
@@ -188,6 +188,10 @@ class Desk:
     predictor: Predictor
     registry: Registry
     book: Entries
+    board: Board | None = None
+    """Where homes that share limits meet; None for a home that shares with none."""
+    modified: Callable[[str], datetime | None] = lambda _: None
+    """When a file was written last that the model is trained after; None where nobody knows."""
     attended: bool = False
     """Whether there is somebody to ask: a replay takes as approved what would have been asked."""
     _spread: float | None = field(default=None, init=False)

@@ -6,6 +6,7 @@ from hpcretrain.backlog import ALL, Stop
 from hpcretrain.errors import InputError
 from hpcretrain.history import Cycle
 from hpcretrain.messages import Message, Person, Verb
+from hpcretrain.ports import Board
 from hpcretrain.records import (
     Assessment,
     Closing,
@@ -84,8 +85,10 @@ def stop(desk: Desk, message: Message, person: Person) -> list[Cycle]:
         The cycles that were ended.
     """
     signal = _signal(desk, message, person)
+    if message.subject == ALL:
+        _board(desk).stop(Stop(ALL, person.name, signal.at, message.reason))
     training = desk.history.training
-    if training is None or not message.at_once or not stops(desk, class_of(training)):
+    if training is None or not message.at_once or not paused(desk, training):
         return []
     close(desk, training, Closing.CANCELED, signal.id)
     return [training]
@@ -97,20 +100,36 @@ def resume(desk: Desk, message: Message, person: Person) -> None:
     Raises:
         InputError: Nothing of that scope is stopped.
     """
-    if message.subject not in desk.history.stops:
+    if message.subject == ALL:
+        if (board := _board(desk)).read().stop is None:
+            raise InputError("nothing stops every model of the board")
+        board.stop(None)
+    elif message.subject not in desk.history.stops:
         standing = ", ".join(desk.history.stops) or "nothing"
         raise InputError(f"{message.subject} is not stopped here; stopped is {standing}")
     _signal(desk, message, person)
 
 
+def _board(desk: Desk) -> Board:
+    if desk.board is None:
+        raise InputError(
+            "this home shares no board with others: stop each home by itself, or name a board (`live --board`)"
+        )
+    return desk.board
+
+
 def stops(desk: Desk, priority_class: PriorityClass) -> tuple[Stop, ...]:
     """The stops that stand for a class of this model, the newest last."""
-    wide = (MODEL, ALL, priority_class.value)
     return tuple(
         Stop("" if scope == MODEL else scope, str(signal.finding.observed), signal.at, signal.finding.reason)
         for scope, signal in desk.history.stops.items()
-        if scope in wide
+        if scope in (MODEL, priority_class.value)
     )
+
+
+def paused(desk: Desk, cycle: Cycle) -> bool:
+    """Whether a training goes no further now, since somebody stopped it here, or all on the board."""
+    return bool(stops(desk, class_of(cycle))) or (desk.board is not None and desk.board.read().stop is not None)
 
 
 def class_of(cycle: Cycle) -> PriorityClass:
@@ -164,7 +183,7 @@ def _signal(desk: Desk, message: Message, person: Person) -> Signal:
         answers=(desk.history.champion.id,),
         family=Family.EXTERNAL,
         name=name,
-        slot=Slice(desk.now, desk.now, 0, ""),
+        slot=Slice(desk.now, message.deadline or desk.now, 0, ""),
         effect=None,
         lower_bound=None,
         n=0,

@@ -33,7 +33,7 @@ from hpcretrain.steps.contest import Won, compete
 from hpcretrain.steps.decide import decide
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.observe import observe
-from hpcretrain.steps.outside import class_of, stops
+from hpcretrain.steps.outside import paused
 from hpcretrain.steps.plan import Plan, draw, everything, plan, whole
 from hpcretrain.steps.release import first, promote
 from hpcretrain.steps.review import close
@@ -193,7 +193,7 @@ def conclude_asked(desk: Desk, cycle: Cycle) -> bool:
     ask, approval = cycle.asked(Asked.RELEASE) or (None, None)
     if ask is None:
         return False
-    if stops(desk, class_of(cycle)):
+    if paused(desk, cycle):
         return True
     said = awaited(ask, approval, desk.now).outcome
     if said is Outcome.PASS:
