@@ -12,6 +12,7 @@ from hpcretrain.history import History
 from hpcretrain.records import (
     KINDS,
     Action,
+    Activation,
     Advice,
     Approval,
     Ask,
@@ -21,11 +22,13 @@ from hpcretrain.records import (
     Candidate,
     Closing,
     Decision,
+    Facts,
     Family,
     Finding,
     Job,
     Outcome,
     PriorityClass,
+    Proposal,
     Purpose,
     Record,
     Release,
@@ -45,6 +48,9 @@ DAY = timedelta(days=1)
 FINE = Finding(check="x", outcome=Outcome.PASS, reason="fine")
 SPAN = Slice(AT, AT + DAY, 10, "d")
 WINDOW = Window("all", AT, AT + DAY, 10, 10, "d")
+
+
+FACTS = Facts(attended=True, training_rows=1, selection_rows=1, holdout_rows=1, fresh_rows=1, class_rows=1, passes=1)
 
 
 class Chain:
@@ -98,8 +104,10 @@ def whole_cycle() -> list[Record]:
     chain = Chain()
     chain.make(
         Baseline, "baseline", 0, (),
-        config_digest="c", policy_digest="p", rule_version="1", contract_digest="k", reference=SPAN,
+        config_digest="c", policy_digest="p", rule_version="1", contract_digest="k", batch_s=86400,
+        reference=SPAN,
     )  # fmt: skip
+    chain.make(Activation, "activation", 0, ("baseline",), policy_digest="p", policy="{}", rule_version="1", actor=None)
     chain.job("job0", 0, ("baseline",), Purpose.JUDGE)
     chain.candidate("twin0", 0, ("job0",), Purpose.JUDGE)
     chain.job("job1", 0, ("baseline",), Purpose.REFIT)
@@ -130,7 +138,8 @@ def whole_cycle() -> list[Record]:
     )  # fmt: skip
     chain.make(
         Decision, "decision", 7, ("request", "assessment"),
-        action=Action.RUN, outcome=Outcome.PASS, priority_class=PriorityClass.STANDARD, cost_mrow_passes=1.0,
+        policy_digest="p", rule_version="1", action=Action.RUN, outcome=Outcome.PASS,
+        priority_class=PriorityClass.STANDARD, cost_mrow_passes=1.0, facts=FACTS,
         findings=(FINE,),
     )  # fmt: skip
     chain.job("job2", 7, ("decision",), Purpose.PILOT)
@@ -154,6 +163,17 @@ def whole_cycle() -> list[Record]:
     chain.make(
         Review, "review", 14, ("request", "watch"),
         closing=Closing.ROLLED_BACK, cost_mrow_passes=2.0, gain=FINE,
+    )  # fmt: skip
+    chain.make(Proposal, "proposal", 15, ("activation",), policy_digest="q", policy="{}", actor="ann", reason="calmer")
+    chain.make(
+        Ask, "asked2", 15, ("proposal",),
+        asked=Asked.POLICY, subject=chain.made["proposal"].id, model_digest=None, policy_digest="p",
+        priority_class=PriorityClass.STANDARD, requester="ann", overrules=(), facts=(FINE,), expires_at=AT + 19 * DAY,
+    )  # fmt: skip
+    chain.make(Approval, "approval2", 15, ("asked2",), outcome=Outcome.PASS, actor="bob", reason="", token="u")
+    chain.make(
+        Activation, "activation2", 15, ("proposal", "approval2"),
+        policy_digest="q", policy="{}", rule_version="1", actor="ann",
     )  # fmt: skip
     return list(chain.made.values())
 
@@ -210,9 +230,9 @@ def test_a_record_may_not_answer_the_unknown_the_future_or_another_model() -> No
 
 def test_a_second_baseline_and_a_second_first_release_are_refused() -> None:
     records = whole_cycle()
-    refused(5, replace(records[0], at=AT + DAY), "a baseline already")
-    release = records[5]
-    refused(7, replace(release, at=AT + 9 * DAY), "a model serves already")
+    at = position(Release)
+    refused(at, replace(records[0], at=AT + DAY), "a baseline already")
+    refused(at + 2, replace(records[at], at=AT + 9 * DAY), "a model serves already")
 
 
 @pytest.mark.parametrize("action", [Action.WAIT, Action.HOLD, Action.DROP])
@@ -288,7 +308,9 @@ def test_rejections_are_counted_until_a_release_and_a_roll_back_is_one() -> None
     records = whole_cycle()
     history = History.fold(records[: position(Verdict, 1) + 1])
     request, judged = records[position(RetrainRequest)], records[position(Verdict, 1)]
-    rejected = replace(records[-1], at=judged.at, answers=(request.id, judged.id), closing=Closing.REJECTED)  # type: ignore[call-arg]
+    rejected = replace(
+        records[position(Review)], at=judged.at, answers=(request.id, judged.id), closing=Closing.REJECTED
+    )  # type: ignore[call-arg]
     history.add(rejected)
     assert history.rejections == 1
     for record in records[position(Verdict, 1) + 1 : position(Release, 1) + 1]:

@@ -10,8 +10,9 @@ from hpcretrain.backlog import ALL
 from hpcretrain.canonical import plain
 from hpcretrain.errors import InputError
 from hpcretrain.messages import Message, Person, Verb
-from hpcretrain.policy.approve import accept, may_ask
+from hpcretrain.policy.approve import Standing, accept, may_ask, may_propose
 from hpcretrain.records import Asked, Finding, Outcome
+from hpcretrain.steps import activate as activating
 from hpcretrain.steps import outside
 from hpcretrain.steps.ask import answer, standing
 from hpcretrain.steps.desk import Desk
@@ -67,6 +68,8 @@ def act(desk: Desk, message: Message, person: Person) -> Answer:
             return _cancel(desk, message, person)
         if message.verb in (Verb.STOP, Verb.RESUME, Verb.ROLLBACK):
             return _order(desk, message, person)
+        if message.verb is Verb.PROPOSE:
+            return _propose(desk, message, person)
         return _answer(desk, message, person)
     except InputError as error:
         return Answer(False, str(error))
@@ -116,7 +119,35 @@ def _said(scope: str) -> str:
     return {"model": "the model", ALL: "every model of the board"}.get(scope, f"class {scope}")
 
 
+def _propose(desk: Desk, message: Message, person: Person) -> Answer:
+    allowed = may_propose(person, desk.terms.policy.approvals)
+    if allowed.outcome is not Outcome.PASS:
+        return _refused((allowed,))
+    proposal = activating.propose(desk, message, person)
+    if proposal is None:
+        return Answer(True, "this policy is in force already")
+    if proposal.id not in desk.history.proposals:
+        return Answer(True, f"policy {proposal.policy_digest[:16]} is in force", proposal.id)
+    ask, _ = desk.history.asked[proposal.id]
+    return Answer(True, f"{ask.id} asks whether it may take effect, until {ask.expires_at}", ask.id, ask.facts)
+
+
+def _answer_proposal(desk: Desk, message: Message, person: Person, how: Standing) -> Answer:
+    checks = accept(person, how, desk.terms.policy.approvals, desk.now)
+    if any(check.outcome is not Outcome.PASS for check in checks):
+        return _refused(checks, how.ask.id)
+    proposal = desk.history.proposals[how.ask.subject]
+    approval = answer(desk, message, person, how.ask)
+    if approval.outcome is not Outcome.PASS:
+        return Answer(True, "denied; the policy in force stays", how.ask.id, checks)
+    activating.activate(desk, proposal, approval)
+    return Answer(True, f"approved; policy {proposal.policy_digest[:16]} is in force", how.ask.id, checks)
+
+
 def _answer(desk: Desk, message: Message, person: Person) -> Answer:
+    proposed = activating.standing(desk, message.subject or "")
+    if proposed is not None:
+        return _answer_proposal(desk, message, person, proposed)
     found = standing(desk, message.subject or "")
     if found is None:
         return Answer(False, f"nothing asks for {message.subject}; `hpcretrain approve` lists what is asked")

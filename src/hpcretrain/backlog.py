@@ -15,6 +15,8 @@ from hpcretrain.evidence import Finding, PriorityClass
 
 ALL = "all"
 """The scope of a stop that holds every model of a board; else it is a class, or empty for one model."""
+MODEL = "model"
+"""What somebody names who stops one model."""
 
 
 @dataclass(frozen=True)
@@ -155,10 +157,35 @@ class Entry(Plain):
 
 
 @dataclass(frozen=True)
+class Means(Plain):
+    """What a home reckons with.
+
+    Attributes:
+        team: Whose model it is; None where nobody said.
+        after: What must be refreshed before it is trained again.
+        hours: Expected hours from a decision to what comes of it.
+        cpu_s_per_mrow_pass: CPU seconds that a modeled cost comes to; None before any job has ended.
+        cpu_hours: Expected CPU hours of a training then.
+    """
+
+    team: str | None
+    after: tuple[str, ...]
+    hours: float
+    cpu_s_per_mrow_pass: float | None
+    cpu_hours: float
+
+    def of(self, cost_mrow_passes: float) -> float:
+        """Expected CPU hours of a modeled cost."""
+        rate = self.cpu_s_per_mrow_pass
+        return self.cpu_hours if rate is None else cost_mrow_passes * rate / 3600
+
+
+@dataclass(frozen=True)
 class Shared(Plain):
     """What a decision saw of what is shared: facts that are in no ledger of its own.
 
     Attributes:
+        means: What this home reckons with.
         entries: What each home of the board told, this one among them; this one alone without a board.
         site: Findings about the site for the class of the request.
         refreshed: When the files that the request waits for were written last, by name; None where nobody knows.
@@ -166,6 +193,7 @@ class Shared(Plain):
         troubles: What could not be read.
     """
 
+    means: Means
     entries: tuple[Entry, ...]
     site: tuple[Finding, ...] = ()
     refreshed: Mapping[str, datetime | None] = field(default_factory=dict)

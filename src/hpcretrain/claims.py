@@ -1,157 +1,191 @@
-"""What one home claims of what is shared: from its records, and from what its jobs used."""
+"""What a home claims of what is shared, and what the rules on sharing make of a decision: pure functions of records."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from statistics import median
 
-from hpcretrain.backlog import Entry, Risk, Running, Spent, Waiting
+from hpcretrain.backlog import Entry, Means, Risk, Running, Shared, Spent, Waiting
 from hpcretrain.history import Cycle, History
-from hpcretrain.policy.admit import month_of
-from hpcretrain.policy.types import Policy
-from hpcretrain.records import Closing, Job, PriorityClass, ReleaseKind
+from hpcretrain.policy import admit
+from hpcretrain.policy import decide as choices
+from hpcretrain.policy.types import Admission, Policy
+from hpcretrain.records import Action, Closing, Finding, Job, Outcome, PriorityClass, ReleaseKind
 
 _DURATIONS = 5
 """So many trainings, the newest, tell how long one takes."""
-HOUR = timedelta(hours=1)
+_SHARED = ("running:", "hours:", "risk:", "board")
+"""Checks about what is shared; every other is a home's own, and what lacks it keeps nobody from his slot."""
+_HOUR = timedelta(hours=1)
 
 
-@dataclass(frozen=True)
-class Home:
-    """A home, as far as its claims go.
+def means(
+    history: History, cpu_s: Mapping[str, float], policy: Policy, threads: int, team: str | None, after: tuple[str, ...]
+) -> Means:
+    """What a home reckons with.
 
-    Attributes:
-        name: A name that no other home has.
-        model: Its model.
-        team: Whose model it is; None where nobody said.
-        threads: Threads of a training.
-        after: What must be refreshed before it is trained again.
-        policy: Its policy.
+    Args:
         history: Its records.
         cpu_s: What its jobs used that have ended, by their identifiers.
+        policy: Its policy, which says what is expected before anything is known.
+        threads: Threads of a training.
+        team: Whose model it is.
+        after: What must be refreshed before it is trained again.
     """
+    jobs = [(job, used) for each, used in cpu_s.items() if isinstance(job := history.known.get(each), Job)]
+    cost = sum(job.cost_mrow_passes for job, _ in jobs)
+    taken = [
+        (ended.at - cycle.run.at) / _HOUR
+        for cycle in history.cycles
+        if cycle.run and not cycle.broken_off and (ended := cycle.release or cycle.review) and ended.at > cycle.run.at
+    ]
+    expected = policy.classes.expected_hours
+    return Means(
+        team=team,
+        after=after,
+        hours=median(taken[-_DURATIONS:]) if taken else expected,
+        cpu_s_per_mrow_pass=sum(used for _, used in jobs) / cost if cost > 0 else None,
+        cpu_hours=expected * threads,
+    )
 
-    name: str
-    model: str
-    team: str | None
-    threads: int
-    after: tuple[str, ...]
-    policy: Policy
-    history: History
-    cpu_s: Mapping[str, float]
 
-    @property
-    def hours(self) -> float:
-        """Expected hours from a decision to what comes of it: of the newest trainings, or else the policy's."""
-        taken = [
-            (ended.at - cycle.run.at) / HOUR
-            for cycle in self.history.cycles
-            if cycle.run
-            and not cycle.broken_off
-            and (ended := cycle.release or cycle.review)
-            and ended.at > cycle.run.at
-        ]
-        return median(taken[-_DURATIONS:]) if taken else self.policy.classes.expected_hours
+def admitted(
+    history: History,
+    cycle: Cycle,
+    priority_class: PriorityClass,
+    choice: choices.Choice,
+    shared: Shared | None,
+    policy: Policy,
+    now: datetime,
+) -> choices.Choice:
+    """The choice, once stops and the rules on what is shared have their say."""
+    stops, rules = history.stopped(priority_class), policy.admission
+    if choice.action is Action.DROP:
+        return choice
+    if rules is None or shared is None:
+        everywhere = (shared.stop,) if shared and shared.stop else ()
+        said = tuple(admit.stopped(each) for each in (*stops, *everywhere))
+    else:
+        lacks = lacking(choice.findings)
+        request = waiting(history, cycle, priority_class, choice.cost_mrow_passes, lacks, shared.means)
+        said = admit.about(request, shared, stops, rules, now).findings
+    if not said:
+        return choice
+    return choices.choose(choice.cost_mrow_passes, (*choice.findings, *said), at_best=choice.outcome)
 
-    def cpu_hours(self, cost_mrow_passes: float) -> float:
-        """Expected CPU hours of a modeled cost: at the rate of all jobs so far, or else as the policy expects."""
-        known = self.history.known
-        done = [(known[job], used) for job, used in self.cpu_s.items() if job in known]
-        cost = sum(job.cost_mrow_passes for job, _ in done if isinstance(job, Job))
-        if cost <= 0:
-            return self.policy.classes.expected_hours * self.threads
-        return cost_mrow_passes * sum(used for _, used in done) / cost / 3600
 
-    def waiting(
-        self, cycle: Cycle, priority_class: PriorityClass, cost_mrow_passes: float, lacks: str | None,
-        not_before: datetime | None = None,
-    ) -> Waiting:  # fmt: skip
-        """The claim of a request that waits."""
-        return Waiting(
-            request=cycle.request.id,
-            model=self.model,
-            team=self.team,
-            priority_class=priority_class,
-            asked_at=self._asked_at(cycle),
-            hours=self.hours,
-            cpu_hours=self.cpu_hours(cost_mrow_passes),
-            deadline=self.history.deadline(cycle),
-            by=cycle.in_person,
-            lacks=lacks,
-            not_before=not_before,
-            after=self.after,
-            trained_at=self.history.last_run,
+def lacking(findings: Iterable[Finding]) -> str | None:
+    """The first check of a home's own that does not pass; None where only what is shared is lacking."""
+    missing = (each for each in findings if each.outcome is not Outcome.PASS and not each.check.startswith(_SHARED))
+    return next((each.check for each in missing), None)
+
+
+def waiting(
+    history: History,
+    cycle: Cycle,
+    priority_class: PriorityClass,
+    cost_mrow_passes: float,
+    lacks: str | None,
+    reckoned: Means,
+) -> Waiting:
+    """The claim of a request."""
+    return Waiting(
+        request=cycle.request.id,
+        model=cycle.request.model,
+        team=reckoned.team,
+        priority_class=priority_class,
+        asked_at=_asked_at(history, cycle),
+        hours=reckoned.hours,
+        cpu_hours=reckoned.of(cost_mrow_passes),
+        deadline=history.deadline(cycle),
+        by=cycle.in_person,
+        lacks=lacks,
+        after=reckoned.after,
+        trained_at=history.last_run,
+    )
+
+
+def entry(
+    home: str, history: History, cpu_s: Mapping[str, float], reckoned: Means, rules: Admission | None, now: datetime
+) -> Entry:
+    """All that a home claims, with its open request as its last decision left it."""
+    cycle = history.open_cycle
+    open_: tuple[Waiting, ...] = ()
+    if cycle is not None and cycle.decisions:
+        last = cycle.decisions[-1]
+        cost, lacks = last.cost_mrow_passes, lacking(last.findings)
+        open_ = (waiting(history, cycle, last.priority_class, cost, lacks, reckoned).alone,)
+    running = tuple(
+        Running(
+            request=each.request.id,
+            model=each.request.model,
+            team=reckoned.team,
+            priority_class=each.run.priority_class,
+            since=each.run.at,
+            cpu_hours=reckoned.of(each.run.cost_mrow_passes),
+            ends=each.run.at + reckoned.hours * _HOUR,
         )
+        for each in history.going
+        if each.under_way and each.run
+    )
+    champion = history.champion
+    return Entry(
+        home=home,
+        model=champion.model,
+        at=now,
+        waiting=open_,
+        running=running,
+        spent=_spent(history, cpu_s, reckoned, rules) if rules else (),
+        risks=_risks(history, reckoned, rules, now) if rules else (),
+        refreshed_at=champion.at,
+    )
 
-    def entry(self, now: datetime, waiting: Waiting | None) -> Entry:
-        """All that it claims."""
-        running = tuple(
-            Running(
-                request=cycle.request.id,
-                model=self.model,
-                team=self.team,
-                priority_class=cycle.run.priority_class,
-                since=cycle.run.at,
-                cpu_hours=self.cpu_hours(cycle.run.cost_mrow_passes),
-                ends=cycle.run.at + self.hours * HOUR,
-            )
-            for cycle in self.history.cycles
-            if cycle.under_way and cycle.run
+
+def _asked_at(history: History, cycle: Cycle) -> datetime:
+    """When it was asked first: a request that took the place of one that waited keeps its turn."""
+    at, successor = cycle.request.at, cycle.request
+    for before in reversed(history.cycles[: history.cycles.index(cycle)]):
+        ended = before.review
+        if ended is None or ended.closing is not Closing.SUPERSEDED or not set(ended.answers) & set(successor.answers):
+            break
+        at, successor = before.request.at, before.request
+    return at
+
+
+def _spent(
+    history: History, cpu_s: Mapping[str, float], reckoned: Means, rules: Admission
+) -> tuple[Spent, ...]:  # fmt: skip
+    """CPU hours by the month in which they were ordered; a job without an account used what it was expected to."""
+    months: dict[str, float] = defaultdict(float)
+    for cycle in history.cycles:
+        if cycle.run is None or cycle.under_way:
+            continue
+        for job in cycle.jobs:
+            used = cpu_s.get(job.id)
+            hours = reckoned.of(job.cost_mrow_passes) if used is None else used / 3600
+            months[admit.month_of(cycle.run.at, rules)] += hours
+    model = history.champion.model
+    return tuple(Spent(model, reckoned.team, month, hours) for month, hours in sorted(months.items()))
+
+
+def _risks(history: History, reckoned: Means, rules: Admission, now: datetime) -> tuple[Risk, ...]:
+    if rules.risk is None:
+        return ()
+    points = {
+        cycle.release.id: rules.of(cycle.run.priority_class).risk_points
+        for cycle in history.cycles
+        if cycle.release and cycle.run
+    }
+    since = now - timedelta(days=rules.risk.days)
+    return tuple(
+        Risk(
+            each.model,
+            reckoned.team,
+            each.at,
+            rules.risk.rollback_points if each.release_kind is ReleaseKind.ROLLBACK else points.get(each.id, 0.0),
         )
-        serving = self.history.releases[-1].at if self.history.releases else None
-        return Entry(
-            self.name,
-            self.model,
-            now,
-            (waiting,) if waiting else (),
-            running,
-            self._spent(),
-            self._risks(now),
-            serving,
-        )
-
-    def _asked_at(self, cycle: Cycle) -> datetime:
-        """When it was asked first: a request that took the place of one that waited keeps its turn."""
-        at, successor = cycle.request.at, cycle.request
-        cycles = self.history.cycles
-        for before in reversed(cycles[: cycles.index(cycle)]):
-            ended = before.review
-            if (
-                ended is None
-                or ended.closing is not Closing.SUPERSEDED
-                or not set(ended.answers) & set(successor.answers)
-            ):
-                break
-            at, successor = before.request.at, before.request
-        return at
-
-    def _spent(self) -> tuple[Spent, ...]:
-        """CPU hours by the month in which they were ordered; a job without an account used what it was expected to."""
-        rules = self.policy.admission
-        months: dict[str, float] = defaultdict(float)
-        if rules is None:
-            return ()
-        for cycle in self.history.cycles:
-            if cycle.run is None or cycle.under_way:
-                continue
-            for job in cycle.jobs:
-                used = self.cpu_s.get(job.id)
-                hours = self.cpu_hours(job.cost_mrow_passes) if used is None else used / 3600
-                months[month_of(cycle.run.at, rules)] += hours
-        return tuple(Spent(self.model, self.team, month, hours) for month, hours in sorted(months.items()))
-
-    def _risks(self, now: datetime) -> tuple[Risk, ...]:
-        rules = self.policy.admission
-        found: list[Risk] = []
-        if rules is None or rules.risk is None:
-            return ()
-        for cycle in self.history.cycles:
-            if cycle.release and cycle.run:
-                points = rules.of(cycle.run.priority_class).risk_points
-                found.append(Risk(self.model, self.team, cycle.release.at, points))
-        back = [each for each in self.history.releases if each.release_kind is ReleaseKind.ROLLBACK]
-        found += [Risk(self.model, self.team, each.at, rules.risk.rollback_points) for each in back]
-        return tuple(each for each in found if each.at > now - timedelta(days=rules.risk.days))
+        for each in history.releases[1:]
+        if each.at > since
+    )

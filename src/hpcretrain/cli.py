@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_replays(commands)
     cli_live.add(commands, _command)
-    cli_decide.add(commands)
+    cli_decide.add(commands, _command)
     _command(commands, "status", _status, "how the model of a home stands")
     explain = _command(commands, "explain", _explain, "why a thing happened")
     explain.add_argument("id", help="identifier of a record, or its beginning")

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from hpcretrain.errors import LifeCycleError
 from hpcretrain.records import (
     Action,
+    Activation,
     Approval,
     Ask,
     Assessment,
@@ -19,6 +20,7 @@ from hpcretrain.records import (
     Family,
     Job,
     Outcome,
+    Proposal,
     Purpose,
     Record,
     Release,
@@ -32,11 +34,13 @@ from hpcretrain.records import (
 
 FOLLOWS: Mapping[str, frozenset[str]] = {
     "baseline": frozenset(),
+    "proposal": frozenset({"activation"}),
+    "activation": frozenset({"baseline", "proposal", "approval"}),
     "signal": frozenset({"release"}),
     "assessment": frozenset({"signal"}),
     "request": frozenset({"assessment", "signal"}),
     "decision": frozenset({"request", "assessment", "approval"}),
-    "ask": frozenset({"decision", "verdict"}),
+    "ask": frozenset({"decision", "verdict", "proposal"}),
     "approval": frozenset({"ask"}),
     "job": frozenset({"baseline", "decision", "verdict"}),
     "candidate": frozenset({"job", "candidate"}),
@@ -91,6 +95,8 @@ def _refusal(record: Record, answered: list[Record], known: Mapping[str, Record]
     """Why the content of what is answered forbids the record; None when it does not."""
     if isinstance(record, Baseline) and any(isinstance(other, Baseline) for other in known.values()):
         return "there is a baseline already"
+    if isinstance(record, Activation):
+        return _refuse_activation(record, answered, known)
     if isinstance(record, RetrainRequest):
         return _refuse_request(answered)
     if isinstance(record, Approval):
@@ -103,6 +109,22 @@ def _refusal(record: Record, answered: list[Record], known: Mapping[str, Record]
         return _refuse_verdict(record, answered)
     if isinstance(record, Release):
         return _refuse_release(record, answered, known)
+    return None
+
+
+def _refuse_activation(activation: Activation, answered: list[Record], known: Mapping[str, Record]) -> str | None:
+    if any(isinstance(other, Baseline) for other in answered):
+        first = not any(isinstance(other, Activation) for other in known.values())
+        return None if first else "only the first policy comes with the baseline; another is proposed"
+    proposals = [other for other in answered if isinstance(other, Proposal)]
+    if len(proposals) != 1 or proposals[0].policy_digest != activation.policy_digest:
+        return "it answers the proposal of the policy that takes effect"
+    for approval in (other for other in answered if isinstance(other, Approval)):
+        ask = known[approval.answers[0]]
+        if approval.outcome is not Outcome.PASS:
+            return f"{approval.id} denies it"
+        if not isinstance(ask, Ask) or ask.subject != proposals[0].id:
+            return f"{approval.id} approves something else"
     return None
 
 

@@ -15,7 +15,7 @@ from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.home import Home
 from hpcretrain.adapters.ledger import SqliteLedger
 from hpcretrain.adapters.refreshed import modified
-from hpcretrain.config.load import Terms
+from hpcretrain.config.load import Terms, under
 from hpcretrain.ports import Ledger
 from hpcretrain.records import RULE_VERSION
 from hpcretrain.steps.desk import Book, Desk, newest
@@ -106,8 +106,11 @@ def open_desk(
     model, settings = terms.config.model, _settings(terms, table)
     origin = _origin(terms, table, (shown or terms.folder).resolve())
     slurm = Slurm(cluster.profile.commands) if cluster else None
-    with Home.open(home, _identity(terms, mode.data or table.fingerprint)) as place:
+    with Home.open(home, _identity(terms, table, mode)) as place:
         ledger = SqliteLedger(place.ledger)
+        book = Book(ledger, mode.resume(ledger))
+        if mode.data is not None and book.history.activation is not None:
+            terms = under(terms, book.history.activation.policy)
         if cluster and slurm:
             rules = terms.policy.jobs
             trainer = slurm_trainer(cluster, slurm, place.models, table, ledger, settings, rules, waits=mode.waits)
@@ -127,22 +130,22 @@ def open_desk(
                     trainer=trainer,
                     predictor=predictor,
                     registry=MlflowRegistry(place.mlflow, model.name, place.models, ledger, clock=clock, origin=origin),
-                    book=Book(ledger, mode.resume(ledger)),
                     board=FolderBoard(board, model.name, home) if board else None,
                     modified=partial(modified, terms.folder),
+                    book=book,
                     attended=mode.attended,
                 ),
                 place,
             )
 
 
-def _identity(terms: Terms, data: str) -> dict[str, str]:
-    """What a home is for."""
+def _identity(terms: Terms, table: MemoryTable, mode: Mode) -> dict[str, str]:
+    """What a home is for. One that lives goes by the policy that was activated in it."""
     return {
         "model": terms.config.model.name,
         "configuration": terms.config_digest,
-        "policy": terms.policy_digest,
-        "data": data,
+        "policy": terms.policy_digest if mode.data is None else "as activated",
+        "data": mode.data or table.fingerprint,
         "rules": RULE_VERSION,
     }
 

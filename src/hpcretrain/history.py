@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from hpcretrain import cycle
-from hpcretrain.backlog import ALL
+from hpcretrain.backlog import ALL, MODEL, Stop
 from hpcretrain.errors import LedgerError
 from hpcretrain.records import (
     Action,
+    Activation,
     Approval,
     Ask,
     Asked,
@@ -25,6 +26,8 @@ from hpcretrain.records import (
     Family,
     Job,
     Outcome,
+    PriorityClass,
+    Proposal,
     Record,
     Release,
     ReleaseKind,
@@ -96,6 +99,12 @@ class History:
 
     known: dict[str, Record] = field(default_factory=dict)
     baseline: Baseline | None = None
+    activation: Activation | None = None
+    """Of the policy in force."""
+    proposals: dict[str, Proposal] = field(default_factory=dict)
+    """Those that neither took effect nor were denied, by identifier."""
+    asked: dict[str, tuple[Ask, Approval | None]] = field(default_factory=dict)
+    """What was asked about proposals last, by the identifier of the proposal, with the answer."""
     releases: list[Release] = field(default_factory=list)
     signals: list[Signal] = field(default_factory=list)
     """Those about the model that serves."""
@@ -103,6 +112,8 @@ class History:
     """Those that came from outside, whichever model served."""
     assessment: Assessment | None = None
     cycles: list[Cycle] = field(default_factory=list)
+    going: list[Cycle] = field(default_factory=list)
+    """Those of them that have not ended."""
     verdicts: list[Verdict] = field(default_factory=list)
     costs: list[tuple[datetime, float]] = field(default_factory=list)
     """Modeled cost of trainings that a cycle ordered, with their times."""
@@ -160,12 +171,12 @@ class History:
     @property
     def training(self) -> Cycle | None:
         """The cycle whose decision was to run and of which nothing came yet; a more urgent request may be open."""
-        return next((each for each in reversed(self.cycles) if each.under_way), None)
+        return next((each for each in reversed(self.going) if each.under_way), None)
 
     @property
     def watched(self) -> Cycle | None:
         """The cycle whose release is still being watched; a newer request may be waiting meanwhile."""
-        return next((each for each in reversed(self.cycles) if each.release and not each.review), None)
+        return next((each for each in reversed(self.going) if each.release), None)
 
     @property
     def last_run(self) -> datetime | None:
@@ -183,6 +194,14 @@ class History:
         if not isinstance(record, Release):
             raise LedgerError(f"{identifier} is no release in this ledger")
         return record
+
+    def stopped(self, priority_class: PriorityClass) -> tuple[Stop, ...]:
+        """The stops that stand here for a class."""
+        return tuple(
+            Stop("" if scope == MODEL else scope, str(signal.finding.observed), signal.at, signal.finding.reason)
+            for scope, signal in self.stops.items()
+            if scope in (MODEL, priority_class.value)
+        )
 
     def deadline(self, cycle: Cycle) -> datetime | None:
         """Until when a request is to be served, by whoever asked for it; None where nobody said."""
@@ -211,12 +230,21 @@ class History:
                 self._add_signal(record)
             case Assessment():
                 self.assessment = record
+            case Proposal():
+                self.proposals[record.id] = record
+            case Activation():
+                self.activation = record
+                # What was proposed against the policy before would have to be weighed anew.
+                self.proposals, self.asked = {}, {}
+            case Ask(asked=Asked.POLICY):
+                self.asked[record.subject] = (record, None)
             case Ask():
                 self._cycle_of(record).asks.append(record)
             case Approval():
-                self._cycle_of(record).approvals[record.answers[0]] = record
+                self._add_approval(record)
             case RetrainRequest():
                 self.cycles.append(Cycle(record, self._asked_for(record)))
+                self.going.append(self.cycles[-1])
             case Decision():
                 self._cycle_of(record).decisions.append(record)
             case Job():
@@ -229,12 +257,23 @@ class History:
             case Watch():
                 self._cycle_of(record).watches.append(record)
             case Review():
-                self._cycle_of(record, record.answers[:1]).review = record
+                ended = self._cycle_of(record, record.answers[:1])
+                ended.review = record
+                self.going = [each for each in self.going if each is not ended]
                 if record.closing is Closing.REJECTED:
                     self.rejections += 1
             case Candidate():
                 if self.releases:
                     self._cycle_of(record).candidates[record.id] = record
+
+    def _add_approval(self, approval: Approval) -> None:
+        ask = self.known[approval.answers[0]]
+        if not isinstance(ask, Ask) or ask.asked is not Asked.POLICY:
+            self._cycle_of(approval).approvals[approval.answers[0]] = approval
+            return
+        self.asked[ask.subject] = (ask, approval)
+        if approval.outcome is not Outcome.PASS:
+            self.proposals.pop(ask.subject, None)
 
     def _asked_for(self, request: RetrainRequest) -> str | None:
         asked = [signal for signal in self.outside if signal.id in request.answers]
@@ -283,7 +322,7 @@ class History:
             self._cycle_of(release).release = release
             self.rejections = 0
         elif release.release_kind is ReleaseKind.ROLLBACK:
-            taken = self.release(release.previous or "").candidate
+            taken = self.releases[-2].candidate
             for each in self.cycles:
                 if each.release and each.release.candidate == taken:
                     each.rollback = release

@@ -17,6 +17,7 @@ from hpcretrain.errors import InputError
 from hpcretrain.records import PriorityClass
 
 MOST_CHARACTERS = 500
+MOST_OF_POLICY = 100_000
 
 
 class Verb(enum.Enum):
@@ -24,6 +25,8 @@ class Verb(enum.Enum):
 
     REQUEST = "request"
     CANCEL = "cancel"
+    PROPOSE = "propose"
+    """That another policy takes effect."""
     APPROVE = "approve"
     DENY = "deny"
     STOP = "stop"
@@ -69,6 +72,7 @@ class Message:
         priority_class: The class that is requested; None otherwise.
         at_once: Whether a stop ends what is under way, too.
         deadline: Until when what is requested must serve; None where nothing presses.
+        policy: The canonical text of the policy that is proposed; None otherwise.
     """
 
     id: str
@@ -78,6 +82,7 @@ class Message:
     priority_class: PriorityClass | None = None
     at_once: bool = False
     deadline: datetime | None = None
+    policy: str | None = None
 
     def __post_init__(self) -> None:
         if problem := _problem(self):
@@ -94,6 +99,7 @@ class Message:
             "priority_class": self.priority_class.value if self.priority_class else None,
             **({"at_once": True} if self.at_once else {}),
             **({"deadline": self.deadline.isoformat()} if self.deadline else {}),
+            **({"policy": self.policy} if self.policy is not None else {}),
         }
 
     @property
@@ -118,6 +124,7 @@ class Message:
                 PriorityClass(wanted) if wanted else None,
                 content.get("at_once", False) is True,
                 datetime.fromisoformat(until) if (until := content.get("deadline")) else None,
+                None if content.get("policy") is None else str(content["policy"]),
             )
         except (LookupError, TypeError, ValueError) as error:
             raise InputError(f"no message: {error!r}") from error
@@ -158,6 +165,12 @@ def _problem(message: Message) -> str | None:
         return None
     if message.verb in (Verb.STOP, Verb.RESUME):
         return None if message.subject in SCOPES else f"{message.subject!r} cannot be stopped; name {', '.join(SCOPES)}"
+    if message.verb is Verb.PROPOSE:
+        if not message.policy or len(message.policy) > MOST_OF_POLICY:
+            return f"a proposal holds a policy, of at most {MOST_OF_POLICY:,} characters"
+        return None if message.reason.strip() else "a proposal has a reason: why is the policy to change?"
+    if message.policy is not None:
+        return "only a proposal holds a policy"
     if not message.subject or len(message.subject) > MOST_CHARACTERS or not message.subject.isprintable():
         return f"to {message.verb.value}, name what: `hpcretrain status` shows it"
     return None

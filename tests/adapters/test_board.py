@@ -13,11 +13,12 @@ from admissions import NOW, rules, runs, waits
 
 from hpcretrain.adapters import board as module
 from hpcretrain.adapters.board import FolderBoard
-from hpcretrain.backlog import Entry, Shared, Stop
+from hpcretrain.backlog import Entry, Means, Shared, Stop
 from hpcretrain.evidence import Outcome
 from hpcretrain.policy.admit import about
 
 HOMES = 6
+MEANS = Means(None, (), 2.0, None, 3.0)
 
 
 def on(folder: Path, name: str) -> FolderBoard:
@@ -28,7 +29,7 @@ def decide(folder: Path, name: str) -> bool:
     """One home's decision under a limit of two: whether it began."""
     board = on(folder, name)
     with board.meet() as told:
-        found = about(waits(name), Shared(told.entries, troubles=told.troubles), (), rules(most_running=2), NOW)
+        found = about(waits(name), Shared(MEANS, told.entries, troubles=told.troubles), (), rules(most_running=2), NOW)
         # Long enough for another to decide on what is not told yet.
         time.sleep(0.02)
         board.tell(Entry(board.home, name, NOW, running=(runs(name),) if found.runs else ()))
@@ -58,7 +59,7 @@ def test_an_entry_that_cannot_be_read_is_named_and_holds(tmp_path: Path) -> None
     [trouble] = told.troubles
     assert trouble.outcome is Outcome.INSUFFICIENT
     assert str(tmp_path / "x-0.home.json") in trouble.reason
-    assert not about(waits("a"), Shared((), troubles=told.troubles), (), rules(), NOW).runs
+    assert not about(waits("a"), Shared(MEANS, (), troubles=told.troubles), (), rules(), NOW).runs
 
 
 def test_a_board_that_is_gone_is_a_trouble_and_not_an_empty_board(tmp_path: Path) -> None:

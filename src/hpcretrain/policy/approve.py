@@ -16,7 +16,7 @@ from hpcretrain.records import Approval, Ask, Asked, Finding, Outcome, PriorityC
 
 CHECK = "approval"
 
-_WHAT = {Asked.RUN: "the training", Asked.RELEASE: "the release"}
+_WHAT = {Asked.RUN: "the training", Asked.RELEASE: "the release", Asked.POLICY: "the policy"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,20 @@ def may_ask(person: Person, rules: Approvals | None) -> Finding:
         check="may_ask",
         outcome=Outcome.PASS if passes else Outcome.FAIL,
         reason=f"the owner of the home may ask, and by the policy's approvals {who}",
+        observed=person.name,
+        limit=who,
+    )
+
+
+def may_propose(person: Person, rules: Approvals | None) -> Finding:
+    """Whether a person may propose another policy."""
+    allowed = rules.approvers if rules else ()
+    passes = person.owner or person.among(allowed)
+    who = ", ".join(allowed) or "nobody else"
+    return Finding(
+        check="may_propose",
+        outcome=Outcome.PASS if passes else Outcome.FAIL,
+        reason=f"the owner of the home may propose a policy, and by the policy's approvals {who}",
         observed=person.name,
         limit=who,
     )

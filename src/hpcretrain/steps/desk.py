@@ -16,7 +16,7 @@ from hpcretrain.counts import BatchCounts
 from hpcretrain.errors import LedgerError, TableChangedError
 from hpcretrain.history import History
 from hpcretrain.ports import Board, Clock, Ledger, Note, Predictor, Profiles, Registry, Rows, Span, Table, Trainer
-from hpcretrain.records import Baseline, Candidate, Job, Record, Slice, Verdict
+from hpcretrain.records import Activation, Baseline, Candidate, Job, Record, Slice, Verdict
 
 
 class Entries(Protocol):
@@ -162,7 +162,7 @@ class Branch:
 def _part(record: Record) -> tuple[object, ...] | None:
     """What a record is within one training; no training has two of the same."""
     match record:
-        case Baseline():
+        case Baseline() | Activation(actor=None):
             return (record.kind,)
         case Job():
             return record.kind, record.answers, record.purpose, record.window.name

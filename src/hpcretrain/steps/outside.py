@@ -19,12 +19,11 @@ from hpcretrain.records import (
     Signal,
     Slice,
 )
-from hpcretrain.steps.assess import assess, more_urgent
+from hpcretrain.steps.assess import assess
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.release import roll_back
 from hpcretrain.steps.review import close
-
-MODEL = "model"
+from hpcretrain.weigh import more_urgent
 
 
 def request(desk: Desk, message: Message, person: Person) -> tuple[Assessment, Cycle] | None:
@@ -118,18 +117,11 @@ def _board(desk: Desk) -> Board:
     return desk.board
 
 
-def stops(desk: Desk, priority_class: PriorityClass) -> tuple[Stop, ...]:
-    """The stops that stand for a class of this model, the newest last."""
-    return tuple(
-        Stop("" if scope == MODEL else scope, str(signal.finding.observed), signal.at, signal.finding.reason)
-        for scope, signal in desk.history.stops.items()
-        if scope in (MODEL, priority_class.value)
-    )
-
-
 def paused(desk: Desk, cycle: Cycle) -> bool:
     """Whether a training goes no further now, since somebody stopped it here, or all on the board."""
-    return bool(stops(desk, class_of(cycle))) or (desk.board is not None and desk.board.read().stop is not None)
+    return bool(desk.history.stopped(class_of(cycle))) or (
+        desk.board is not None and desk.board.read().stop is not None
+    )
 
 
 def class_of(cycle: Cycle) -> PriorityClass:

@@ -113,8 +113,6 @@ class Score(Rules):
         missing = [family.value for family in Family if family not in counted]
         if missing:
             problems.append(f"families: {', '.join(missing)} counted nowhere; a weight of 0 leaves one out")
-        if not any(rule.cure is Cure.RETRAIN and rule.weight > 0 for rule in self.families.values()):
-            problems.append('families: none has the cure "retrain" and a weight, so nothing would ever be retrained')
         if problems:
             raise ValueError("; ".join(problems))
         return self
