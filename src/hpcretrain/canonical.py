@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-_SIGNIFICANT_DIGITS = 9
-_CLEAN = frozenset({str, int, type(None)})
+_NINE_DIGITS = "%.9g"
+_CLEAN: set[type] = {str, int, bool, type(None)}
+"""Types whose values are recorded as they are; enums join them as they are met."""
 _FIELDS: dict[type, tuple[str, ...]] = {}
 
 
@@ -21,7 +22,7 @@ def rounded(value: float) -> float:
     """`value` to nine significant digits; the noise of the last bits would make identifiers differ."""
     if value == 0 or not math.isfinite(value):
         return value
-    return float(f"{value:.{_SIGNIFICANT_DIGITS}g}")
+    return float(_NINE_DIGITS % value)
 
 
 def utc(moment: datetime) -> datetime:
@@ -40,9 +41,9 @@ class Plain:
     """Frozen data whose floats are rounded and whose times are aware and in UTC."""
 
     def __post_init__(self) -> None:
-        for name in _fields(self):
+        for name in _FIELDS.get(type(self)) or _fields(self):
             given = getattr(self, name)
-            # Most is text and whole numbers, and there may be a hundred thousand findings in one decision.
+            # Most is as it should be, and a long backlog has a hundred thousand findings.
             if type(given) not in _CLEAN and (clean := _clean(given)) is not given:
                 object.__setattr__(self, name, clean)
 
@@ -59,7 +60,10 @@ def _clean(value: Any) -> Any:
         if not math.isfinite(value):
             raise ValueError(f"{value} cannot be recorded: give None and a finding that says why")
         return rounded(value)
-    if isinstance(value, enum.Enum | bool | int | str | Plain) or value is None:
+    if isinstance(value, enum.Enum):
+        _CLEAN.add(type(value))
+        return value
+    if isinstance(value, bool | int | str | Plain) or value is None:
         return value
     if isinstance(value, datetime):
         return utc(value)

@@ -16,7 +16,7 @@ from hpcretrain.records import Action, Closing, Finding, Job, Outcome, PriorityC
 
 _DURATIONS = 5
 """So many trainings, the newest, tell how long one takes."""
-_SHARED = ("running:", "hours:", "risk:", "board")
+SHARED = ("running:", "hours:", "risk:", "board")
 """Checks about what is shared; every other is a home's own, and what lacks it keeps nobody from his slot."""
 _HOUR = timedelta(hours=1)
 
@@ -78,7 +78,7 @@ def admitted(
 
 def lacking(findings: Iterable[Finding]) -> str | None:
     """The first check of a home's own that does not pass; None where only what is shared is lacking."""
-    missing = (each for each in findings if each.outcome is not Outcome.PASS and not each.check.startswith(_SHARED))
+    missing = (each for each in findings if each.outcome is not Outcome.PASS and not each.check.startswith(SHARED))
     return next((each.check for each in missing), None)
 
 

@@ -44,6 +44,7 @@ def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
     )  # fmt: skip
     wish.add_argument("--deadline", metavar="TIME", help="until when the new model must serve")
     wish.add_argument("--key", metavar="TEXT", help="requests with the same key are one request")
+    command(commands, "backlog", _backlog, "who waits, in which order, for what, and when it should begin")
     end = command(commands, "cancel", _cancel, "end a retraining; its jobs leave a checkpoint")
     end.add_argument("subject", metavar="REQUEST", help="the request, as `hpcretrain status` shows it")
     yes = command(commands, "approve", _approve, "approve what is asked; without ASK, show what is asked")
@@ -126,6 +127,15 @@ def _request(options: argparse.Namespace) -> int:
     until = moment(options.deadline) if options.deadline else None
     message = Message(identifier(options.key), Verb.REQUEST, options.reason, None, wanted, deadline=until)
     return _send(options, message)
+
+
+def _backlog(options: argparse.Namespace) -> int:
+    from hpcretrain.lineup import backlog
+    from hpcretrain.report.text import show_backlog
+
+    found = backlog(options.home)
+    print(json.dumps(found) if options.json else show_backlog(found))
+    return DONE
 
 
 def _cancel(options: argparse.Namespace) -> int:

@@ -52,6 +52,13 @@ def demo() -> Measured:
     return Measured(run())
 
 
+def admissions() -> Measured:
+    """Decisions on a backlog."""
+    from bench.admissions import decide_10000_s
+
+    return Measured({"decide_10000_s": Samples(decide_10000_s())})
+
+
 def drift() -> Measured:
     """False alarms and power of the signals."""
     from bench.rates import drift_rates
@@ -111,7 +118,7 @@ def signals() -> Measured:
 MEASURES: dict[str, Callable[[], Measured]] = {
     measure.__name__: measure
     for measures in (
-        (whylogs, large, evidently, mlflow, demo, drift, promotion),
+        (whylogs, large, evidently, mlflow, demo, drift, promotion, admissions),
         (submissions, urgent_starts, requeued, lost_cpu, tracking, signals),
     )
     for measure in measures
