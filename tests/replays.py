@@ -13,12 +13,12 @@ import pandas as pd
 
 from hpcretrain import backtest
 from hpcretrain.adapters.clock import VirtualClock
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.adapters.table import MemoryTable
 from hpcretrain.adapters.whylogs import WhylogsProfiles
 from hpcretrain.canonical import sha256
 from hpcretrain.config.load import Terms, load
-from hpcretrain.desks import open_table
+from hpcretrain.desks import governed, open_table
 from hpcretrain.errors import TrainingError
 from hpcretrain.history import History
 from hpcretrain.node.recipe import TrainingData, load_recipe
@@ -132,7 +132,7 @@ class NoRegistry:
 
 @contextmanager
 def desk(
-    config: Path, home: Path, resume: Callable[[SqliteLedger], datetime | None] = newest, *, attended: bool = False
+    config: Path, home: Path, resume: Callable[[FileLedger], datetime | None] = newest, *, attended: bool = False
 ) -> Iterator[tuple[Desk, VirtualClock, datetime]]:
     """A desk over a table, its clock, and the time of the last row; `resume` tells where it was cut short."""
     terms = load(config)
@@ -141,7 +141,9 @@ def desk(
     table = open_table(terms, clock)
     home.mkdir(parents=True, exist_ok=True)
     (home / "profiles").mkdir(exist_ok=True)
-    ledger = SqliteLedger(home / "ledger.db")
+    ledger = FileLedger(home / "ledger.jsonl")
+    book = Book(ledger, resume(ledger))
+    terms = governed(terms, book) if attended else terms
     models = InlineModels(terms, table, home / "models")
     profiles = WhylogsProfiles(table, home / "profiles", ledger, model.name, terms.policy.data_gate.range_slack)
     yield (
@@ -155,7 +157,7 @@ def desk(
             trainer=models,
             predictor=models,
             registry=NoRegistry(),
-            book=Book(ledger, resume(ledger)),
+            book=book,
             attended=attended,
         ),
         clock,

@@ -9,7 +9,7 @@ import pytest
 from lives import Home, slowly
 from tables import configure, orders, write_policy
 
-from hpcretrain.adapters.ledger import SqliteLedger, verify
+from hpcretrain.adapters.ledger import FileLedger, verify
 from hpcretrain.errors import InputError
 from hpcretrain.messages import Message, Person, Verb, identifier
 from hpcretrain.records import Action, Closing, Outcome, PriorityClass, ReleaseKind
@@ -71,7 +71,7 @@ def test_what_is_stopped_is_not_trained_until_it_is_resumed(
     assert home.answer(now + 2 * HOUR, says(Verb.RESUME, scope), OWNER).done
     home.advance(now + home.step)
     assert home.history().cycles[0].run is not None
-    assert all(each.outcome is Outcome.PASS for each in verify(home.place / "ledger.db"))
+    assert all(each.outcome is Outcome.PASS for each in verify(home.place / "ledger.jsonl"))
 
 
 def test_only_what_stands_is_resumed_and_only_by_who_may(changing: Path, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_stop_comes_before_batches_that_are_due(declining: Path, tmp_path: Pat
     assert history.cycles, "batches are looked at, and requests are made"
     assert not [cycle for cycle in history.cycles if cycle.run]
     assert len(history.releases) == 1
-    assert all(each.outcome is Outcome.PASS for each in verify(home.place / "ledger.db"))
+    assert all(each.outcome is Outcome.PASS for each in verify(home.place / "ledger.jsonl"))
 
 
 def test_a_roll_back_by_hand_is_verified_and_ends_the_watch(changing: Path, tmp_path: Path) -> None:
@@ -146,12 +146,12 @@ def test_a_roll_back_by_hand_is_verified_and_ends_the_watch(changing: Path, tmp_
     assert cycle.rollback is not None
     assert cycle.review is not None
     assert cycle.review.closing is Closing.ROLLED_BACK
-    confirmed = SqliteLedger(home.place / "ledger.db", read_only=True).notes("release_confirmed", back.id)
+    confirmed = FileLedger(home.place / "ledger.jsonl", read_only=True).notes("release_confirmed", back.id)
     assert confirmed, "the alias was moved and read back"
     again = home.answer(now + HOUR, says(Verb.ROLLBACK), OWNER)
     assert not again.done, "a second one does not lead back to what was taken back"
     assert "no earlier release" in again.reason
-    assert all(each.outcome is Outcome.PASS for each in verify(home.place / "ledger.db"))
+    assert all(each.outcome is Outcome.PASS for each in verify(home.place / "ledger.jsonl"))
 
 
 def test_neither_stop_nor_cooldown_nor_what_is_due_or_under_way_delays_a_roll_back(
@@ -169,7 +169,7 @@ def test_neither_stop_nor_cooldown_nor_what_is_due_or_under_way_delays_a_roll_ba
     home.advance(now + 3 * home.step, slow)
     home.answer(now + 4 * home.step, says(Verb.RESUME, "all"), OWNER, slow)
     assert home.history().champion.id == back.id
-    assert all(each.outcome is Outcome.PASS for each in verify(home.place / "ledger.db"))
+    assert all(each.outcome is Outcome.PASS for each in verify(home.place / "ledger.jsonl"))
 
 
 def test_a_roll_back_closes_a_training_that_was_to_beat_what_no_longer_serves(changing: Path, tmp_path: Path) -> None:

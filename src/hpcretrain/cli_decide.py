@@ -76,8 +76,8 @@ def _add_policy(commands: Any, command: Any) -> None:
 
 
 def _assess(options: argparse.Namespace) -> int:
+    from hpcretrain.assessing import assess_file, json_line, text
     from hpcretrain.report.served import moment
-    from hpcretrain.signalled import assess_file, json_line, text
 
     now = moment(options.now) if options.now else datetime.now(UTC)
     released = moment(options.released) if options.released else None

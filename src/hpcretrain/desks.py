@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hpcretrain.adapters.board import FolderBoard
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.home import Home
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.adapters.refreshed import modified
 from hpcretrain.config.load import Terms, under
 from hpcretrain.ports import Ledger
@@ -85,6 +85,7 @@ def open_desk(
     *,
     mode: Mode = REPLAY,
     board: Path | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[Desk, Home]]:
     """The desk of a model, over its locked home.
 
@@ -97,7 +98,9 @@ def open_desk(
         cluster: Where to train; by default on this machine.
         mode: Whether history is replayed, or passes.
         board: Where homes that share limits meet.
+        tell: Called with what could not be done and does not stop anything.
     """
+    from hpcretrain.adapters.anchors import Anchors
     from hpcretrain.adapters.mlflow import MlflowRegistry
     from hpcretrain.adapters.predictor import ModelPredictor
     from hpcretrain.adapters.slurm import Slurm
@@ -107,10 +110,9 @@ def open_desk(
     origin = _origin(terms, table, (shown or terms.folder).resolve())
     slurm = Slurm(cluster.profile.commands) if cluster else None
     with Home.open(home, _identity(terms, table, mode)) as place:
-        ledger = SqliteLedger(place.ledger)
+        ledger = FileLedger(place.ledger)
         book = Book(ledger, mode.resume(ledger))
-        if mode.data is not None and book.history.activation is not None:
-            terms = under(terms, book.history.activation.policy)
+        terms = governed(terms, book) if mode.attended else terms
         if cluster and slurm:
             rules = terms.policy.jobs
             trainer = slurm_trainer(cluster, slurm, place.models, table, ledger, settings, rules, waits=mode.waits)
@@ -134,9 +136,15 @@ def open_desk(
                     modified=partial(modified, terms.folder),
                     book=book,
                     attended=mode.attended,
+                    anchors=Anchors(place.path, ledger, model.name, tell),
                 ),
                 place,
             )
+
+
+def governed(terms: Terms, book: Book) -> Terms:
+    """The terms of a home that lives: under the policy that is in force there, whatever the file says by now."""
+    return terms if book.history.activation is None else under(terms, book.history.activation.policy)
 
 
 def _identity(terms: Terms, table: MemoryTable, mode: Mode) -> dict[str, str]:
@@ -144,7 +152,7 @@ def _identity(terms: Terms, table: MemoryTable, mode: Mode) -> dict[str, str]:
     return {
         "model": terms.config.model.name,
         "configuration": terms.config_digest,
-        "policy": terms.policy_digest if mode.data is None else "as activated",
+        "policy": "as activated" if mode.attended else terms.policy_digest,
         "data": mode.data or table.fingerprint,
         "rules": RULE_VERSION,
     }

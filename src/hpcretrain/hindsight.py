@@ -11,9 +11,9 @@ from typing import Any
 
 from hpcretrain import again
 from hpcretrain.adapters.home import Home, default_home
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.canonical import plain, sha256
-from hpcretrain.config.load import kept_policy, load_policy, policy_text
+from hpcretrain.config.load import in_force, kept_policy, load_policy, policy_text, read_policy
 from hpcretrain.errors import InputError
 from hpcretrain.history import History
 from hpcretrain.policy.types import Policy
@@ -21,26 +21,6 @@ from hpcretrain.records import RULE_VERSION, Activation, Record
 from hpcretrain.steps.activate import changes
 
 MOST_COMBINATIONS = 500
-
-
-def read_policy(text: str) -> Policy:
-    """A policy by its canonical text, as the ledger keeps it.
-
-    Raises:
-        InputError: It is one of another version of hpcretrain.
-    """
-    return kept_policy(text, "the policy in the ledger (of another version of hpcretrain?)")
-
-
-def in_force(history: History) -> Policy:
-    """The policy in force in a home.
-
-    Raises:
-        InputError: None is recorded.
-    """
-    if history.activation is None:
-        raise InputError("no policy is recorded in this home yet, or it was made by hpcretrain with rules before 4")
-    return read_policy(history.activation.policy)
 
 
 def replay(home: Path | str | None = None) -> dict[str, Any]:
@@ -177,7 +157,7 @@ def _text(place: Path) -> str:
 
 def _records(home: Path | str | None) -> list[Record]:
     place = Home.existing(Path(home) if home else default_home())
-    return list(SqliteLedger(place.ledger, read_only=True).records())
+    return list(FileLedger(place.ledger, read_only=True).records())
 
 
 def _course(course: again.Course) -> dict[str, Any]:

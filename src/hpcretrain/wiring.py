@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 from hpcretrain import backtest
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.home import Home, default_home, write_whole
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.canonical import sha256
-from hpcretrain.config.load import Terms, kept_policy, load
+from hpcretrain.config.load import Terms, in_force, load, shipped_policy
 from hpcretrain.desks import open_desk, open_table
-from hpcretrain.errors import InputError, ModelFileError
+from hpcretrain.errors import InputError
 from hpcretrain.history import History
 from hpcretrain.ports import Ledger
-from hpcretrain.records import Candidate, Finding, Outcome
 from hpcretrain.report.cluster import cluster_use
 from hpcretrain.report.explain import status
 from hpcretrain.report.result import result
@@ -107,14 +106,14 @@ def _run(
     return outcome
 
 
-def read_history(home: Path | str | None = None) -> tuple[History, SqliteLedger]:
+def read_history(home: Path | str | None = None) -> tuple[History, FileLedger]:
     """The state of a home, and its ledger, for reading.
 
     Raises:
         InputError: There is no home there.
     """
     place = Home.existing(Path(home) if home else default_home())
-    ledger = SqliteLedger(place.ledger, read_only=True)
+    ledger = FileLedger(place.ledger, read_only=True)
     return History.fold(ledger.records()), ledger
 
 
@@ -155,10 +154,9 @@ def _source(place: Home) -> Source:
     """What the page is made of; whatever does not belong to the ledger's terms is refused."""
     from hpcretrain.report.page import Source
 
-    ledger = SqliteLedger(place.ledger, read_only=True)
+    ledger = FileLedger(place.ledger, read_only=True)
     history = History.fold(ledger.records())
     baseline = history.baseline
-    policy = _terms(place.path / POLICY, baseline.policy_digest if baseline else None)
     configuration = json.loads(_terms(place.path / CONFIGURATION, baseline.config_digest if baseline else None))
     outcome = _finished(place.path / _RESULT, ledger.head())
     notes = ledger.notes()
@@ -170,7 +168,7 @@ def _source(place: Home) -> Source:
     }
     return Source(
         history=history,
-        policy=kept_policy(policy, f"{place.path / POLICY} (of another version of hpcretrain?)"),
+        policy=in_force(history) if baseline else shipped_policy(),
         primary_metric=configuration["model"]["primary_metric"],
         timezone=configuration["data"]["timezone"],
         result=outcome,
@@ -212,38 +210,6 @@ def read_served(home: Path | str | None = None, at: datetime | None = None) -> d
     """What served at a time, or, without one, everything that served; see docs/reference/json.md."""
     history, ledger = read_history(home)
     return all_served(history, ledger.notes()) if at is None else served_at(history, ledger.notes(), at)
-
-
-def verify(home: Path | None = None) -> list[Finding]:
-    """Check both chains of a home's ledger, and that the models are those that it names."""
-    from hpcretrain.adapters import ledger
-
-    place = Home.existing(Path(home) if home else default_home())
-    findings = ledger.verify(place.ledger)
-    if any(finding.outcome is not Outcome.PASS for finding in findings):
-        return findings
-    return [*findings, _models(place, read_history(place.path)[0])]
-
-
-def _models(place: Home, history: History) -> Finding:
-    """Whether the folder of each candidate has the digest that the ledger names."""
-    from hpcretrain.node.model import verify as verify_model
-
-    digests = sorted({record.model_digest for record in history.known.values() if isinstance(record, Candidate)})
-    wrong = []
-    for digest in digests:
-        try:
-            verify_model(place.models / digest, digest)
-        except ModelFileError as error:
-            wrong.append(str(error))
-    reason = f"{len(digests)} models, each with the digest that the ledger names" if not wrong else "; ".join(wrong)
-    return Finding(
-        check="models",
-        outcome=Outcome.FAIL if wrong else Outcome.PASS,
-        reason=reason,
-        observed=len(wrong),
-        limit=0,
-    )
 
 
 def _cpu(ledger: Ledger) -> Callable[[str], float]:

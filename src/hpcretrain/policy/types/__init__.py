@@ -20,6 +20,8 @@ from hpcretrain.policy.types.score import Cure as Cure
 from hpcretrain.policy.types.score import FamilyRule as FamilyRule
 from hpcretrain.policy.types.score import Score as Score
 from hpcretrain.policy.types.tables import Alpha, NotNegative, Positive, Rules, Share
+from hpcretrain.policy.types.windows import Blackout as Blackout
+from hpcretrain.policy.types.windows import Windows as Windows
 
 
 class DataGate(Rules):
@@ -152,4 +154,8 @@ class Policy(Rules):
     )
     admission: Admission | None = Field(
         default=None, description="What trainings share. Left out: nothing is shared, and only classes limit them."
+    )
+    windows: Windows | None = Field(
+        default=None,
+        description="When traffic is low enough to train. Left out: its defaults, where they are asked for.",
     )
