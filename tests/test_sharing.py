@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hpcretrain.adapters.board import FolderBoard
 from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.config.load import kept_policy
 from hpcretrain.messages import Message, Person, Verb, identifier
-from hpcretrain.records import Action, Decision, Finding, Outcome, PriorityClass, Record
+from hpcretrain.records import Action, Decision, Finding, Outcome, PriorityClass, Purpose, Record
 from hpcretrain.steps.desk import Desk
 
 HOUR = timedelta(hours=1)
@@ -162,3 +163,66 @@ def test_a_deadline_that_passes_while_it_waits_asks_for_a_person(config: Path, t
     home.advance(now + home.step)
     assert findings(home)["deadline"].outcome is Outcome.FAIL
     assert home.history().cycles[-1].decisions[-1].action is Action.HOLD
+
+
+def test_a_class_that_needs_a_window_does_not_run_where_none_can_be_known(config: Path, tmp_path: Path) -> None:
+    def needy(desk: Desk) -> None:
+        rules = desk.terms.policy.admission
+        assert rules is not None
+        standard = rules.standard.model_copy(update={"needs_window": True})
+        policy = desk.terms.policy.model_copy(update={"admission": rules.model_copy(update={"standard": standard})})
+        desk.terms = replace(desk.terms, policy=policy)
+
+    home = Home(config, tmp_path / "home")
+    now = home.until + 4 * home.step
+    home.advance(now)
+    home.answer(now + HOUR, asks(), OWNER, on(tmp_path, "here", needy))
+    assert findings(home)["window"].outcome is Outcome.INSUFFICIENT
+    assert "set model.traffic" in findings(home)["window"].reason
+    assert home.history().cycles[-1].run is None
+
+
+LADDER = """
+[[training.rungs]]
+name = "deep"
+windows = ["all", "recent", "decayed"]
+pilot_rows = 50_000
+full_rows = 200_000
+average_with = 1
+hours_share = 1.0
+reason = "all there is"
+[[training.rungs]]
+name = "light"
+windows = ["recent"]
+pilot_rows = 2_000
+full_rows = 4_000
+average_with = 0
+hours_share = 0.1
+reason = "a short window"
+"""
+
+
+@pytest.mark.parametrize(("hours", "rung", "pilots"), [(100, "deep", 3), (1, "light", 1)])
+def test_a_near_deadline_takes_a_lighter_rung_and_the_same_gate(
+    config: Path, tmp_path: Path, hours: int, rung: str, pilots: int
+) -> None:
+    folder = tmp_path / "ladder"
+    folder.mkdir()
+    for name in ("config.toml", "policy.toml"):
+        text = (config.parent / name).read_text()
+        (folder / name).write_text(text.replace('path = "', f'path = "{config.parent}/'))
+    with (folder / "policy.toml").open("a") as file:
+        file.write(LADDER)
+    home = Home(folder / "config.toml", tmp_path / "home")
+    now = home.until + 4 * home.step
+    home.advance(now, on(tmp_path, "here"))
+    answer = home.answer(now + HOUR, asks("urgent", deadline=now + HOUR + hours * HOUR), OWNER, on(tmp_path, "here"))
+    found = findings(home)
+    assert answer.done
+    assert found["scope"].observed == rung
+    [cycle] = home.history().cycles
+    pilot = [job for job in cycle.jobs if job.purpose is Purpose.PILOT]
+    assert len(pilot) == pilots
+    assert cycle.verdicts, "it competes and is judged as any other"
+    records: list[Record] = list(FileLedger(home.place / "ledger.jsonl", read_only=True).records())
+    assert all(each.same for each in again.replay(records, lambda text: kept_policy(text, "a policy")))

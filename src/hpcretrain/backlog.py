@@ -189,6 +189,7 @@ class Shared(Plain):
         entries: What each home of the board told, this one among them; this one alone without a board.
         site: Findings about the site for the class of the request.
         refreshed: When the files that the request waits for were written last, by name; None where nobody knows.
+        window_ends: When the window that is open now ends; None without any.
         stop: The stop that holds every model of the board; None where none stands.
         troubles: What could not be read.
     """
@@ -197,6 +198,7 @@ class Shared(Plain):
     entries: tuple[Entry, ...]
     site: tuple[Finding, ...] = ()
     refreshed: Mapping[str, datetime | None] = field(default_factory=dict)
+    window_ends: datetime | None = None
     stop: Stop | None = None
     troubles: tuple[Finding, ...] = ()
 

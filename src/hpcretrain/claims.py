@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from statistics import median
 
@@ -11,8 +12,9 @@ from hpcretrain.backlog import Entry, Means, Risk, Running, Shared, Spent, Waiti
 from hpcretrain.history import Cycle, History
 from hpcretrain.policy import admit
 from hpcretrain.policy import decide as choices
-from hpcretrain.policy.types import Admission, Policy
-from hpcretrain.records import Action, Closing, Finding, Job, Outcome, PriorityClass, ReleaseKind
+from hpcretrain.policy import scope as scopes
+from hpcretrain.policy.types import Admission, Policy, Training
+from hpcretrain.records import Action, Closing, Facts, Finding, Job, Outcome, PriorityClass, ReleaseKind
 
 _DURATIONS = 5
 """So many trainings, the newest, tell how long one takes."""
@@ -49,6 +51,45 @@ def means(
         cpu_s_per_mrow_pass=sum(used for _, used in jobs) / cost if cost > 0 else None,
         cpu_hours=expected * threads,
     )
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The rung that is taken: the rules of training on it, and why."""
+
+    training: Training
+    finding: Finding
+
+
+def scope(
+    history: History, cycle: Cycle, priority_class: PriorityClass, facts: Facts, policy: Policy, now: datetime
+) -> Scope | None:
+    """The rung of the scope ladder; None where the policy has no ladder."""
+    rungs, shared, rules = policy.training.rungs, facts.shared, policy.admission
+    if rungs is None:
+        return None
+    costs = [choices.cost_of_training(facts, scopes.on(policy.training, rung)) for rung in rungs]
+    ends = [each for each in (history.deadline(cycle), shared.window_ends if shared else None) if each is not None]
+    left = None
+    if shared is not None and rules is not None:
+        request = waiting(history, cycle, priority_class, costs[0], None, shared.means)
+        left = admit.hours_left(request, shared, rules, now)
+    load = next((each for each in shared.site if each.check == "headroom:load"), None) if shared else None
+    room = scopes.Room(
+        hours=shared.means.hours if shared else policy.classes.expected_hours,
+        hours_left=(min(ends) - now) / _HOUR if ends else None,
+        cpu_hours_left=left,
+        load=float(load.observed) if load is not None and isinstance(load.observed, int | float) else None,
+        asked_load=shared is not None,
+    )
+    expected = [shared.means.of(cost) if shared else 0.0 for cost in costs]
+    rung, finding = scopes.choose(rungs, expected, room)
+    return Scope(scopes.on(policy.training, rung), finding)
+
+
+def scoped(choice: choices.Choice, taken: Scope | None) -> choices.Choice:
+    """The choice, with the rung that it takes."""
+    return choice if taken is None else replace(choice, findings=(*choice.findings, taken.finding))
 
 
 def admitted(

@@ -15,6 +15,7 @@ from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.home import Home
 from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.adapters.refreshed import modified
+from hpcretrain.adapters.trafficfile import past_traffic
 from hpcretrain.config.load import Terms, under
 from hpcretrain.ports import Ledger
 from hpcretrain.records import RULE_VERSION
@@ -134,6 +135,7 @@ def open_desk(
                     registry=MlflowRegistry(place.mlflow, model.name, place.models, ledger, clock=clock, origin=origin),
                     board=FolderBoard(board, model.name, home) if board else None,
                     modified=partial(modified, terms.folder),
+                    traffic=partial(past_traffic, terms.folder / model.traffic if model.traffic else None),
                     book=book,
                     attended=mode.attended,
                     anchors=Anchors(place.path, ledger, model.name, tell),

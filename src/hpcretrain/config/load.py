@@ -27,7 +27,7 @@ Model = TypeVar("Model", bound=BaseModel)
 SHIPPED_POLICY = "standard.toml"
 
 # Where files lie says nothing about what they hold: a moved table or a renamed policy is the same configuration.
-_NEW = ("team", "after")
+_NEW = ("team", "after", "traffic")
 _NO_TERMS: Any = {"policy": True, "data": {"path"}}
 
 

@@ -171,6 +171,21 @@ def about(request: Waiting, shared: Shared, stops: Sequence[Stop], rules: Admiss
     return next(each for each in found if each.request is request)
 
 
+def hours_left(request: Waiting, shared: Shared, rules: Admission, now: datetime) -> float | None:
+    """CPU hours that the budgets leave for a request; None where they say nothing of it."""
+    if rules.hours is None:
+        return None
+    _, state = gather(shared.entries, rules, now)
+    nothing = replace(request, cpu_hours=0.0)
+    found = _Admission(state, rules, now).judge(nothing, 1).findings
+    left = [
+        float(each.limit) - float(each.observed)
+        for each in found
+        if each.check.startswith("hours:") and each.limit is not None and each.observed is not None
+    ]
+    return min(left, default=None)
+
+
 class _Admission:
     """What is left, as one request after the other takes its part."""
 

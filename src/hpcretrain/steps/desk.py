@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from hpcretrain.ports import (
     Trainer,
 )
 from hpcretrain.records import Activation, Baseline, Candidate, Job, Record, Slice, Verdict
+from hpcretrain.stats.traffic import Series
 
 
 class Entries(Protocol):
@@ -214,6 +216,8 @@ class Desk:
     """When a file was written last that the model is trained after; None where nobody knows."""
     attended: bool = False
     """Whether there is somebody to ask: a replay takes as approved what would have been asked."""
+    traffic: Callable[[ZoneInfo], Series | None] = lambda _: None
+    """Past traffic of what serves, from which windows are learned; times without an offset are of the zone."""
     anchors: Anchors | None = None
     """Where it is kept elsewhere how far the ledger went at each release; None to keep it nowhere."""
     _spread: float | None = field(default=None, init=False)
