@@ -111,13 +111,18 @@ def test_two_homes_share_one_slot_and_the_second_begins_when_the_first_is_done(c
     assert found["after:file:upstream.*"].outcome is Outcome.PASS
     assert found["hours:team"].outcome is Outcome.PASS
     assert "reserved" in found["hours:team"].reason
+    second.advance(now + 2 * HOUR + HOUR / 2, on(board, "second", slow))
+    assert len(second.history().cycles[0].decisions) == 1, "looking in vain leaves no record"
     training = first.history().training
     assert training is not None
     first.answer(
         now + 3 * HOUR, Message(identifier(), Verb.CANCEL, "over", training.request.id), OWNER, on(board, "first", slow)
     )
-    second.advance(now + second.step, on(board, "second", slow))
-    assert second.history().training is not None
+    before = len(second.history().known)
+    second.advance(now + 3 * HOUR, on(board, "second", slow))
+    assert second.history().training is not None, "it does not wait for the next batch"
+    assert len(second.history().cycles[0].decisions) == 2
+    assert len(second.history().known) > before
     for place in (tmp_path / "first", tmp_path / "second"):
         records: list[Record] = list(FileLedger(place / "ledger.jsonl", read_only=True).records())
         made = list(again.replay(records, lambda text: kept_policy(text, "a policy")))

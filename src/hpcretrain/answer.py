@@ -109,7 +109,12 @@ def _order(desk: Desk, message: Message, person: Person) -> Answer:
         return Answer(True, f"{release.candidate} serves again ({release.id})", release.id)
     if message.verb is Verb.RESUME:
         outside.resume(desk, message, person)
-        return Answer(True, f"{_said(scope)} goes on; what waits is decided with the next batch")
+        cycle, assessment = desk.history.open_cycle, desk.history.assessment
+        if cycle is None or assessment is None:
+            return Answer(True, f"{_said(scope)} goes on")
+        settle(desk, cycle, assessment)
+        decided = _decided(desk, cycle.request.id)
+        return Answer(True, f"{_said(scope)} goes on; {decided.reason}", cycle.request.id, decided.findings)
     ended = outside.stop(desk, message, person)
     what = f"; {ended[0].request.id} is ended, its jobs are told to leave a checkpoint" if ended else ""
     return Answer(True, f"{_said(scope)} is stopped: nothing is trained or released until `hpcretrain resume`{what}")

@@ -20,6 +20,8 @@ _DURATIONS = 5
 """So many trainings, the newest, tell how long one takes."""
 SHARED = ("running:", "hours:", "risk:", "board")
 """Checks about what is shared; every other is a home's own, and what lacks it keeps nobody from his slot."""
+_PASSING = (*SHARED, "stop", "window", "cluster", "headroom:")
+"""Checks that may pass at any time, not only with new rows."""
 _HOUR = timedelta(hours=1)
 
 
@@ -121,6 +123,15 @@ def lacking(findings: Iterable[Finding]) -> str | None:
     """The first check of a home's own that does not pass; None where only what is shared is lacking."""
     missing = (each for each in findings if each.outcome is not Outcome.PASS and not each.check.startswith(SHARED))
     return next((each.check for each in missing), None)
+
+
+def restless(history: History) -> Cycle | None:
+    """The open request, if all that it lacks may be there at any time, and not only with the next batch."""
+    cycle = history.open_cycle
+    if cycle is None or not cycle.decisions:
+        return None
+    lacks = [each for each in cycle.decisions[-1].findings if each.outcome is not Outcome.PASS]
+    return cycle if lacks and all(each.check.startswith(_PASSING) for each in lacks) else None
 
 
 def waiting(

@@ -16,22 +16,25 @@ from typing import Any
 
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.answer import Answer, act, stranger
+from hpcretrain.claims import restless
 from hpcretrain.config.load import under
 from hpcretrain.errors import HpcretrainError, InputError, LedgerError, TableChangedError
 from hpcretrain.messages import PROMPT, Message, Person
 from hpcretrain.policy.request import wish
 from hpcretrain.ports import Awaited, Note
 from hpcretrain.records import Closing
+from hpcretrain.steps.decide import would_run
 from hpcretrain.steps.desk import Branch, Desk
 from hpcretrain.steps.outside import paused
 from hpcretrain.steps.plan import plan
 from hpcretrain.steps.release import confirm
 from hpcretrain.steps.review import close
 from hpcretrain.steps.share import tell
-from hpcretrain.steps.tick import Passed, Rejected, begin, conclude, conclude_asked, judge, look, retrain
+from hpcretrain.steps.tick import Passed, Rejected, begin, conclude, conclude_asked, judge, look, retrain, settle
 
 SEEN, DONE, SAID, WITHDRAWN = "tick_seen", "tick_done", "message_done", "jobs_withdrawn"
-_INSTANT = timedelta(microseconds=1)
+AGAIN = "looked_again"
+_INSTANT, _AGAIN = timedelta(microseconds=1), timedelta(minutes=10)
 _Key = tuple[str, str, str]
 """Of a message: who sent it, what for, and its identifier."""
 
@@ -99,6 +102,7 @@ class Live:
         self._awaits: Mapping[str, str] = {}
         self._began_under = desk.terms.policy_digest
         self._leaving = False
+        self._looked: datetime | None = None
         self._trouble: HpcretrainError | None = None
         self._said = ""
 
@@ -113,6 +117,8 @@ class Live:
             self._look_after(until)
             while self.due() and self._tick(until if not self.due(2) else Step.RELEASE):
                 ticks.append(self._last)
+            if until is Step.RELEASE and self._restless():
+                self._look_again()
         trouble, self._trouble = self._trouble, None
         if trouble is not None:
             raise trouble
@@ -171,9 +177,30 @@ class Live:
 
     def stirs(self) -> bool:
         """Whether there may be something to do about trainings: about the one under way, or one that is ended."""
-        if self._trouble is not None:
+        if self._trouble is not None or self._restless():
             return True
         return (bool(self._awaits) or self._leaving) and self._desk.trainer.stirs()
+
+    def _restless(self) -> bool:
+        """Whether a request waits for what may be there at any time, and was not looked at for a while."""
+        cycle = restless(self._desk.history)
+        if cycle is None or self._desk.history.assessment is None:
+            return False
+        looked = max(cycle.decisions[-1].at, self._looked or cycle.decisions[-1].at)
+        return self._now() - looked >= _AGAIN
+
+    def _look_again(self) -> None:
+        """Decide about such a request anew if it may begin now; looking leaves no record."""
+        desk, self._looked = self._desk, self._now()
+        cycle, assessment = desk.history.open_cycle, desk.history.assessment
+        assert cycle is not None
+        assert assessment is not None
+        self._clock.moment = max(self._here(), self._newest() + _INSTANT)
+        if not would_run(desk, cycle, assessment, plan(desk, desk.history.learned[1])):
+            return
+        with desk.book.together(lambda: Note(AGAIN, cycle.request.id, {})):
+            settle(desk, cycle, assessment)
+        self._look_after(Step.RELEASE)
 
     def _say(self, line: str) -> None:
         if line != self._said:

@@ -104,7 +104,9 @@ def show_answer(answer: Mapping[str, Any]) -> str:
 
 def show_backlog(backlog: Mapping[str, Any]) -> str:
     """Who waits, in order, and what runs."""
-    lines = [f"stopped by {each['by']}: {each['scope']} ({each['reason']})" for each in backlog["stops"]]
+    lines = [
+        f"stopped by {each['by']}: {each['scope'] or 'this model'} ({each['reason']})" for each in backlog["stops"]
+    ]
     lines += [f"{each['check']}: {each['reason']}" for each in backlog["troubles"]]
     for each in backlog["running"]:
         lines.append(

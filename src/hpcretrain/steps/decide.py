@@ -30,6 +30,14 @@ def decide(desk: Desk, cycle: Cycle, assessment: Assessment, plan: Plan) -> Deci
     return decision
 
 
+def would_run(desk: Desk, cycle: Cycle, assessment: Assessment, plan: Plan) -> bool:
+    """Whether the decision would be to run now; nothing is recorded."""
+    with sharing(desk, weigh.classify(cycle, assessment, desk.terms.policy)) as shared:
+        facts = _facts(desk, plan, shared)
+    made = weigh.decide(desk.history, cycle, assessment, facts, desk.terms.policy, desk.now).decision
+    return made.action is Action.RUN
+
+
 def _facts(desk: Desk, plan: Plan, shared: Shared | None) -> Facts:
     return Facts(
         # Where nothing is to be approved it makes no difference: a home that lives decides as its replay does.
