@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +16,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hpcretrain.backlog import Entry, Risk, Spent, Stop, Waiting
+from hpcretrain.config.load import shipped_policy
 from hpcretrain.evidence import Finding, Outcome, PriorityClass
 from hpcretrain.policy.admit import State, admit, gather, merged, next_month, ordered, turn
 from hpcretrain.policy.expect import Turn, starts
+from hpcretrain.policy.types import Admission, Training
 
 BUDGET = {"reason": "a test"}
 
@@ -263,3 +268,11 @@ def test_an_entry_is_read_as_it_was_written() -> None:
 def test_rules_that_say_nothing_or_nonsense_are_refused(change: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         rules(**change)
+
+
+def test_the_rules_and_the_ladder_that_the_documents_show_load() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "admission.md").read_text(encoding="utf-8")
+    admission, ladder = (tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL))
+    Admission.model_validate(admission["admission"])
+    training = shipped_policy().training.model_dump()
+    assert Training.model_validate({**training, "rungs": ladder["training"]["rungs"]}).rungs
