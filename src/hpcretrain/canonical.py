@@ -10,19 +10,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
-_NINE_DIGITS = "%.9g"
-_CLEAN: set[type] = {str, int, bool, type(None)}
-"""Types whose values are recorded as they are; enums join them as they are met."""
-_FIELDS: dict[type, tuple[str, ...]] = {}
+_NINE_DIGITS = ".9g"
 
 
 def rounded(value: float) -> float:
     """`value` to nine significant digits; the noise of the last bits would make identifiers differ."""
     if value == 0 or not math.isfinite(value):
         return value
-    return float(_NINE_DIGITS % value)
+    return float(format(value, _NINE_DIGITS))
 
 
 def utc(moment: datetime) -> datetime:
@@ -41,30 +39,25 @@ class Plain:
     """Frozen data whose floats are rounded and whose times are aware and in UTC."""
 
     def __post_init__(self) -> None:
-        for name in _FIELDS.get(type(self)) or _fields(self):
-            given = getattr(self, name)
-            # Most is as it should be, and a long backlog has a hundred thousand findings.
-            if type(given) not in _CLEAN and (clean := _clean(given)) is not given:
-                object.__setattr__(self, name, clean)
+        for name in _names(type(self)):  # type: ignore[arg-type]  # mypy takes the hash of its objects for that of a class
+            value = getattr(self, name)
+            cleaned = _clean(value)
+            if cleaned is not value:
+                object.__setattr__(self, name, cleaned)
 
 
-def _fields(value: Plain) -> tuple[str, ...]:
-    kind = type(value)
-    if kind not in _FIELDS:
-        _FIELDS[kind] = tuple(field.name for field in dataclasses.fields(kind))
-    return _FIELDS[kind]
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 def _clean(value: Any) -> Any:
+    if value is None or isinstance(value, _AS_IT_IS):
+        return value
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{value} cannot be recorded: give None and a finding that says why")
         return rounded(value)
-    if isinstance(value, enum.Enum):
-        _CLEAN.add(type(value))
-        return value
-    if isinstance(value, bool | int | str | Plain) or value is None:
-        return value
     if isinstance(value, datetime):
         return utc(value)
     if isinstance(value, Mapping):
@@ -74,10 +67,13 @@ def _clean(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be recorded")
 
 
+_AS_IT_IS = (str, int, enum.Enum, Plain)
+
+
 def plain(value: Any) -> Any:
     """`value` as what JSON can hold: objects, lists, strings, numbers; times as ISO 8601 in UTC with a Z."""
     if isinstance(value, Plain):
-        return {name: plain(getattr(value, name)) for name in _fields(value)}
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, datetime):

@@ -82,6 +82,11 @@ def test_a_more_urgent_request_takes_the_slot_of_its_own_models_lesser_training(
     assert started([waits("other", "urgent")], state, most_running=1) == []
 
 
+def test_what_gives_way_leaves_its_slot_to_others_too() -> None:
+    state = State(running=[runs("m", "background")])
+    assert started([waits("m", "urgent", -2), waits("other", "urgent", -1)], state, most_running=2) == ["m", "other"]
+
+
 def test_who_is_ahead_keeps_its_slot_though_its_home_has_not_looked_yet() -> None:
     ahead, behind = waits("a", asked=-9), waits("b", asked=-1)
     assert started([behind, ahead], State(), most_running=1) == ["a"]
@@ -242,6 +247,8 @@ def test_a_training_whose_end_nobody_knows_makes_the_start_behind_it_unknown() -
     one = [Turn(waits("a"), {"running:all": Outcome.WAIT})]
     assert starts(one, [runs("r", ends=None)], rules(most_running=1), NOW, NOW) == [None]
     assert starts(one, [runs("r", ends=-5.0)], rules(most_running=1), NOW, NOW) == [NOW]
+    more_than_may = [runs("r", ends=1.0), runs("q", ends=3.0)]
+    assert starts(one, more_than_may, rules(most_running=1), NOW, NOW) == [NOW + 3 * HOUR]
 
 
 def test_an_entry_is_read_as_it_was_written() -> None:
