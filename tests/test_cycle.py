@@ -353,3 +353,29 @@ def test_a_request_answers_its_assessment_and_no_signal_but_one_from_outside() -
     outside = replace(signal, family=Family.EXTERNAL)  # type: ignore[call-arg]
     known = History.fold([*records[:at], outside]).known
     check(replace(request, answers=(assessment.id, outside.id)), known)
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "legal"),
+    [
+        (Family.EXTERNAL, "rollback", True),
+        (Family.EXTERNAL, "request", False),
+        (Family.PERFORMANCE, "rollback", False),
+    ],
+)
+def test_a_person_orders_a_roll_back_and_nothing_else_that_is_said_does(family: Family, name: str, legal: bool) -> None:
+    records = whole_cycle()
+    at = next(
+        place for place, each in enumerate(records) if getattr(each, "release_kind", None) is ReleaseKind.ROLLBACK
+    )
+    history = History.fold(records[:at])
+    some = next(each for each in records if isinstance(each, Signal))
+    said = replace(some, at=records[at].at, answers=(history.champion.id,), family=family, name=name)
+    history.add(said)
+    ordered = replace(records[at], answers=(said.id,))
+    if legal:
+        history.add(ordered)
+        assert history.champion.candidate == history.releases[0].candidate
+    else:
+        with pytest.raises(LifeCycleError, match="a person's order"):
+            history.add(ordered)

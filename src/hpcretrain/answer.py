@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hpcretrain.backlog import ALL
 from hpcretrain.canonical import plain
 from hpcretrain.errors import InputError
 from hpcretrain.messages import Message, Person, Verb
@@ -65,6 +66,8 @@ def act(desk: Desk, message: Message, person: Person) -> Answer:
             return _request(desk, message, person)
         if message.verb is Verb.CANCEL:
             return _cancel(desk, message, person)
+        if message.verb in (Verb.STOP, Verb.RESUME, Verb.ROLLBACK):
+            return _order(desk, message, person)
         if message.verb is Verb.PROPOSE:
             return _propose(desk, message, person)
         return _answer(desk, message, person)
@@ -93,6 +96,32 @@ def _cancel(desk: Desk, message: Message, person: Person) -> Answer:
         return _refused((allowed,))
     cycle = outside.cancel(desk, message, person)
     return Answer(True, f"{cycle.request.id} is ended; its jobs are told to leave a checkpoint", cycle.request.id)
+
+
+def _order(desk: Desk, message: Message, person: Person) -> Answer:
+    """Stop, resume, roll back."""
+    allowed = may_ask(person, desk.terms.policy.approvals)
+    if allowed.outcome is not Outcome.PASS:
+        return _refused((allowed,))
+    scope = message.subject or ""
+    if message.verb is Verb.ROLLBACK:
+        release = outside.take_back(desk, message, person)
+        return Answer(True, f"{release.candidate} serves again ({release.id})", release.id)
+    if message.verb is Verb.RESUME:
+        outside.resume(desk, message, person)
+        cycle, assessment = desk.history.open_cycle, desk.history.assessment
+        if cycle is None or assessment is None:
+            return Answer(True, f"{_said(scope)} goes on")
+        settle(desk, cycle, assessment)
+        decided = _decided(desk, cycle.request.id)
+        return Answer(True, f"{_said(scope)} goes on; {decided.reason}", cycle.request.id, decided.findings)
+    ended = outside.stop(desk, message, person)
+    what = f"; {ended[0].request.id} is ended, its jobs are told to leave a checkpoint" if ended else ""
+    return Answer(True, f"{_said(scope)} is stopped: nothing is trained or released until `hpcretrain resume`{what}")
+
+
+def _said(scope: str) -> str:
+    return {"model": "the model", ALL: "every model of the board"}.get(scope, f"class {scope}")
 
 
 def _propose(desk: Desk, message: Message, person: Person) -> Answer:

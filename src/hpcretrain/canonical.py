@@ -13,14 +13,14 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-_SIGNIFICANT_DIGITS = 9
+_NINE_DIGITS = ".9g"
 
 
 def rounded(value: float) -> float:
     """`value` to nine significant digits; the noise of the last bits would make identifiers differ."""
     if value == 0 or not math.isfinite(value):
         return value
-    return float(f"{value:.{_SIGNIFICANT_DIGITS}g}")
+    return float(format(value, _NINE_DIGITS))
 
 
 def utc(moment: datetime) -> datetime:

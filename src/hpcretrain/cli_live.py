@@ -26,6 +26,9 @@ def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
     alive.add_argument("--from", dest="from_time", metavar="TIME", help="let the past pass as if live, from then on")
     alive.add_argument("--speed", type=float, metavar="N", help="how many times faster the past passes (1)")
     alive.add_argument("--inbox", type=Path, metavar="DIR", help="folder where others hand in requests and approvals")
+    alive.add_argument(
+        "--board", type=Path, metavar="DIR", help="folder where homes that share limits tell each other how they stand"
+    )
     once = command(commands, "tick", _tick, "do all that is due in a home that lives; waits for no training")
     once.add_argument(
         "--until",
@@ -39,14 +42,26 @@ def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
         "--class", dest="priority_class", choices=("urgent", "standard", "background"), default="standard",
         help="how urgent it is (standard)",
     )  # fmt: skip
+    wish.add_argument("--deadline", metavar="TIME", help="until when the new model must serve")
     wish.add_argument("--key", metavar="TEXT", help="requests with the same key are one request")
+    command(commands, "backlog", _backlog, "who waits, in which order, for what, and when it should begin")
     end = command(commands, "cancel", _cancel, "end a retraining; its jobs leave a checkpoint")
     end.add_argument("subject", metavar="REQUEST", help="the request, as `hpcretrain status` shows it")
     yes = command(commands, "approve", _approve, "approve what is asked; without ASK, show what is asked")
     no = command(commands, "deny", _deny, "deny what is asked; without ASK, show what is asked")
     for said in (yes, no):
         said.add_argument("subject", nargs="?", metavar="ASK", help="what is asked, by its identifier")
-    for each in (wish, end, yes, no):
+    halt = command(commands, "stop", _stop, "have nothing trained or released until it is resumed")
+    go_on = command(commands, "resume", _resume, "lift a stop")
+    for about in (halt, go_on):
+        scope = about.add_mutually_exclusive_group()
+        scope.add_argument(
+            "--class", dest="scope", choices=("urgent", "standard", "background"), help="only this class (the model)"
+        )
+        scope.add_argument("--all", dest="scope", action="store_const", const="all", help="every model of the board")
+    halt.add_argument("--now", action="store_true", help="end what is under way, too; its jobs leave a checkpoint")
+    back = command(commands, "rollback", _rollback, "have the model serve again that served before this one")
+    for each in (wish, end, yes, no, halt, go_on, back):
         each.add_argument("--reason", default="", metavar="TEXT", help="why, in one line, for the record")
         each.add_argument(
             "--inbox", type=Path, metavar="DIR", help="hand it in there, if the home belongs to somebody else"
@@ -76,6 +91,7 @@ def _live(options: argparse.Namespace) -> int:
         from_time=moment(options.from_time) if options.from_time else None,
         speed=options.speed or 1.0,
         inbox=options.inbox,
+        board=options.board,
     )
     home = options.home or default_home()
     print(json.dumps({"home": str(home)}) if options.json else f"{home} lives; `hpcretrain tick` does what is due")
@@ -105,9 +121,21 @@ def _controller(options: argparse.Namespace) -> int:
 def _request(options: argparse.Namespace) -> int:
     from hpcretrain.messages import Message, Verb, identifier
     from hpcretrain.records import PriorityClass
+    from hpcretrain.report.served import moment
 
     wanted = PriorityClass(options.priority_class)
-    return _send(options, Message(identifier(options.key), Verb.REQUEST, options.reason, None, wanted))
+    until = moment(options.deadline) if options.deadline else None
+    message = Message(identifier(options.key), Verb.REQUEST, options.reason, None, wanted, deadline=until)
+    return _send(options, message)
+
+
+def _backlog(options: argparse.Namespace) -> int:
+    from hpcretrain.lineup import backlog
+    from hpcretrain.report.text import show_backlog
+
+    found = backlog(options.home)
+    print(json.dumps(found) if options.json else show_backlog(found))
+    return DONE
 
 
 def _cancel(options: argparse.Namespace) -> int:
@@ -126,6 +154,26 @@ def _deny(options: argparse.Namespace) -> int:
     from hpcretrain.messages import Verb
 
     return _say(options, Verb.DENY)
+
+
+def _stop(options: argparse.Namespace) -> int:
+    from hpcretrain.messages import Message, Verb, identifier
+
+    return _send(
+        options, Message(identifier(), Verb.STOP, options.reason, options.scope or "model", at_once=options.now)
+    )
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from hpcretrain.messages import Message, Verb, identifier
+
+    return _send(options, Message(identifier(), Verb.RESUME, options.reason, options.scope or "model"))
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    from hpcretrain.messages import Message, Verb, identifier
+
+    return _send(options, Message(identifier(), Verb.ROLLBACK, options.reason))
 
 
 def _say(options: argparse.Namespace, verb: Any) -> int:

@@ -45,7 +45,7 @@ FOLLOWS: Mapping[str, frozenset[str]] = {
     "job": frozenset({"baseline", "decision", "verdict"}),
     "candidate": frozenset({"job", "candidate"}),
     "verdict": frozenset({"candidate", "job", "release", "verdict"}),
-    "release": frozenset({"candidate", "verdict", "watch", "approval"}),
+    "release": frozenset({"candidate", "verdict", "watch", "approval", "signal"}),
     "watch": frozenset({"release"}),
     "review": frozenset({"request", "signal", "assessment", "decision", "approval", "ask", "verdict", "watch"}),
 }
@@ -185,9 +185,8 @@ def _refuse_release(release: Release, answered: list[Record], known: Mapping[str
             return "a model serves already; only a promotion or a roll-back may replace it"
         return None if all(isinstance(other, Candidate) for other in answered) else "a first release answers candidates"
     if release.release_kind is ReleaseKind.ROLLBACK:
-        watches = [other for other in answered if isinstance(other, Watch)]
-        if not watches or any(watch.outcome is not Outcome.FAIL for watch in watches):
-            return "a roll-back answers a watch that failed"
+        if not all(_takes_back(other) for other in answered):
+            return "a roll-back answers a watch that failed, or a person's order"
         return None
     verdicts = [other for other in answered if isinstance(other, Verdict)]
     approvals = [other for other in answered if isinstance(other, Approval)]
@@ -205,6 +204,12 @@ def _refuse_release(release: Release, answered: list[Record], known: Mapping[str
     ):
         return "the full fit was not found to stand in for its judged twin"
     return None
+
+
+def _takes_back(record: Record) -> bool:
+    if isinstance(record, Watch):
+        return record.outcome is Outcome.FAIL
+    return isinstance(record, Signal) and record.family is Family.EXTERNAL and record.name == ReleaseKind.ROLLBACK.value
 
 
 def _refuse_approved(release: Release, approvals: list[Approval], known: Mapping[str, Record]) -> str | None:

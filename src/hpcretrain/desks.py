@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpcretrain.adapters.board import FolderBoard
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.home import Home
 from hpcretrain.adapters.ledger import FileLedger
+from hpcretrain.adapters.refreshed import modified
+from hpcretrain.adapters.trafficfile import past_traffic
 from hpcretrain.config.load import Terms, under
 from hpcretrain.ports import Ledger
 from hpcretrain.records import RULE_VERSION
@@ -81,6 +85,7 @@ def open_desk(
     cluster: Cluster | None = None,
     *,
     mode: Mode = REPLAY,
+    board: Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[Desk, Home]]:
     """The desk of a model, over its locked home.
@@ -93,6 +98,7 @@ def open_desk(
         shown: Where people find configuration and table; by default where they lie.
         cluster: Where to train; by default on this machine.
         mode: Whether history is replayed, or passes.
+        board: Where homes that share limits meet.
         tell: Called with what could not be done and does not stop anything.
     """
     from hpcretrain.adapters.anchors import Anchors
@@ -127,6 +133,9 @@ def open_desk(
                     trainer=trainer,
                     predictor=predictor,
                     registry=MlflowRegistry(place.mlflow, model.name, place.models, ledger, clock=clock, origin=origin),
+                    board=FolderBoard(board, model.name, home) if board else None,
+                    modified=partial(modified, terms.folder),
+                    traffic=partial(past_traffic, terms.folder / model.traffic if model.traffic else None),
                     book=book,
                     attended=mode.attended,
                     anchors=Anchors(place.path, ledger, model.name, tell),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from hpcretrain import cycle
+from hpcretrain.backlog import ALL, MODEL, Stop
 from hpcretrain.errors import LedgerError
 from hpcretrain.records import (
     Action,
@@ -26,6 +27,7 @@ from hpcretrain.records import (
     Family,
     Job,
     Outcome,
+    PriorityClass,
     Proposal,
     Record,
     Release,
@@ -123,6 +125,8 @@ class History:
     """Stretches of rows that failed the data gate."""
     slots: list[Span] = field(default_factory=list)
     """All observed slots."""
+    stops: dict[str, Signal] = field(default_factory=dict)
+    """Orders to stop that stand, by their scope: "model" or a class."""
     rejections: int = 0
     """Rejected candidates since the last release."""
 
@@ -144,6 +148,13 @@ class History:
         if not self.releases:
             raise LedgerError("no model serves yet")
         return self.releases[-1]
+
+    @property
+    def earlier(self) -> Release | None:
+        """The release that served before what serves now was first released; None where that is the first."""
+        candidate = self.champion.candidate
+        made = next(each for each in self.releases if each.candidate == candidate)
+        return self.release(made.previous) if made.previous else None
 
     @property
     def learned(self) -> Span:
@@ -187,6 +198,19 @@ class History:
         if not isinstance(record, Release):
             raise LedgerError(f"{identifier} is no release in this ledger")
         return record
+
+    def stopped(self, priority_class: PriorityClass) -> tuple[Stop, ...]:
+        """The stops that stand here for a class."""
+        return tuple(
+            Stop("" if scope == MODEL else scope, str(signal.finding.observed), signal.at, signal.finding.reason)
+            for scope, signal in self.stops.items()
+            if scope in (MODEL, priority_class.value)
+        )
+
+    def deadline(self, cycle: Cycle) -> datetime | None:
+        """Until when a request is to be served, by whoever asked for it; None where nobody said."""
+        said = [each.slot for each in self.outside if each.id in cycle.request.answers]
+        return next((slot.end for slot in said if slot.end > slot.start), None)
 
     def signals_after(self, moment: datetime | None) -> list[Signal]:
         """The signals about the model that serves, of after a moment; without one, of the newest time."""
@@ -278,6 +302,12 @@ class History:
     def _add_signal(self, signal: Signal) -> None:
         if signal.family is Family.EXTERNAL:
             self.outside.append(signal)
+            verb, _, scope = signal.name.partition(":")
+            # A stop of every model stands on the board, where each home may lift it.
+            if verb == "stop" and scope != ALL:
+                self.stops[scope] = signal
+            elif verb == "resume":
+                self.stops.pop(scope, None)
             return
         span = (signal.slot.start, signal.slot.end)
         self.signals.append(signal)
@@ -304,5 +334,8 @@ class History:
             self._cycle_of(release).release = release
             self.rejections = 0
         elif release.release_kind is ReleaseKind.ROLLBACK:
-            self._cycle_of(release).rollback = release
+            taken = self.releases[-2].candidate
+            for each in self.cycles:
+                if each.release and each.release.candidate == taken:
+                    each.rollback = release
             self.rejections += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,7 @@ def start_live(
     from_time: datetime | None = None,
     speed: float = 1.0,
     inbox: Path | None = None,
+    board: Path | None = None,
 ) -> LiveSettings:
     """Make a home that lives. Nothing is trained yet; the first tick does that.
 
@@ -47,6 +49,7 @@ def start_live(
         from_time: A time in the table's past that it is now, as if live; without one the present passes.
         speed: How many times faster than the present the past then passes.
         inbox: A folder that others reach too, where they hand in requests and approvals.
+        board: A folder where homes that share limits tell each other how they stand.
 
     Raises:
         InputError: Something cannot be used, or the folder holds something else; nothing was changed.
@@ -61,10 +64,13 @@ def start_live(
         arrival.total_seconds(),
         pace,
         inbox.resolve() if inbox else None,
+        board.resolve() if board else None,
     )
     terms = load(config)
     if cluster:
         load_cluster(cluster)
+    if board and not os.access(board, os.R_OK | os.W_OK | os.X_OK):
+        raise InputError(f"{board} is no folder that can be read and written: make it, and give it to who shares it")
     clock = VirtualClock(terms.reference_until)
     table = open_table(terms, clock)
     require_reference(table, table.first_time, terms.reference_until)
@@ -91,7 +97,7 @@ def at_work(home: Path, tell: Tell) -> Iterator[Live]:
     read_until = None if settings.pace else settings.now()
     table = open_table(terms, clock)
     cluster = Cluster(load_cluster(settings.cluster), tell) if settings.cluster else None
-    with open_desk(terms, table, clock, home, cluster=cluster, mode=LIVE, tell=tell) as (desk, _):
+    with open_desk(terms, table, clock, home, cluster=cluster, mode=LIVE, board=settings.board, tell=tell) as (desk, _):
         yield Live(desk, clock, settings.now, tell, read_until)
 
 

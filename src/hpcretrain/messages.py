@@ -8,8 +8,10 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from hpcretrain.backlog import ALL
 from hpcretrain.canonical import canonical
 from hpcretrain.errors import InputError
 from hpcretrain.records import PriorityClass
@@ -27,6 +29,16 @@ class Verb(enum.Enum):
     """That another policy takes effect."""
     APPROVE = "approve"
     DENY = "deny"
+    STOP = "stop"
+    RESUME = "resume"
+    ROLLBACK = "rollback"
+
+
+PROMPT = frozenset({Verb.STOP, Verb.ROLLBACK})
+"""What is done before all that is due, and before all that was asked earlier."""
+
+SCOPES = ("model", *(each.value for each in PriorityClass), ALL)
+"""What a stop can be about."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +68,10 @@ class Message:
         id: 32 hexadecimal digits; the token of an approval.
         verb: What it is for.
         reason: Why, in one line.
-        subject: The ask that is answered, or the request that is to end; None to request.
+        subject: The ask that is answered, the request that is to end, or what is to stop; None to request.
         priority_class: The class that is requested; None otherwise.
+        at_once: Whether a stop ends what is under way, too.
+        deadline: Until when what is requested must serve; None where nothing presses.
         policy: The canonical text of the policy that is proposed; None otherwise.
     """
 
@@ -66,6 +80,8 @@ class Message:
     reason: str = ""
     subject: str | None = None
     priority_class: PriorityClass | None = None
+    at_once: bool = False
+    deadline: datetime | None = None
     policy: str | None = None
 
     def __post_init__(self) -> None:
@@ -81,6 +97,8 @@ class Message:
             "reason": self.reason,
             "subject": self.subject,
             "priority_class": self.priority_class.value if self.priority_class else None,
+            **({"at_once": True} if self.at_once else {}),
+            **({"deadline": self.deadline.isoformat()} if self.deadline else {}),
             **({"policy": self.policy} if self.policy is not None else {}),
         }
 
@@ -104,6 +122,8 @@ class Message:
                 str(content["reason"]),
                 None if content["subject"] is None else str(content["subject"]),
                 PriorityClass(wanted) if wanted else None,
+                content.get("at_once", False) is True,
+                datetime.fromisoformat(until) if (until := content.get("deadline")) else None,
                 None if content.get("policy") is None else str(content["policy"]),
             )
         except (LookupError, TypeError, ValueError) as error:
@@ -133,10 +153,18 @@ def _problem(message: Message) -> str | None:
         return f"{message.id[:40]!r} is no identifier of a message"
     if len(message.reason) > MOST_CHARACTERS or not message.reason.isprintable():
         return f"a reason is one line of at most {MOST_CHARACTERS} characters that can be printed"
+    if message.deadline is not None and message.deadline.tzinfo is None:
+        return "a deadline has a time zone"
     if message.verb is Verb.REQUEST:
         if message.priority_class is None:
             return "a request names a class"
         return None if message.reason.strip() else "a request has a reason: why is the model to be retrained?"
+    if message.verb in (Verb.STOP, Verb.RESUME, Verb.ROLLBACK) and not message.reason.strip():
+        return f"a {message.verb.value} has a reason: why, in one line?"
+    if message.verb is Verb.ROLLBACK:
+        return None
+    if message.verb in (Verb.STOP, Verb.RESUME):
+        return None if message.subject in SCOPES else f"{message.subject!r} cannot be stopped; name {', '.join(SCOPES)}"
     if message.verb is Verb.PROPOSE:
         if not message.policy or len(message.policy) > MOST_OF_POLICY:
             return f"a proposal holds a policy, of at most {MOST_OF_POLICY:,} characters"

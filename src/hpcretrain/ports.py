@@ -7,6 +7,7 @@ Ports pass references (`Rows`, digests), numpy arrays and count records, never d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from hpcretrain.backlog import Entry, Stop
 from hpcretrain.counts import BatchCounts as BatchCounts
 from hpcretrain.counts import ColumnCounts as ColumnCounts
 from hpcretrain.errors import TrainingError
@@ -252,6 +254,42 @@ class Registry(Protocol):
 
     def alias(self, candidate_id: str, alias: str) -> None:
         """Point `alias` at the candidate's version and read it back."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a board says: what other homes told, the stop of all if one stands, and what could not be read."""
+
+    entries: tuple[Entry, ...]
+    stop: Stop | None
+    troubles: tuple[Finding, ...]
+
+
+class Board(Protocol):
+    """Where homes that share limits tell each other how they stand. What cannot be read is told, never raised."""
+
+    home: str
+    """The name of this home, which no other has."""
+
+    def meet(self) -> AbstractContextManager[Told]:
+        """What others told, and nobody else decides until it is left."""
+
+    def read(self) -> Told:
+        """What others told."""
+
+    def tell(self, entry: Entry) -> None:
+        """Tell how this home stands.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+
+    def stop(self, stop: Stop | None) -> None:
+        """Stop every model; None lifts it.
+
+        Raises:
+            InputError: It cannot be written.
+        """
 
 
 def histogram(edges: Sequence[float], values: FloatArray) -> Histogram:

@@ -20,7 +20,6 @@ from pydantic import TypeAdapter
 
 from hpcretrain.canonical import Plain, canonical, plain, sha256
 from hpcretrain.evidence import Advice as Advice
-from hpcretrain.evidence import Facts as Facts
 from hpcretrain.evidence import Family as Family
 from hpcretrain.evidence import Finding as Finding
 from hpcretrain.evidence import Histogram as Histogram
@@ -30,6 +29,7 @@ from hpcretrain.evidence import PriorityClass as PriorityClass
 from hpcretrain.evidence import Reading as Reading
 from hpcretrain.evidence import Slice as Slice
 from hpcretrain.evidence import Window as Window
+from hpcretrain.facts import Facts as Facts
 
 RULE_VERSION = "4"
 """The version of the decision rules; it stands in every baseline, since other rules make other decisions."""

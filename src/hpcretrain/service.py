@@ -13,7 +13,7 @@ from hpcretrain.adapters.people import person
 from hpcretrain.errors import InputError
 from hpcretrain.live import Live, Step
 from hpcretrain.livehome import describe, open_asks, told
-from hpcretrain.messages import Message, Person
+from hpcretrain.messages import PROMPT, Message, Person
 
 Wanted = tuple[Message, Person] | Step
 """What somebody says, or how far to go with what is due."""
@@ -64,7 +64,8 @@ def empty(live: Live, home: Path, inbox: Path | None, tell: Callable[[str], None
         keeper: Keeper | None = None
         with _telling(tell, inbox):
             keeper = held.enter_context(contextlib.closing(Keeper(inbox)))
-            waiting = keeper.waiting()
+            # Whoever stops something does not wait behind what others ask.
+            waiting = sorted(keeper.waiting(), key=lambda each: each.message is None or each.message.verb not in PROMPT)
         if keeper is None:
             return
         for handed in waiting:

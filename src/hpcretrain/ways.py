@@ -17,7 +17,7 @@ from hpcretrain.adapters.home import default_home
 from hpcretrain.adapters.inbox import Inbox
 from hpcretrain.adapters.livesettings import LiveSettings
 from hpcretrain.errors import HomeInUse, InputError
-from hpcretrain.messages import Message, Verb, identifier
+from hpcretrain.messages import PROMPT, Message, Verb, identifier
 from hpcretrain.records import PriorityClass
 
 Tell = Callable[[str], None]
@@ -99,6 +99,21 @@ def deny(home: Path | None, subject: str, reason: str = "") -> dict[str, Any]:
     return send(home or default_home(), Message(identifier(), Verb.DENY, reason, subject))
 
 
+def stop(home: Path | None, reason: str, scope: str = "model", *, now: bool = False) -> dict[str, Any]:
+    """Stop what would be trained or released; `scope` is "model", a class, or "all". `now` ends what is under way."""
+    return send(home or default_home(), Message(identifier(), Verb.STOP, reason, scope, at_once=now))
+
+
+def resume(home: Path | None, reason: str, scope: str = "model") -> dict[str, Any]:
+    """Lift a stop of that scope. See `request` for what is returned."""
+    return send(home or default_home(), Message(identifier(), Verb.RESUME, reason, scope))
+
+
+def rollback(home: Path | None, reason: str) -> dict[str, Any]:
+    """Have the model serve again that served before this one. See `request` for what is returned."""
+    return send(home or default_home(), Message(identifier(), Verb.ROLLBACK, reason))
+
+
 def asked(home: Path | None, inbox: Path | None = None) -> list[dict[str, Any]]:
     """What awaits an approval: in a home of one's own, or as an inbox shows it.
 
@@ -149,6 +164,10 @@ def _through(home: Path, call: Mapping[str, Any], tell: Tell, patience_s: float)
             try:
                 with at_work(home, tell) as live:
                     wanted = understand(call, os.getuid(), home)
+                    if isinstance(wanted, tuple) and wanted[0].verb in PROMPT:
+                        answer = serve(live, wanted)
+                        empty(live, home, inbox, tell)
+                        return answer
                     empty(live, home, inbox, tell)
                     return serve(live, wanted)
             except HomeInUse:

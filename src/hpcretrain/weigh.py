@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from hpcretrain import claims
 from hpcretrain.appraise import Subject, appraise, batches
 from hpcretrain.errors import LedgerError
 from hpcretrain.history import Cycle, History
@@ -105,9 +106,17 @@ def decide(
     priority_class = classify(cycle, assessment, policy)
     # What was asked for in person stands until that person withdraws it.
     gone = None if cycle.in_person else choices.withdraw(max(assessment.decline, assessment.fresh), policy)
-    choice = gone or choices.decide(
-        priority_class, situation(history, assessment, facts, policy, now, cycle.in_person), policy
+    scope = claims.scope(history, cycle, priority_class, facts, policy, now)
+    choice = gone or claims.scoped(
+        choices.decide(
+            priority_class,
+            situation(history, assessment, facts, policy, now, cycle.in_person),
+            policy,
+            scope.training if scope else None,
+        ),
+        scope,
     )
+    choice = claims.admitted(history, cycle, priority_class, choice, facts.shared, policy, now)
     digest = history.activation.policy_digest if history.activation else ""
     permitted = permit(cycle, priority_class, choice, (policy, digest), now) if facts.attended else Permitted(choice)
     given = [permitted.approval] if permitted.approval else []

@@ -390,6 +390,19 @@ GROUPS = (
         ),
     ),
     Group(
+        "admissions",
+        (
+            Benchmark(
+                "decide_10000_s",
+                "CPU s for decisions on a backlog of 10,000 requests: order, every finding, expected starts",
+                "s",
+                "lower",
+                1,
+                "Slots, CPU hours and risk by model and team, dependencies, deadlines; 80 trainings under way",
+            ),
+        ),
+    ),
+    Group(
         "serving_log",
         (
             Benchmark(

@@ -73,6 +73,13 @@ def demo() -> Measured:
     return Measured(run())
 
 
+def admissions() -> Measured:
+    """Decisions on a backlog."""
+    from bench.admissions import decide_10000_s
+
+    return Measured({"decide_10000_s": Samples(decide_10000_s())})
+
+
 def drift() -> Measured:
     """False alarms and power of the signals."""
     from bench.rates import drift_rates
@@ -146,7 +153,7 @@ def windows() -> Measured:
 MEASURES: dict[str, Callable[[], Measured]] = {
     measure.__name__: measure
     for measures in (
-        (whylogs, large, evidently, mlflow, ledger, score, replay, demo, drift, promotion),
+        (whylogs, large, evidently, mlflow, ledger, score, replay, demo, drift, promotion, admissions),
         (submissions, urgent_starts, requeued, lost_cpu, tracking, signals, serving_log, windows),
     )
     for measure in measures

@@ -27,6 +27,7 @@ Model = TypeVar("Model", bound=BaseModel)
 SHIPPED_POLICY = "standard.toml"
 
 # Where files lie says nothing about what they hold: a moved table or a renamed policy is the same configuration.
+_NEW = ("team", "after", "traffic")
 _NO_TERMS: Any = {"policy": True, "data": {"path"}}
 
 
@@ -93,7 +94,10 @@ def load(path: Path) -> Terms:
 
 
 def _config_text(config: Config) -> str:
-    return canonical(config.model_dump(mode="json", exclude=_NO_TERMS, fallback=str))
+    content = config.model_dump(mode="json", exclude=_NO_TERMS, fallback=str)
+    # What is left out says nothing, so that configurations keep their digests when a release brings a new key.
+    content["model"] = {key: value for key, value in content["model"].items() if key not in _NEW or value}
+    return canonical(content)
 
 
 def policy_text(policy: Policy) -> str:

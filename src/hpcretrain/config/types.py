@@ -88,6 +88,16 @@ class ModelConfig(_Table):
     params: dict[str, bool | int | float | str] = Field(default={}, description="Parameters for the recipe.")
     seed: int = Field(default=1, ge=0, lt=2**31, description="Seed of every training.")
     threads: int = Field(default=1, ge=1, description="Threads of every training.")
+    team: Name | None = Field(default=None, description="Whose model it is, for budgets of teams. Default: nobody's.")
+    traffic: Name | None = Field(
+        default=None,
+        description="CSV of past traffic (`timestamp`, `value`), relative to this file: where classes need a window.",
+    )
+    after: tuple[Name, ...] = Field(
+        default=(),
+        description="What must be refreshed before this model is trained again: models of the board by name, and files "
+        'as "file:PATH", relative to this file; globs allowed.',
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -102,6 +102,34 @@ def show_answer(answer: Mapping[str, Any]) -> str:
     return f"{head}\ntoken {answer['token']}"
 
 
+def show_backlog(backlog: Mapping[str, Any]) -> str:
+    """Who waits, in order, and what runs."""
+    lines = [
+        f"stopped by {each['by']}: {each['scope'] or 'this model'} ({each['reason']})" for each in backlog["stops"]
+    ]
+    lines += [f"{each['check']}: {each['reason']}" for each in backlog["troubles"]]
+    for each in backlog["running"]:
+        lines.append(
+            f"runs  {each['request']}  {each['model']}, {each['priority_class']}; {each['cpu_hours']:.3g} CPU hours "
+            f"reserved; until {each['ends'] or 'unknown'}"
+        )
+    for each in backlog["waiting"]:
+        until = f", until {each['deadline']}" if each["deadline"] else ""
+        asker = f" by {each['requester']}" if each["requester"] else ""
+        lines.append(
+            f"{each['place']:>4}  {each['request']}  {each['model']}, {each['priority_class']}; asked{asker} "
+            f"{each['asked_at']}{until}"
+        )
+        lines.append(
+            f"      begins {each['expected_start'] or 'unknown'}; about {each['expected_hours']:.3g} h, "
+            f"{each['expected_cpu_hours']:.3g} CPU hours"
+        )
+        for lack in each["waits_for"]:
+            seen = "" if lack["observed"] is None else f" (seen {lack['observed']}, limit {lack['limit']})"
+            lines.append(f"      {lack['outcome']}  {lack['check']}: {lack['reason']}{seen}")
+    return "\n".join(lines) or "nothing waits, and nothing runs"
+
+
 def show_asks(asks: Sequence[Mapping[str, Any]]) -> str:
     """What awaits an approval, with what an approver needs to know."""
     if not asks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpcretrain.records import Approval, Candidate, Reading, Release, ReleaseKind, Verdict, Watch
+from hpcretrain.records import Approval, Candidate, Reading, Release, ReleaseKind, Signal, Verdict, Watch
 from hpcretrain.report.holdout import reading_numbers
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.show import show
@@ -59,14 +59,14 @@ def promote(
     return _serve(desk, release)
 
 
-def roll_back(desk: Desk, watch: Watch) -> Release:
-    """Record the return of the model before the champion."""
-    champion = desk.history.champion
-    before = desk.history.release(champion.previous or "")
+def roll_back(desk: Desk, order: Watch | Signal) -> Release:
+    """Record the return of the model before the champion, which a watch that failed, or a person, orders."""
+    champion, before = desk.history.champion, desk.history.earlier
+    assert before is not None
     release = Release(
         model=champion.model,
         at=desk.now,
-        answers=(watch.id,),
+        answers=(order.id,),
         release_kind=ReleaseKind.ROLLBACK,
         candidate=before.candidate,
         twin=before.twin,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 
 from hpcretrain.errors import InputError, TrainingError
 from hpcretrain.history import Cycle
+from hpcretrain.policy import scope
 from hpcretrain.policy.approve import awaited
 from hpcretrain.policy.validate import readings
 from hpcretrain.ports import Table
@@ -34,6 +35,7 @@ from hpcretrain.steps.contest import Won, compete
 from hpcretrain.steps.decide import decide
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.observe import observe
+from hpcretrain.steps.outside import paused
 from hpcretrain.steps.plan import Plan, draw, everything, plan, whole
 from hpcretrain.steps.release import first, promote
 from hpcretrain.steps.review import close
@@ -173,7 +175,8 @@ def settle(desk: Desk, cycle: Cycle, assessment: Assessment) -> Run | None:
 
 
 def retrain(desk: Desk, decision: Decision, split: Plan) -> Passed | Rejected:
-    """Let pilots compete, judge the winner against the champion, and fit it in full."""
+    """Let pilots compete, judge the winner against the champion, and fit it in full; on the decision's rung."""
+    desk = on_rung(desk, decision)
     won = compete(desk, decision, split)
     if isinstance(won, Verdict):
         return Rejected(won)
@@ -183,6 +186,17 @@ def retrain(desk: Desk, decision: Decision, split: Plan) -> Passed | Rejected:
     if judged.outcome is not Outcome.PASS:
         return Rejected(judged)
     return Passed(judged, twin, _fit_in_full(desk, decision, won, judged, split))
+
+
+def on_rung(desk: Desk, decision: Decision) -> Desk:
+    """The desk with the rules of training of the rung that a decision chose."""
+    rules = desk.terms.policy.training
+    named = next((each.observed for each in decision.findings if each.check == scope.CHECK), None)
+    rung = next((each for each in rules.rungs or () if each.name == named), None)
+    if rung is None:
+        return desk
+    policy = desk.terms.policy.model_copy(update={"training": scope.on(rules, rung)})
+    return replace(desk, terms=replace(desk.terms, policy=policy))
 
 
 def conclude(desk: Desk, cycle: Cycle, came: Passed | Rejected) -> None:
@@ -203,6 +217,8 @@ def conclude_asked(desk: Desk, cycle: Cycle) -> bool:
     ask, approval = cycle.asked(Asked.RELEASE) or (None, None)
     if ask is None:
         return False
+    if paused(desk, cycle):
+        return True
     said = awaited(ask, approval, desk.now).outcome
     if said is Outcome.PASS:
         [judged] = [verdict for verdict in cycle.verdicts if verdict.id in ask.answers]

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from hpcretrain.evidence import PriorityClass
+from hpcretrain.policy.types.admission import Admission as Admission
+from hpcretrain.policy.types.admission import ClassAdmission as ClassAdmission
+from hpcretrain.policy.types.admission import Headroom as Headroom
+from hpcretrain.policy.types.admission import HoursBudget as HoursBudget
+from hpcretrain.policy.types.admission import RiskBudget as RiskBudget
 from hpcretrain.policy.types.classes import Classes as Classes
 from hpcretrain.policy.types.classes import ClassLimits as ClassLimits
 from hpcretrain.policy.types.classes import ClassRule as ClassRule
+from hpcretrain.policy.types.scope import Rung as Rung
+from hpcretrain.policy.types.scope import WindowName as WindowName
 from hpcretrain.policy.types.score import Business as Business
 from hpcretrain.policy.types.score import Cure as Cure
 from hpcretrain.policy.types.score import FamilyRule as FamilyRule
@@ -34,7 +43,6 @@ class DataGate(Rules):
     structural_share: Share = Field(description="Share of structurally changed features from which a person is asked.")
 
 
-WindowName = Literal["all", "recent", "decayed"]
 Part = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -56,6 +64,11 @@ class Training(Rules):
     memory_rows: int = Field(
         ge=1, description="What earlier selections saw counts half after so many rows of later ones."
     )
+    rungs: tuple[Rung, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="The scope ladder, from the deepest rung to the lightest. Left out: what stands here is all.",
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -63,7 +76,19 @@ class Training(Rules):
             raise ValueError("windows: one is named twice")
         if self.full_rows < self.pilot_rows:
             raise ValueError("full_rows must be at least pilot_rows: a pilot is the cheaper one")
+        _check_ladder(self.rungs or ())
         return self
+
+
+def _check_ladder(rungs: Sequence[Rung]) -> None:
+    if len({rung.name for rung in rungs}) < len(rungs):
+        raise ValueError("rungs: one is named twice")
+    for rung in rungs:
+        if len(set(rung.windows)) < len(rung.windows) or rung.full_rows < rung.pilot_rows:
+            raise ValueError(f"rungs: {rung.name}: each window once, and full_rows at least pilot_rows")
+    for deeper, lighter in pairwise(rungs):
+        if lighter.full_rows > deeper.full_rows or lighter.hours_share > deeper.hours_share:
+            raise ValueError(f"rungs: {lighter.name} is deeper than {deeper.name} before it: the deepest comes first")
 
 
 class Gate(Rules):
@@ -146,6 +171,9 @@ class Policy(Rules):
     jobs: JobRules
     approvals: Approvals | None = Field(
         default=None, description="What a person must approve. Left out: nothing, and only the owner of the home asks."
+    )
+    admission: Admission | None = Field(
+        default=None, description="What trainings share. Left out: nothing is shared, and only classes limit them."
     )
     windows: Windows | None = Field(
         default=None,
