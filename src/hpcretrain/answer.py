@@ -9,7 +9,8 @@ from typing import Any
 from hpcretrain.canonical import plain
 from hpcretrain.errors import InputError
 from hpcretrain.messages import Message, Person, Verb
-from hpcretrain.policy.approve import accept, may_ask
+from hpcretrain.policy.approve import accept
+from hpcretrain.policy.rights import APPROVES, Act, holders, known, may, right
 from hpcretrain.records import Asked, Finding, Outcome
 from hpcretrain.steps import outside
 from hpcretrain.steps.ask import answer, standing
@@ -52,9 +53,8 @@ class Answer:
 
 def stranger(desk: Desk, person: Person) -> Answer | None:
     """The refusal of somebody who has no say in a home; None for who has. Nothing of it is written down."""
-    allowed = may_ask(person, desk.terms.policy.approvals)
     own = any(cycle.in_person == person.name for cycle in desk.history.cycles if cycle.review is None)
-    return None if allowed.outcome is Outcome.PASS or own else _refused((allowed,))
+    return None if known(person, desk.terms.policy) or own else _refused((may(person, Act.ASK, desk.terms.policy),))
 
 
 def act(desk: Desk, message: Message, person: Person) -> Answer:
@@ -70,7 +70,7 @@ def act(desk: Desk, message: Message, person: Person) -> Answer:
 
 
 def _request(desk: Desk, message: Message, person: Person) -> Answer:
-    allowed = may_ask(person, desk.terms.policy.approvals)
+    allowed = may(person, Act.ASK, desk.terms.policy, message.priority_class)
     if allowed.outcome is not Outcome.PASS:
         return _refused((allowed,))
     opened = outside.request(desk, message, person)
@@ -85,7 +85,7 @@ def _request(desk: Desk, message: Message, person: Person) -> Answer:
 
 def _cancel(desk: Desk, message: Message, person: Person) -> Answer:
     cycle = outside.find(desk, message.subject or "")
-    allowed = may_ask(person, desk.terms.policy.approvals)
+    allowed = may(person, Act.STOP, desk.terms.policy)
     if allowed.outcome is not Outcome.PASS and person.name != cycle.in_person:
         return _refused((allowed,))
     cycle = outside.cancel(desk, message, person)
@@ -97,10 +97,12 @@ def _answer(desk: Desk, message: Message, person: Person) -> Answer:
     if found is None:
         return Answer(False, f"nothing asks for {message.subject}; `hpcretrain approve` lists what is asked")
     cycle, how = found
-    checks = accept(person, how, desk.terms.policy.approvals, desk.now)
+    policy, act, wanted = desk.terms.policy, APPROVES[how.ask.asked], how.ask.priority_class
+    others = holders(act, policy, wanted)
+    checks = accept(person, how, may(person, act, policy, wanted), others, policy.approvals, desk.now)
     if any(check.outcome is not Outcome.PASS for check in checks):
         return _refused(checks, how.ask.id)
-    approval = answer(desk, message, person, how.ask)
+    approval = answer(desk, message, person, how.ask, right(person, act, policy, wanted) or "")
     said = "approved" if approval.outcome is Outcome.PASS else "denied"
     assessment = desk.history.assessment
     if how.ask.asked is Asked.RELEASE:

@@ -101,7 +101,7 @@ class _Controller:
 
     def _do(self, call: Mapping[str, Any], uid: int, _: Tell) -> dict[str, Any]:
         # What cannot be understood touches nothing, so nothing has to be done again.
-        wanted = understand(call, uid, self._home)
+        wanted = understand(call, uid, self._home, self._live.desk.terms.config.identity)
         try:
             return serve(self._live, wanted)
         except (HpcretrainError, OSError) as error:

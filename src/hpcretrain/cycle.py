@@ -94,7 +94,7 @@ def _refusal(record: Record, answered: list[Record], known: Mapping[str, Record]
     if isinstance(record, RetrainRequest):
         return _refuse_request(answered)
     if isinstance(record, Approval):
-        return _refuse_approval(answered, known)
+        return _refuse_approval(record, answered, known)
     if isinstance(record, Job):
         return _refuse_job(record, answered)
     if isinstance(record, Candidate):
@@ -114,13 +114,17 @@ def _refuse_request(answered: list[Record]) -> str | None:
     return None
 
 
-def _refuse_approval(answered: list[Record], known: Mapping[str, Record]) -> str | None:
-    asks = {other.id for other in answered}
+def _refuse_approval(approval: Approval, answered: list[Record], known: Mapping[str, Record]) -> str | None:
+    asks = {other.id: other for other in answered if isinstance(other, Ask)}
     if len(asks) != 1:
         return "an approval answers one ask"
-    if any(isinstance(other, Approval) and asks & set(other.answers) for other in known.values()):
+    [ask] = asks.values()
+    if ask.requester == approval.actor:
+        return f"{approval.actor} asked for it"
+    said = [other for other in known.values() if isinstance(other, Approval) and ask.id in other.answers]
+    if any(other.outcome is not Outcome.PASS for other in said) or len(said) >= ask.needed:
         return "what was asked has its answer already"
-    return None
+    return f"{approval.actor} answered it already" if any(other.actor == approval.actor for other in said) else None
 
 
 def _refuse_job(job: Job, answered: list[Record]) -> str | None:

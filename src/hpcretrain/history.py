@@ -47,8 +47,8 @@ class Cycle:
     """Who asked for it; None where the model's decline did."""
     decisions: list[Decision] = field(default_factory=list)
     asks: list[Ask] = field(default_factory=list)
-    approvals: dict[str, Approval] = field(default_factory=dict)
-    """By the identifier of the ask."""
+    approvals: dict[str, list[Approval]] = field(default_factory=dict)
+    """What was said so far, by the identifier of the ask."""
     jobs: list[Job] = field(default_factory=list)
     candidates: dict[str, Candidate] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
@@ -75,7 +75,13 @@ class Cycle:
     def asked(self, what: Asked) -> tuple[Ask, Approval | None] | None:
         """What was asked last of this kind, and the answer if there is one."""
         ask = next((each for each in reversed(self.asks) if each.asked is what), None)
-        return (ask, self.approvals.get(ask.id)) if ask else None
+        return (ask, self.answer(ask)) if ask else None
+
+    def answer(self, ask: Ask) -> Approval | None:
+        """The answer to an ask: a denial, or the last of the approvals that it needs; None while there is none."""
+        said = self.approvals.get(ask.id, [])
+        denial = next((each for each in said if each.outcome is not Outcome.PASS), None)
+        return denial or (said[-1] if len(said) >= ask.needed else None)
 
     @property
     def judged(self) -> Verdict | None:
@@ -199,7 +205,7 @@ class History:
             case Ask():
                 self._cycle_of(record).asks.append(record)
             case Approval():
-                self._cycle_of(record).approvals[record.answers[0]] = record
+                self._cycle_of(record).approvals.setdefault(record.answers[0], []).append(record)
             case RetrainRequest():
                 self.cycles.append(Cycle(record, self._asked_for(record)))
             case Decision():

@@ -119,7 +119,7 @@ def open_asks(history: History, now: datetime) -> list[Ask]:
         for cycle in history.cycles
         if cycle.review is None and cycle.release is None
         for ask in cycle.asks[-1:]
-        if ask.id not in cycle.approvals and now < ask.expires_at and not (cycle.run and ask.asked is Asked.RUN)
+        if cycle.answer(ask) is None and now < ask.expires_at and not (cycle.run and ask.asked is Asked.RUN)
     ]
 
 

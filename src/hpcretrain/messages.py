@@ -28,17 +28,19 @@ class Verb(enum.Enum):
 
 @dataclass(frozen=True)
 class Person:
-    """A user of the operating system, as it tells.
+    """A person, as the operating system or the site's own identity source tells.
 
     Attributes:
-        name: The user's name.
-        groups: Names of the groups that the user is in.
+        name: The person's name.
+        groups: Names of the groups that the person is in now.
         owner: Whether the home belongs to this user.
+        identity: Who vouches for it.
     """
 
     name: str
     groups: frozenset[str] = frozenset()
     owner: bool = False
+    identity: str = "operating system"
 
     def among(self, names: Sequence[str]) -> bool:
         """Whether one of `names` is the user's, or, behind a percent sign, a group's of the user."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from hpcretrain.adapters.inboxkeeper import Handed, Keeper
 from hpcretrain.adapters.people import person
+from hpcretrain.config.types import IdentityConfig
 from hpcretrain.errors import InputError
 from hpcretrain.live import Live, Step
 from hpcretrain.livehome import describe, open_asks, told
@@ -19,7 +20,7 @@ Wanted = tuple[Message, Person] | Step
 """What somebody says, or how far to go with what is due."""
 
 
-def understand(call: Mapping[str, Any], uid: int, home: Path) -> Wanted:
+def understand(call: Mapping[str, Any], uid: int, home: Path, identity: IdentityConfig | None) -> Wanted:
     """What a user, by number, calls for.
 
     Raises:
@@ -27,7 +28,7 @@ def understand(call: Mapping[str, Any], uid: int, home: Path) -> Wanted:
     """
     match call.get("do"):
         case "message":
-            return Message.of(call.get("message") or {}), person(uid, home)
+            return Message.of(call.get("message") or {}), person(uid, home, identity)
         case "tick":
             try:
                 return Step(call.get("until"))
@@ -81,7 +82,7 @@ def _answer(live: Live, home: Path, handed: Handed) -> dict[str, Any]:
     if handed.message is None:
         return {}
     try:
-        who = person(handed.uid, home)
+        who = person(handed.uid, home, live.desk.terms.config.identity)
     except InputError as error:
         said: dict[str, Any] = {"done": False, "reason": str(error), "subject": handed.message.subject, "findings": []}
     else:

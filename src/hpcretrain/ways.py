@@ -148,7 +148,7 @@ def _through(home: Path, call: Mapping[str, Any], tell: Tell, patience_s: float)
 
             try:
                 with at_work(home, tell) as live:
-                    wanted = understand(call, os.getuid(), home)
+                    wanted = understand(call, os.getuid(), home, live.desk.terms.config.identity)
                     empty(live, home, inbox, tell)
                     return serve(live, wanted)
             except HomeInUse:

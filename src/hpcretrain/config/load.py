@@ -24,8 +24,9 @@ Model = TypeVar("Model", bound=BaseModel)
 
 SHIPPED_POLICY = "standard.toml"
 
-# Where files lie says nothing about what they hold: a moved table or a renamed policy is the same configuration.
-_NO_TERMS: Any = {"policy": True, "data": {"path"}}
+# Where files lie says nothing about what they hold: a moved table or a renamed policy is the same configuration. Who
+# people are decides nothing about a model either, and must be mendable while a home is at work.
+_NO_TERMS: Any = {"policy": True, "data": {"path"}, "identity": True}
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,16 @@ class PolicyConfig(_Table):
     file: str = Field(default="standard.toml", description="Policy file, relative to this file; the default ships.")
 
 
+class IdentityConfig(_Table):
+    """Who people are, where that is not for the operating system alone to say."""
+
+    command: Annotated[tuple[Name, ...], Field(min_length=1)] = Field(
+        description="A program and its arguments, run without a shell; the user's name and number follow them. It "
+        'prints one JSON object: {"name": "ann", "groups": ["ml-leads"]}. Whatever else it does, nobody is heard.'
+    )
+    timeout_s: float = Field(default=5.0, gt=0, le=60, description="How long it may take, in seconds.")
+
+
 class Config(_Table):
     """One model, its table, and how to replay it."""
 
@@ -162,3 +172,4 @@ class Config(_Table):
     data: DataConfig
     backtest: BacktestConfig
     policy: PolicyConfig = PolicyConfig()
+    identity: IdentityConfig | None = Field(default=None, description="Left out: the operating system says it.")

@@ -192,12 +192,13 @@ def headline(record: Record) -> str:
         case Ask():
             who = f", requested by {record.requester}" if record.requester else ""
             beyond = f", beyond {', '.join(record.overrules)}" if record.overrules else ""
-            return (
-                f"may it {record.asked.value} ({record.priority_class.value}{who}{beyond})? until {record.expires_at}"
-            )
+            people = f", {record.needed} approvals" if record.needed > 1 else ""
+            about = f"{record.priority_class.value}{who}{beyond}{people}"
+            return f"may it {record.asked.value} ({about})? until {record.expires_at}"
         case Approval():
             said = "approved" if record.outcome is Outcome.PASS else "denied"
-            return f"{said} by {record.actor}" + (f": {record.reason}" if record.reason else "")
+            by = f"{record.actor}, {record.right}" if record.right else record.actor
+            return f"{said} by {by}" + (f": {record.reason}" if record.reason else "")
         case Job():
             drawn, window = record.window.rows, record.window
             of = f" of {window.population}" if drawn < window.population else ""

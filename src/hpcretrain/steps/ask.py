@@ -57,11 +57,11 @@ def permit(desk: Desk, cycle: Cycle, priority_class: PriorityClass, choice: choi
         return Permission(choices.choose(choice.cost_mrow_passes, findings), given)
     spent = approval is not None and given is None
     if ask is None or spent or not set(needs) <= set(ask.overrules) or ask.priority_class is not priority_class:
-        said = policy.needed(Asked.RUN, policy.expiry(desk.now, rules))
+        said = policy.needed(Asked.RUN, policy.expiry(desk.now, rules), rules.people(priority_class))
         return Permission(choices.choose(choice.cost_mrow_passes, (*findings, said)), given, needs)
     if given is None and desk.now >= ask.expires_at:
         return _dropped(choice, findings, ask, None, desk)
-    said = policy.awaited(ask, given, desk.now)
+    said = policy.awaited(ask, given, desk.now, cycle.approvals.get(ask.id, ()))
     return Permission(choices.choose(choice.cost_mrow_passes, (*findings, said)), given)
 
 
@@ -117,6 +117,7 @@ def _ask(
         overrules=overrules,
         facts=facts,
         expires_at=policy.expiry(desk.now, rules),
+        needed=rules.people(priority_class),
     )
     desk.book.enter(ask)
     return ask
@@ -130,7 +131,9 @@ def standing(desk: Desk, identifier: str) -> tuple[Cycle, policy.Standing] | Non
                 subject = _subject(cycle, ask)
                 return cycle, policy.Standing(
                     ask=ask,
-                    approval=cycle.approvals.get(ask.id),
+                    said=tuple(cycle.approvals.get(ask.id, ())),
+                    answer=cycle.answer(ask),
+                    approved_run=_approved_run(cycle),
                     subject=subject,
                     model_digest=ask.model_digest if subject else None,
                     policy_digest=desk.terms.policy_digest,
@@ -146,8 +149,14 @@ def _subject(cycle: Cycle, ask: Ask) -> str | None:
     return None if ask.asked is Asked.RUN and cycle.run else ask.subject
 
 
-def answer(desk: Desk, message: Message, person: Person, ask: Ask) -> Approval:
-    """Record what a person said to what was asked."""
+def _approved_run(cycle: Cycle) -> tuple[str, ...]:
+    """Who approved the training of a cycle."""
+    asks = [ask for ask in cycle.asks if ask.asked is Asked.RUN]
+    return tuple(said.actor for ask in asks for said in cycle.approvals.get(ask.id, ()))
+
+
+def answer(desk: Desk, message: Message, person: Person, ask: Ask, right: str) -> Approval:
+    """Record what a person said to what was asked, and by what right."""
     approval = Approval(
         model=desk.terms.config.model.name,
         at=desk.now,
@@ -156,6 +165,8 @@ def answer(desk: Desk, message: Message, person: Person, ask: Ask) -> Approval:
         actor=person.name,
         reason=message.reason,
         token=message.id,
+        right=right,
+        identity=person.identity,
     )
     desk.book.enter(approval)
     return approval

@@ -33,7 +33,8 @@ def decide(desk: Desk, cycle: Cycle, assessment: Assessment, plan: Plan) -> Deci
     )
     permission = permit(desk, cycle, priority_class, choice)
     choice = permission.choice
-    given = [permission.approval.id] if permission.approval else []
+    answer = permission.approval
+    given = [each.id for each in cycle.approvals[answer.answers[0]]] if answer else []
     answers = dict.fromkeys((cycle.request.id, assessment.id, *given))
     decision = Decision(
         model=desk.terms.config.model.name,

@@ -197,7 +197,7 @@ def conclude_asked(desk: Desk, cycle: Cycle) -> bool:
         [judged] = [verdict for verdict in cycle.verdicts if verdict.id in ask.answers]
         twin, served = cycle.candidates[judged.candidate], cycle.candidates[ask.subject]
         refits = [each for each in cycle.verdicts if each.stage is Stage.REFIT and each.candidate == served.id]
-        promote(desk, judged, twin, (refits[-1], served) if refits else None, approval)
+        promote(desk, judged, twin, (refits[-1], served) if refits else None, cycle.approvals[ask.id])
     elif said is Outcome.FAIL:
         close(desk, cycle, Closing.REJECTED, approval.id if approval else ask.id)
     return True

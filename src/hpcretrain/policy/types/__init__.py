@@ -6,10 +6,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hpcretrain.evidence import PriorityClass
 from hpcretrain.policy.types.classes import Classes as Classes
 from hpcretrain.policy.types.classes import ClassLimits as ClassLimits
 from hpcretrain.policy.types.classes import ClassRule as ClassRule
+from hpcretrain.policy.types.governance import Approvals as Approvals
+from hpcretrain.policy.types.governance import BreakGlass as BreakGlass
+from hpcretrain.policy.types.governance import Deadlines as Deadlines
+from hpcretrain.policy.types.governance import Needed as Needed
+from hpcretrain.policy.types.governance import Role as Role
 from hpcretrain.policy.types.score import Business as Business
 from hpcretrain.policy.types.score import Cure as Cure
 from hpcretrain.policy.types.score import FamilyRule as FamilyRule
@@ -91,26 +95,6 @@ class WatchRules(Rules):
     alpha: Alpha = Field(description="Chance of rolling back an equal release, over all looks.")
 
 
-class Approvals(Rules):
-    """What a person must approve in a home that lives. Nobody approves what he asked for himself."""
-
-    run: tuple[PriorityClass, ...] = Field(default=(), description="Classes whose trainings are approved beforehand.")
-    release: tuple[PriorityClass, ...] = Field(
-        default=(), description="Classes whose candidates are approved before they serve."
-    )
-    overrule: tuple[Literal["cooldown", "budget"], ...] = Field(
-        default=("cooldown", "budget"),
-        description="Checks that an approval sets aside, for what somebody asked for.",
-    )
-    approvers: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        description='Users of the operating system who may approve; "%staff" means a group.'
-    )
-    requesters: tuple[str, ...] = Field(
-        default=(), description="Users and groups who may ask, beside approvers and the owner of the home."
-    )
-    expires_h: Positive = Field(description="Hours after which what was asked can no longer be approved.")
-
-
 class JobRules(Rules):
     """What is done about training jobs that do not end well. It decides nothing else: a home at work may change it."""
 
@@ -145,3 +129,28 @@ class Policy(Rules):
     approvals: Approvals | None = Field(
         default=None, description="What a person must approve. Left out: nothing, and only the owner of the home asks."
     )
+    roles: dict[str, Role] | None = Field(
+        default=None, description="Who may do what, by the name of the role. Left out: `approvals` says it."
+    )
+    break_glass: BreakGlass | None = Field(
+        default=None, description="What may be done in an emergency. Left out: nothing beyond the rules."
+    )
+    deadlines: Deadlines | None = Field(
+        default=None, description="How long a stage may take before people are told. Left out: nobody is told."
+    )
+
+    @model_validator(mode="after")
+    def _governed(self) -> Self:
+        roles, named = self.roles, self.approvals and (self.approvals.approvers or self.approvals.requesters)
+        if roles is not None and named:
+            raise ValueError("approvals: roles say who may approve and ask; leave approvers and requesters out")
+        if self.approvals and roles is None and not self.approvals.approvers:
+            raise ValueError("approvals.approvers: is missing; name who may approve, or give roles")
+        breakers = [name for name, role in (roles or {}).items() if role.break_glass]
+        if breakers and self.break_glass is None:
+            raise ValueError(f"break_glass: is missing, but role {breakers[0]} may break the glass")
+        if self.break_glass and not breakers:
+            raise ValueError("break_glass: no role may break the glass; give one break_glass = true")
+        if self.break_glass and not any(role.review for role in (roles or {}).values()):
+            raise ValueError("break_glass: no role may review it; give one review = true")
+        return self
