@@ -43,10 +43,8 @@ approve_release = ["urgent", "standard"]
 """
 
 
-def governed(folder: Path, text: str = ROLES, change_at: float | None = 0.5) -> Path:
-    path = configure(
-        folder, orders(rows=8_000, minutes=16, change_at=change_at), **write_policy(folder, weight="0.001")
-    )
+def governed(folder: Path, text: str = ROLES, **changes: str) -> Path:
+    path = configure(folder, orders(rows=8_000, minutes=16), **write_policy(folder, weight="0.001", **changes))
     policy = folder / "policy.toml"
     policy.write_text(policy.read_text() + text)
     return path

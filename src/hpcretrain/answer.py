@@ -9,12 +9,14 @@ from typing import Any
 from hpcretrain.canonical import plain
 from hpcretrain.errors import InputError
 from hpcretrain.messages import Message, Person, Verb
+from hpcretrain.policy import emergency
 from hpcretrain.policy.approve import accept
 from hpcretrain.policy.rights import APPROVES, Act, holders, known, may, right
 from hpcretrain.records import Asked, Finding, Outcome
 from hpcretrain.steps import outside
 from hpcretrain.steps.ask import answer, standing
 from hpcretrain.steps.desk import Desk
+from hpcretrain.steps.emergency import break_glass, find, review
 from hpcretrain.steps.tick import conclude_asked, settle
 
 
@@ -64,6 +66,10 @@ def act(desk: Desk, message: Message, person: Person) -> Answer:
             return _request(desk, message, person)
         if message.verb is Verb.CANCEL:
             return _cancel(desk, message, person)
+        if message.verb is Verb.BREAK_GLASS:
+            return _break_glass(desk, message, person)
+        if message.verb is Verb.REVIEW:
+            return _review(desk, message, person)
         return _answer(desk, message, person)
     except InputError as error:
         return Answer(False, str(error))
@@ -90,6 +96,38 @@ def _cancel(desk: Desk, message: Message, person: Person) -> Answer:
         return _refused((allowed,))
     cycle = outside.cancel(desk, message, person)
     return Answer(True, f"{cycle.request.id} is ended; its jobs are told to leave a checkpoint", cycle.request.id)
+
+
+def _break_glass(desk: Desk, message: Message, person: Person) -> Answer:
+    policy, cycle = desk.terms.policy, outside.find(desk, message.subject or "")
+    ends = "ended" if cycle.review else "serves" if cycle.release else None
+    if ends is None and cycle.run and not cycle.asked(Asked.RELEASE):
+        ends = "is in training"
+    checks = emergency.accept(may(person, Act.BREAK_GLASS, policy), desk.history.review_owed, ends, desk.now)
+    if any(check.outcome is not Outcome.PASS for check in checks):
+        return _refused(checks, cycle.request.id)
+    broken = break_glass(desk, message, person, cycle.request, right(person, Act.BREAK_GLASS, policy) or "")
+    if cycle.run:
+        conclude_asked(desk, cycle)
+        came = f"{cycle.request.id}: serves" if cycle.release else f"{cycle.request.id}: does not serve"
+    else:
+        assert desk.history.assessment is not None
+        settle(desk, cycle, desk.history.assessment)
+        came = _decided(desk, cycle.request.id).reason
+    until = f"{broken.expires_at:%H:%M} UTC"
+    reason = f"{came}; it counts until {until}; somebody else must `hpcretrain review {broken.id}`"
+    return Answer(True, reason, broken.id, checks)
+
+
+def _review(desk: Desk, message: Message, person: Person) -> Answer:
+    broken = find(desk, message.subject or "")
+    reviewed = broken.id in desk.history.glass_reviews
+    allowed = may(person, Act.REVIEW, desk.terms.policy)
+    checks = emergency.may_review(person, allowed, broken, reviewed)
+    if any(check.outcome is not Outcome.PASS for check in checks):
+        return _refused(checks, broken.id)
+    said = review(desk, message, person, broken, right(person, Act.REVIEW, desk.terms.policy) or "")
+    return Answer(True, f"{broken.id} is reviewed", said.id, checks)
 
 
 def _answer(desk: Desk, message: Message, person: Person) -> Answer:

@@ -44,9 +44,13 @@ def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
     end.add_argument("subject", metavar="REQUEST", help="the request, as `hpcretrain status` shows it")
     yes = command(commands, "approve", _approve, "approve what is asked; without ASK, show what is asked")
     no = command(commands, "deny", _deny, "deny what is asked; without ASK, show what is asked")
+    glass = command(commands, "break-glass", _break_glass, "set approvals, budget and queue aside, in an emergency")
+    glass.add_argument("subject", metavar="REQUEST", help="the request, as `hpcretrain status` shows it")
+    look = command(commands, "review", _review, "review that somebody else broke the glass")
+    look.add_argument("subject", metavar="ID", help="what is owed a review, as `hpcretrain status` shows it")
     for said in (yes, no):
         said.add_argument("subject", nargs="?", metavar="ASK", help="what is asked, by its identifier")
-    for each in (wish, end, yes, no):
+    for each in (wish, end, yes, no, glass, look):
         each.add_argument("--reason", default="", metavar="TEXT", help="why, in one line, for the record")
         each.add_argument(
             "--inbox", type=Path, metavar="DIR", help="hand it in there, if the home belongs to somebody else"
@@ -114,6 +118,18 @@ def _cancel(options: argparse.Namespace) -> int:
     from hpcretrain.messages import Message, Verb, identifier
 
     return _send(options, Message(identifier(), Verb.CANCEL, options.reason, options.subject))
+
+
+def _break_glass(options: argparse.Namespace) -> int:
+    from hpcretrain.messages import Message, Verb, identifier
+
+    return _send(options, Message(identifier(), Verb.BREAK_GLASS, options.reason, options.subject))
+
+
+def _review(options: argparse.Namespace) -> int:
+    from hpcretrain.messages import Message, Verb, identifier
+
+    return _send(options, Message(identifier(), Verb.REVIEW, options.reason, options.subject))
 
 
 def _approve(options: argparse.Namespace) -> int:

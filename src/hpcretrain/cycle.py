@@ -14,9 +14,11 @@ from hpcretrain.records import (
     Ask,
     Assessment,
     Baseline,
+    BreakGlass,
     Candidate,
     Decision,
     Family,
+    GlassReview,
     Job,
     Outcome,
     Purpose,
@@ -35,13 +37,15 @@ FOLLOWS: Mapping[str, frozenset[str]] = {
     "signal": frozenset({"release"}),
     "assessment": frozenset({"signal"}),
     "request": frozenset({"assessment", "signal"}),
-    "decision": frozenset({"request", "assessment", "approval"}),
+    "decision": frozenset({"request", "assessment", "approval", "break_glass"}),
     "ask": frozenset({"decision", "verdict"}),
     "approval": frozenset({"ask"}),
+    "break_glass": frozenset({"request"}),
+    "glass_review": frozenset({"break_glass"}),
     "job": frozenset({"baseline", "decision", "verdict"}),
     "candidate": frozenset({"job", "candidate"}),
     "verdict": frozenset({"candidate", "job", "release", "verdict"}),
-    "release": frozenset({"candidate", "verdict", "watch", "approval"}),
+    "release": frozenset({"candidate", "verdict", "watch", "approval", "break_glass"}),
     "watch": frozenset({"release"}),
     "review": frozenset({"request", "signal", "assessment", "decision", "approval", "ask", "verdict", "watch"}),
 }
@@ -95,6 +99,12 @@ def _refusal(record: Record, answered: list[Record], known: Mapping[str, Record]
         return _refuse_request(answered)
     if isinstance(record, Approval):
         return _refuse_approval(record, answered, known)
+    if isinstance(record, BreakGlass):
+        return _refuse_break_glass(answered, known)
+    if isinstance(record, GlassReview):
+        return _refuse_glass_review(record, answered, known)
+    if isinstance(record, Decision):
+        return _expired(record, answered)
     if isinstance(record, Job):
         return _refuse_job(record, answered)
     if isinstance(record, Candidate):
@@ -125,6 +135,29 @@ def _refuse_approval(approval: Approval, answered: list[Record], known: Mapping[
     if any(other.outcome is not Outcome.PASS for other in said) or len(said) >= ask.needed:
         return "what was asked has its answer already"
     return f"{approval.actor} answered it already" if any(other.actor == approval.actor for other in said) else None
+
+
+def _refuse_break_glass(answered: list[Record], known: Mapping[str, Record]) -> str | None:
+    if len(answered) != 1:
+        return "the glass is broken for one request"
+    reviewed = {other.answers[0] for other in known.values() if isinstance(other, GlassReview)}
+    owed = [other.id for other in known.values() if isinstance(other, BreakGlass) and other.id not in reviewed]
+    return f"nobody has reviewed {owed[0]} yet" if owed else None
+
+
+def _refuse_glass_review(review: GlassReview, answered: list[Record], known: Mapping[str, Record]) -> str | None:
+    if len(answered) != 1:
+        return "a review of broken glass answers one"
+    if any(isinstance(other, BreakGlass) and other.actor == review.actor for other in answered):
+        return f"{review.actor} broke the glass, and somebody else reviews it"
+    if any(isinstance(other, GlassReview) and other.answers == review.answers for other in known.values()):
+        return "it is reviewed already"
+    return None
+
+
+def _expired(record: Record, answered: list[Record]) -> str | None:
+    late = [other.id for other in answered if isinstance(other, BreakGlass) and record.at >= other.expires_at]
+    return f"{late[0]} counts no more" if late else None
 
 
 def _refuse_job(job: Job, answered: list[Record]) -> str | None:
@@ -173,9 +206,10 @@ def _refuse_release(release: Release, answered: list[Record], known: Mapping[str
         return None
     verdicts = [other for other in answered if isinstance(other, Verdict)]
     approvals = [other for other in answered if isinstance(other, Approval)]
-    if len(verdicts) + len(approvals) != len(answered) or not verdicts:
-        return "a promotion answers verdicts, and the approval where one was asked for"
-    if problem := _refuse_approved(release, approvals, known):
+    broken = [other for other in answered if isinstance(other, BreakGlass)]
+    if len(verdicts) + len(approvals) + len(broken) != len(answered) or not verdicts:
+        return "a promotion answers verdicts, and the approval or the broken glass where one was asked for"
+    if problem := _refuse_approved(release, approvals, known) or _expired(release, answered):
         return problem
     if any(verdict.outcome is not Outcome.PASS for verdict in verdicts):
         return "a verdict that it answers did not pass"

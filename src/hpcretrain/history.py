@@ -18,10 +18,12 @@ from hpcretrain.records import (
     Asked,
     Assessment,
     Baseline,
+    BreakGlass,
     Candidate,
     Closing,
     Decision,
     Family,
+    GlassReview,
     Job,
     Outcome,
     Record,
@@ -49,6 +51,8 @@ class Cycle:
     asks: list[Ask] = field(default_factory=list)
     approvals: dict[str, list[Approval]] = field(default_factory=dict)
     """What was said so far, by the identifier of the ask."""
+    broken: list[BreakGlass] = field(default_factory=list)
+    """For what somebody broke the glass."""
     jobs: list[Job] = field(default_factory=list)
     candidates: dict[str, Candidate] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
@@ -115,6 +119,9 @@ class History:
     """Stretches of rows that failed the data gate."""
     slots: list[Span] = field(default_factory=list)
     """All observed slots."""
+    broken: list[BreakGlass] = field(default_factory=list)
+    glass_reviews: dict[str, GlassReview] = field(default_factory=dict)
+    """By the identifier of what is reviewed."""
     rejections: int = 0
     """Rejected candidates since the last release."""
 
@@ -164,6 +171,11 @@ class History:
         return next((each for each in reversed(self.cycles) if each.release and not each.review), None)
 
     @property
+    def review_owed(self) -> BreakGlass | None:
+        """That somebody broke the glass, and nobody has reviewed it yet."""
+        return next((each for each in self.broken if each.id not in self.glass_reviews), None)
+
+    @property
     def last_run(self) -> datetime | None:
         """When a training was last ordered that was, or is to be, seen through."""
         ended = (each for each in reversed(self.cycles) if each.run and not each.under_way and not each.broken_off)
@@ -206,6 +218,11 @@ class History:
                 self._cycle_of(record).asks.append(record)
             case Approval():
                 self._cycle_of(record).approvals.setdefault(record.answers[0], []).append(record)
+            case BreakGlass():
+                self.broken.append(record)
+                self._cycle_of(record).broken.append(record)
+            case GlassReview():
+                self.glass_reviews[record.answers[0]] = record
             case RetrainRequest():
                 self.cycles.append(Cycle(record, self._asked_for(record)))
             case Decision():
@@ -236,7 +253,7 @@ class History:
         wanted = set(record.answers if answers is None else answers)
         for each in reversed(self.cycles):
             one = (each.request, each.release)
-            many = (*each.watches, *each.decisions, *each.asks, *each.jobs, *each.verdicts)
+            many = (*each.watches, *each.decisions, *each.asks, *each.broken, *each.jobs, *each.verdicts)
             known = {part.id for part in (*one, *many) if part is not None} | each.candidates.keys()
             if known & wanted:
                 return each

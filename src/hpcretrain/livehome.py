@@ -20,6 +20,7 @@ from hpcretrain.errors import InputError
 from hpcretrain.history import History
 from hpcretrain.live import Live, Stand
 from hpcretrain.records import Ask, Asked
+from hpcretrain.report.explain import owed
 from hpcretrain.steps.tick import require_reference
 from hpcretrain.trainers import Cluster
 from hpcretrain.wiring import CONFIGURATION, POLICY
@@ -107,6 +108,7 @@ def describe(live: Live, stand: Stand, made: list[str]) -> dict[str, Any]:
         "score": history.assessment.score if history.assessment else None,
         "open": _open(history),
         "asks": [told(ask) for ask in open_asks(history, live.now)],
+        "review_owed": owed(history),
         "made": [{"kind": history.known[each].kind, "id": each} for each in made],
         "ledger_head": live.desk.ledger.head(),
     }
@@ -132,6 +134,7 @@ def told(ask: Ask) -> dict[str, Any]:
         "model": ask.model,
         "priority_class": ask.priority_class.value,
         "requester": ask.requester,
+        "needed": ask.needed,
         "overrules": list(ask.overrules),
         "expires_at": plain(ask.expires_at),
         "facts": plain(ask.facts),

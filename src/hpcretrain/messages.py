@@ -24,6 +24,8 @@ class Verb(enum.Enum):
     CANCEL = "cancel"
     APPROVE = "approve"
     DENY = "deny"
+    BREAK_GLASS = "break_glass"
+    REVIEW = "review"
 
 
 @dataclass(frozen=True)
@@ -133,5 +135,7 @@ def _problem(message: Message) -> str | None:
             return "a request names a class"
         return None if message.reason.strip() else "a request has a reason: why is the model to be retrained?"
     if not message.subject or len(message.subject) > MOST_CHARACTERS or not message.subject.isprintable():
-        return f"to {message.verb.value}, name what: `hpcretrain status` shows it"
+        return f"to {message.verb.value.replace('_', ' ')}, name what: `hpcretrain status` shows it"
+    if message.verb in (Verb.BREAK_GLASS, Verb.REVIEW) and not message.reason.strip():
+        return f"to {message.verb.value.replace('_', ' ')}, say why: --reason"
     return None

@@ -247,6 +247,37 @@ class Approval(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BreakGlass(Record):
+    """Somebody set approvals, budgets and the queue aside for a request, in an emergency. Answers the request.
+
+    It counts until `expires_at`, and somebody else reviews it, by `review_by`; for the rest see `Approval`.
+    """
+
+    kind = "break_glass"
+
+    actor: str
+    reason: str
+    right: str
+    identity: str
+    token: str
+    expires_at: datetime
+    review_by: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlassReview(Record):
+    """What somebody else says of it afterwards. Answers it."""
+
+    kind = "glass_review"
+
+    actor: str
+    reason: str
+    right: str
+    identity: str
+    token: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job(Record):
     """A training to be done. Answers a baseline (the first champion), a decision, or a verdict (a refit).
 
@@ -351,6 +382,8 @@ KINDS: dict[str, type[Record]] = {
         Decision,
         Ask,
         Approval,
+        BreakGlass,
+        GlassReview,
         Job,
         Candidate,
         Verdict,

@@ -13,10 +13,12 @@ from hpcretrain.records import (
     Ask,
     Assessment,
     Baseline,
+    BreakGlass,
     Candidate,
     Decision,
     Family,
     Finding,
+    GlassReview,
     Job,
     Outcome,
     Record,
@@ -105,10 +107,34 @@ def status(
         "worse_since": plain(worse_since(history)),
         "open_request": open_cycle.request.id if open_cycle else None,
         "watching": history.watched is not None,
+        "review_owed": owed(history),
         "quarantined": [list(plain(span)) for span in history.quarantine],
         "cycles": [describe_cycle(cycle, cpu_s) for cycle in history.cycles],
         **({"cluster": cluster} if cluster else {}),
     }
+
+
+def owed(history: History) -> dict[str, Any] | None:
+    """That somebody broke the glass, and nobody has reviewed it yet."""
+    broken = history.review_owed
+    if broken is None:
+        return None
+    return {
+        "id": broken.id,
+        "request": broken.answers[0],
+        "actor": broken.actor,
+        "reason": broken.reason,
+        "at": plain(broken.at),
+        "review_by": plain(broken.review_by),
+    }
+
+
+def owed_line(told: Mapping[str, Any]) -> str:
+    """The same in words."""
+    return (
+        f"REVIEW OWED: {told['actor']} broke the glass for {told['request']} at {told['at']} ({told['reason']}); "
+        f"somebody else must say `hpcretrain review {told['id']} --reason ...` by {told['review_by']}"
+    )
 
 
 def status_text(state: Mapping[str, Any], show_cycle: Callable[[Mapping[str, Any]], str]) -> str:
@@ -125,6 +151,8 @@ def status_text(state: Mapping[str, Any], show_cycle: Callable[[Mapping[str, Any
         f"{'watching the release' if state['watching'] else 'no release is being watched'}, "
         f"{'open request ' + state['open_request'] if state['open_request'] else 'no open request'}",
     ]
+    if state["review_owed"]:
+        lines.append(owed_line(state["review_owed"]))
     if state["worse_since"]:
         lines.append(f"worse than when it was judged, on rows since {state['worse_since']}")
     lines += [show_cycle(cycle) for cycle in state["cycles"]]
@@ -199,6 +227,11 @@ def headline(record: Record) -> str:
             said = "approved" if record.outcome is Outcome.PASS else "denied"
             by = f"{record.actor}, {record.right}" if record.right else record.actor
             return f"{said} by {by}" + (f": {record.reason}" if record.reason else "")
+        case BreakGlass():
+            until = f"until {record.expires_at:%Y-%m-%d %H:%M} UTC"
+            return f"{record.actor} broke the glass, {record.right}, {until}: {record.reason}"
+        case GlassReview():
+            return f"reviewed by {record.actor}, {record.right}: {record.reason}"
         case Job():
             drawn, window = record.window.rows, record.window
             of = f" of {window.population}" if drawn < window.population else ""

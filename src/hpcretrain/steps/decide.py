@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hpcretrain.history import Cycle
 from hpcretrain.policy import decide as policy
+from hpcretrain.policy.emergency import holding
 from hpcretrain.policy.observe import structural
 from hpcretrain.ports import Rows
 from hpcretrain.records import (
@@ -33,9 +34,7 @@ def decide(desk: Desk, cycle: Cycle, assessment: Assessment, plan: Plan) -> Deci
     )
     permission = permit(desk, cycle, priority_class, choice)
     choice = permission.choice
-    answer = permission.approval
-    given = [each.id for each in cycle.approvals[answer.answers[0]]] if answer else []
-    answers = dict.fromkeys((cycle.request.id, assessment.id, *given))
+    answers = dict.fromkeys((cycle.request.id, assessment.id, *(each.id for each in permission.by)))
     decision = Decision(
         model=desk.terms.config.model.name,
         at=desk.now,
@@ -64,7 +63,9 @@ def _withdrawn(desk: Desk, cycle: Cycle, assessment: Assessment) -> policy.Choic
 
 
 def _class(desk: Desk, cycle: Cycle, assessment: Assessment) -> PriorityClass:
-    """The class of the request, or a more urgent one that the newest assessment asks for."""
+    """The class of the request, or a more urgent one that the newest assessment, or an emergency, asks for."""
+    if holding(cycle.broken, desk.now) is not None:
+        return PriorityClass.URGENT
     asked = wanted(desk, assessment)
     order = list(PriorityClass)
     classes = [cycle.request.priority_class] + ([asked.priority_class] if asked else [])
