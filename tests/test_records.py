@@ -78,7 +78,7 @@ def test_a_time_without_a_zone_is_refused() -> None:
 
 
 def test_every_kind_has_one_class_and_a_decision_is_a_decision() -> None:
-    assert len(KINDS) == 13
+    assert len(KINDS) == 15
     assert KINDS["decision"] is Decision
 
 
