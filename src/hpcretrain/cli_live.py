@@ -12,7 +12,7 @@ from typing import Any
 from hpcretrain.errors import InputError
 
 _FASTEST = 10_000_000
-DONE, NO = 0, 1
+DONE, NO, OUTSIDE_FAILED = 0, 1, 3
 
 
 def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -48,6 +48,7 @@ def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
     glass.add_argument("subject", metavar="REQUEST", help="the request, as `hpcretrain status` shows it")
     look = command(commands, "review", _review, "review that somebody else broke the glass")
     look.add_argument("subject", metavar="ID", help="what is owed a review, as `hpcretrain status` shows it")
+    command(commands, "notify", _notify, "send a test by each route by which people are told of a home that lives")
     for said in (yes, no):
         said.add_argument("subject", nargs="?", metavar="ASK", help="what is asked, by its identifier")
     for each in (wish, end, yes, no, glass, look):
@@ -130,6 +131,16 @@ def _review(options: argparse.Namespace) -> int:
     from hpcretrain.messages import Message, Verb, identifier
 
     return _send(options, Message(identifier(), Verb.REVIEW, options.reason, options.subject))
+
+
+def _notify(options: argparse.Namespace) -> int:
+    from hpcretrain.adapters.home import default_home
+    from hpcretrain.report.text import show_routes
+    from hpcretrain.telling import try_routes
+
+    found = try_routes(options.home or default_home())
+    print(json.dumps(found) if options.json else show_routes(found))
+    return OUTSIDE_FAILED if any(each["problem"] for each in found) else DONE
 
 
 def _approve(options: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from hpcretrain.errors import HpcretrainError, LedgerDamagedError
 from hpcretrain.live import Live
 from hpcretrain.livehome import at_work
 from hpcretrain.service import empty, serve, understand
+from hpcretrain.telling import tell_damage, telling
 
 Tell = Callable[[str], None]
 
@@ -55,7 +56,8 @@ def run(home: Path | None = None, tell: Tell = lambda _: None) -> None:
                         tell(f"the controller of {place} is at work")
                     held = True
                     _Controller(live, place, listener, tell).work(stopped, well)
-            except LedgerDamagedError:
+            except LedgerDamagedError as error:
+                tell_damage(place, error, tell)
                 raise
             except (HpcretrainError, OSError) as error:
                 if not held:
@@ -86,18 +88,20 @@ class _Controller:
             stopped: Not empty once it is told to stop.
             well: Called after each round in which nothing failed.
         """
-        self._live.advance()
-        while not stopped:
-            if self._live.stale() or (self._live.due() and self._files() != self._seen):
-                return
-            if self._live.due() or self._live.stirs():
-                self._live.advance()
-            # Whoever may enter the home does not wait for strangers.
-            self._listener.serve(_LISTEN_S, self._do)
-            if self._failure is not None:
-                raise self._failure
-            self._empty()
-            well()
+        with telling(self._live, self._home, self._tell) as teller:
+            self._live.advance()
+            while not stopped:
+                if self._live.stale() or (self._live.due() and self._files() != self._seen):
+                    return
+                if self._live.due() or self._live.stirs():
+                    self._live.advance()
+                # Whoever may enter the home does not wait for strangers.
+                self._listener.serve(_LISTEN_S, self._do)
+                if self._failure is not None:
+                    raise self._failure
+                self._empty()
+                teller.look()
+                well()
 
     def _do(self, call: Mapping[str, Any], uid: int, _: Tell) -> dict[str, Any]:
         # What cannot be understood touches nothing, so nothing has to be done again.

@@ -26,8 +26,10 @@ from hpcretrain.steps.plan import plan
 from hpcretrain.steps.release import confirm
 from hpcretrain.steps.review import close
 from hpcretrain.steps.tick import Passed, Rejected, begin, conclude, conclude_asked, judge, look, retrain
+from hpcretrain.witnesses import Fate
 
 SEEN, DONE, SAID, WITHDRAWN = "tick_seen", "tick_done", "message_done", "jobs_withdrawn"
+_QUEUED = frozenset({Fate.WAITING.value, Fate.HELD.value})
 _INSTANT = timedelta(microseconds=1)
 _Key = tuple[str, str, str]
 """Of a message: who sent it, what for, and its identifier."""
@@ -138,6 +140,11 @@ class Live:
     def next(self) -> datetime:
         """When the next tick is due."""
         return self._last + self._step
+
+    @property
+    def queued(self) -> bool:
+        """Whether there are jobs under way, and none of them has begun."""
+        return bool(self._awaits) and all(how.split(":")[0] in _QUEUED for how in self._awaits.values())
 
     @property
     def now(self) -> datetime:

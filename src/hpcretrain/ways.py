@@ -16,7 +16,7 @@ from hpcretrain.adapters import controlsocket
 from hpcretrain.adapters.home import default_home
 from hpcretrain.adapters.inbox import Inbox
 from hpcretrain.adapters.livesettings import LiveSettings
-from hpcretrain.errors import HomeInUse, InputError
+from hpcretrain.errors import HomeInUse, InputError, LedgerDamagedError
 from hpcretrain.messages import Message, Verb, identifier
 from hpcretrain.records import PriorityClass
 
@@ -145,12 +145,16 @@ def _through(home: Path, call: Mapping[str, Any], tell: Tell, patience_s: float)
             # Whoever reaches a controller need not load all that works in a home.
             from hpcretrain.livehome import at_work
             from hpcretrain.service import empty, serve, understand
+            from hpcretrain.telling import tell_damage, telling
 
             try:
-                with at_work(home, tell) as live:
+                with at_work(home, tell) as live, telling(live, home, tell):
                     wanted = understand(call, os.getuid(), home, live.desk.terms.config.identity)
                     empty(live, home, inbox, tell)
                     return serve(live, wanted)
+            except LedgerDamagedError as error:
+                tell_damage(home, error, tell)
+                raise
             except HomeInUse:
                 if time.monotonic() >= give_up_at:
                     raise

@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,7 +121,11 @@ def read_history(home: Path | str | None = None) -> tuple[History, SqliteLedger]
 def read_status(home: Path | str | None = None) -> dict[str, Any]:
     """How the model of a home stands; see docs/reference/json.md."""
     history, ledger = read_history(home)
-    return status(history, ledger.head(), _cpu(ledger), cluster_use(ledger.notes()))
+    from hpcretrain.adapters.courier import undelivered
+
+    notes = ledger.notes()
+    told = status(history, ledger.head(), _cpu(ledger), cluster_use(notes))
+    return {**told, "undelivered": undelivered(notes, datetime.now(UTC))}
 
 
 def write_report(home: Path | str | None = None, output: Path | str | None = None) -> Path:

@@ -11,16 +11,13 @@ import grp
 import json
 import os
 import pwd
-import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
+from hpcretrain.adapters.program import ProgramError, run
 from hpcretrain.config.types import IdentityConfig
 from hpcretrain.errors import InputError
 from hpcretrain.messages import MOST_CHARACTERS, Person
-
-_MOST_BYTES = 100_000
 
 
 def person(uid: int, home: Path, identity: IdentityConfig | None = None) -> Person:
@@ -69,34 +66,14 @@ def _said(identity: IdentityConfig, account: str, uid: int) -> tuple[str, frozen
     """Name and groups, as the site's program says."""
     program = identity.command[0]
     try:
-        text = _run((*identity.command, account, str(uid)), identity.timeout_s)
-        said = json.loads(text)
-    except subprocess.TimeoutExpired:
-        raise _unheard(program, account, f"took longer than {identity.timeout_s:g} s") from None
-    except subprocess.CalledProcessError as error:
-        raise _unheard(program, account, f"ended with {error.returncode}: {_end(error.stderr)}") from None
-    except OSError as error:
-        raise _unheard(program, account, f"cannot be run: {error.strerror or error}") from None
+        said = json.loads(run((*identity.command, account, str(uid)), identity.timeout_s))
+    except ProgramError as error:
+        raise _unheard(program, account, str(error)) from None
     except (ValueError, RecursionError):
         raise _unheard(program, account, "printed no JSON") from None
     if problem := _nonsense(said):
         raise _unheard(program, account, problem)
     return said["name"], frozenset(said["groups"])
-
-
-def _run(argv: tuple[str, ...], timeout_s: float) -> bytes:
-    """What a program prints; whatever it started is ended with it."""
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True)
-    try:
-        out, err = process.communicate(timeout=timeout_s)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, argv, out, err)
-    return out[:_MOST_BYTES]
 
 
 def _nonsense(said: Any) -> str | None:
@@ -111,11 +88,6 @@ def _nonsense(said: Any) -> str | None:
 
 def _name(text: str) -> bool:
     return bool(text.strip()) and text.isprintable() and len(text) <= MOST_CHARACTERS and not text.startswith("%")
-
-
-def _end(text: bytes) -> str:
-    lines = text.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1][:MOST_CHARACTERS] if lines else "it printed nothing"
 
 
 def _unheard(program: str, account: str, problem: str) -> InputError:

@@ -25,8 +25,8 @@ Model = TypeVar("Model", bound=BaseModel)
 SHIPPED_POLICY = "standard.toml"
 
 # Where files lie says nothing about what they hold: a moved table or a renamed policy is the same configuration. Who
-# people are decides nothing about a model either, and must be mendable while a home is at work.
-_NO_TERMS: Any = {"policy": True, "data": {"path"}, "identity": True}
+# people are, and how they are told, decides nothing about a model, and must be mendable while a home is at work.
+_NO_TERMS: Any = {"policy": True, "data": {"path"}, "identity": True, "notify": True}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from dateutil.relativedelta import relativedelta
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from hpcretrain.config.routes import Route
 from hpcretrain.stats.metrics import METRICS
 
 LONGEST = timedelta(days=36_500)
@@ -173,3 +174,12 @@ class Config(_Table):
     backtest: BacktestConfig
     policy: PolicyConfig = PolicyConfig()
     identity: IdentityConfig | None = Field(default=None, description="Left out: the operating system says it.")
+    notify: tuple[Route, ...] = Field(default=(), description="Routes by which people are told.")
+
+    @field_validator("notify")
+    @classmethod
+    def _apart(cls, routes: tuple[Route, ...]) -> tuple[Route, ...]:
+        names = [route.name for route in routes]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"more than one route is named {', '.join(repeated)}")
+        return routes

@@ -153,6 +153,12 @@ def status_text(state: Mapping[str, Any], show_cycle: Callable[[Mapping[str, Any
     ]
     if state["review_owed"]:
         lines.append(owed_line(state["review_owed"]))
+    for each in state.get("undelivered", ()):
+        then = "given up" if each["given_up"] else "tried again"
+        lines.append(
+            f"NOT TOLD: {each['notice']} by {each['route']}, {each['tries']} tries, {then}; the last at {each['at']}: "
+            f"{each['reason']}; `hpcretrain notify` tries the routes"
+        )
     if state["worse_since"]:
         lines.append(f"worse than when it was judged, on rows since {state['worse_since']}")
     lines += [show_cycle(cycle) for cycle in state["cycles"]]

@@ -104,6 +104,13 @@ def show_answer(answer: Mapping[str, Any]) -> str:
     return f"{head}\ntoken {answer['token']}"
 
 
+def show_routes(routes: Sequence[Mapping[str, Any]]) -> str:
+    """What came of a test of who is told."""
+    if not routes:
+        return "nobody is told: the configuration has no [[notify]]"
+    return "\n".join(f"{each['route']} ({each['kind']}): {each['problem'] or 'taken'}" for each in routes)
+
+
 def show_asks(asks: Sequence[Mapping[str, Any]]) -> str:
     """What awaits an approval, with what an approver needs to know."""
     if not asks:

@@ -83,10 +83,12 @@ class BreakGlass(Rules):
 class Deadlines(Rules):
     """How long a stage may take, in hours, before people are told. Left out: as long as it likes."""
 
-    queue_h: Positive | None = Field(default=None, description="From the decision to run to the first job that starts.")
-    training_h: Positive | None = Field(default=None, description="From the first job that starts to a verdict.")
-    approval_h: Positive | None = Field(default=None, description="From an ask to its answer.")
     waiting_h: Positive | None = Field(default=None, description="From a request to the decision to run or to drop it.")
+    approval_h: Positive | None = Field(default=None, description="From an ask to its answer.")
+    queue_h: Positive | None = Field(default=None, description="From the decision to run, while no job has begun.")
+    training_h: Positive | None = Field(
+        default=None, description="From the decision to run to what comes of it: queue, training and validation."
+    )
     watch_h: Positive | None = Field(default=None, description="From a release to the end of its watch.")
     tier_factor: Annotated[float, Field(gt=1, le=10)] = Field(
         default=2.0, description="Each further tier is told when so many times more time has passed."
