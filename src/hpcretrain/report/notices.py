@@ -63,12 +63,12 @@ class Template:
 
 TEMPLATES: Mapping[Told, Template] = {
     Told.APPROVAL_NEEDED: Template(
-        "{model}: {what} awaits {needed} of {class}",
+        "{model}: {what} ({class}) awaits {needed}",
         "{subject} was asked for by {requester}. Until {expires_at}:\n{facts}",
         "hpcretrain approve {id} --home {home} --reason ...   (or: hpcretrain deny {id} ...)",
     ),
     Told.APPROVAL_EXPIRES: Template(
-        "{model}: {what} still awaits {needed}, until {expires_at}",
+        "{model}: {what} ({class}) still awaits {needed}, until {expires_at}",
         "{subject} was asked for by {requester}; said so far: {said}.\n{facts}",
         "hpcretrain approve {id} --home {home} --reason ...   (or: hpcretrain deny {id} ...)",
         2,
