@@ -70,12 +70,9 @@ def received(folder: Path) -> list[dict[str, Any]]:
 
 def test_an_approver_is_told_once_and_of_what_hangs_by_tiers(begun: Path, tmp_path: Path) -> None:
     home = routed(begun, tmp_path, program(tmp_path))
-    run("tick", "--home", home)
-    assert not received(tmp_path), "nothing is called for"
     answer = told("request", "--home", home, "--class", "urgent", "--reason", "ticket 4711")
     assert "awaits an approval" in answer["reason"]
     [ask] = told("approve", "--home", home)
-    told("tick", "--home", home)
     told("tick", "--home", home)
     found = received(tmp_path)
     [needed] = [each for each in found if each["event"] == "approval_needed"]
