@@ -34,7 +34,7 @@ def frozen_home(folder: Path, rows: int = 6_000) -> Path:
         baseline = Baseline(
             model=terms.config.model.name, at=terms.reference_until, config_digest=terms.config_digest,
             policy_digest=terms.policy_digest, rule_version="1", contract_digest=contract,
-            reference=Slice(reference.start, reference.end, len(reference), ""),
+            batch_s=86400, reference=Slice(reference.start, reference.end, len(reference), ""),
         )  # fmt: skip
         ledger.append([baseline])
         ledger.close()

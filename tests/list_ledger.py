@@ -40,7 +40,7 @@ def ledger_with(contract: str) -> ListLedger:
     ledger = ListLedger()
     baseline = Baseline(
         model="m", at=START, config_digest="", policy_digest="", rule_version="1", contract_digest=contract,
-        reference=Slice(START, START, 0, ""),
+        batch_s=86400, reference=Slice(START, START, 0, ""),
     )  # fmt: skip
     ledger.append([baseline])
     return ledger

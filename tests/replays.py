@@ -18,7 +18,7 @@ from hpcretrain.adapters.table import MemoryTable
 from hpcretrain.adapters.whylogs import WhylogsProfiles
 from hpcretrain.canonical import sha256
 from hpcretrain.config.load import Terms, load
-from hpcretrain.desks import open_table
+from hpcretrain.desks import governed, open_table
 from hpcretrain.errors import TrainingError
 from hpcretrain.history import History
 from hpcretrain.node.recipe import TrainingData, load_recipe
@@ -142,6 +142,8 @@ def desk(
     home.mkdir(parents=True, exist_ok=True)
     (home / "profiles").mkdir(exist_ok=True)
     ledger = SqliteLedger(home / "ledger.db")
+    book = Book(ledger, resume(ledger))
+    terms = governed(terms, book) if attended else terms
     models = InlineModels(terms, table, home / "models")
     profiles = WhylogsProfiles(table, home / "profiles", ledger, model.name, terms.policy.data_gate.range_slack)
     yield (
@@ -155,7 +157,7 @@ def desk(
             trainer=models,
             predictor=models,
             registry=NoRegistry(),
-            book=Book(ledger, resume(ledger)),
+            book=book,
             attended=attended,
         ),
         clock,

@@ -349,14 +349,14 @@ def test_the_page_is_not_made_of_terms_or_a_result_that_are_not_the_ledgers(
 ) -> None:
     copy = tmp_path / "home"
     shutil.copytree(finished[1], copy)
-    policy = (copy / "policy.json").read_text()
-    (copy / "policy.json").write_text(policy.replace('"threshold":300', '"threshold":301'))
+    terms = (copy / "configuration.json").read_text()
+    (copy / "configuration.json").write_text(terms.replace('"seed":1', '"seed":2'))
     told = hpcretrain("report", copy, "-o", tmp_path / "page.html")
     assert told.returncode == 2
-    assert "policy.json is not what the ledger was made under" in told.stderr
-    (copy / "policy.json").unlink()
+    assert "configuration.json is not what the ledger was made under" in told.stderr
+    (copy / "configuration.json").unlink()
     assert "run again, writes it" in hpcretrain("report", copy).stderr
-    (copy / "policy.json").write_text(policy)
+    (copy / "configuration.json").write_text(terms)
     (copy / "result.json").write_text("{")
     assert "result.json cannot be read" in hpcretrain("report", copy).stderr
     assert not (tmp_path / "page.html").exists()

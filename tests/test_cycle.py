@@ -12,6 +12,7 @@ from hpcretrain.history import History
 from hpcretrain.records import (
     KINDS,
     Action,
+    Activation,
     Advice,
     Approval,
     Ask,
@@ -22,12 +23,14 @@ from hpcretrain.records import (
     Candidate,
     Closing,
     Decision,
+    Facts,
     Family,
     Finding,
     GlassReview,
     Job,
     Outcome,
     PriorityClass,
+    Proposal,
     Purpose,
     Record,
     Release,
@@ -47,6 +50,9 @@ DAY = timedelta(days=1)
 FINE = Finding(check="x", outcome=Outcome.PASS, reason="fine")
 SPAN = Slice(AT, AT + DAY, 10, "d")
 WINDOW = Window("all", AT, AT + DAY, 10, 10, "d")
+
+
+FACTS = Facts(attended=True, training_rows=1, selection_rows=1, holdout_rows=1, fresh_rows=1, class_rows=1, passes=1)
 
 
 class Chain:
@@ -100,8 +106,10 @@ def whole_cycle() -> list[Record]:
     chain = Chain()
     chain.make(
         Baseline, "baseline", 0, (),
-        config_digest="c", policy_digest="p", rule_version="1", contract_digest="k", reference=SPAN,
+        config_digest="c", policy_digest="p", rule_version="1", contract_digest="k", batch_s=86400,
+        reference=SPAN,
     )  # fmt: skip
+    chain.make(Activation, "activation", 0, ("baseline",), policy_digest="p", policy="{}", rule_version="1", actor=None)
     chain.job("job0", 0, ("baseline",), Purpose.JUDGE)
     chain.candidate("twin0", 0, ("job0",), Purpose.JUDGE)
     chain.job("job1", 0, ("baseline",), Purpose.REFIT)
@@ -132,7 +140,8 @@ def whole_cycle() -> list[Record]:
     )  # fmt: skip
     chain.make(
         Decision, "decision", 7, ("request", "assessment"),
-        action=Action.RUN, outcome=Outcome.PASS, priority_class=PriorityClass.STANDARD, cost_mrow_passes=1.0,
+        policy_digest="p", rule_version="1", action=Action.RUN, outcome=Outcome.PASS,
+        priority_class=PriorityClass.STANDARD, cost_mrow_passes=1.0, facts=FACTS,
         findings=(FINE,),
     )  # fmt: skip
     chain.job("job2", 7, ("decision",), Purpose.PILOT)
@@ -160,6 +169,17 @@ def whole_cycle() -> list[Record]:
     chain.make(
         Review, "review", 14, ("request", "watch"),
         closing=Closing.ROLLED_BACK, cost_mrow_passes=2.0, gain=FINE,
+    )  # fmt: skip
+    chain.make(Proposal, "proposal", 15, ("activation",), policy_digest="q", policy="{}", actor="ann", reason="calmer")
+    chain.make(
+        Ask, "asked2", 15, ("proposal",),
+        asked=Asked.POLICY, subject=chain.made["proposal"].id, model_digest=None, policy_digest="p",
+        priority_class=PriorityClass.STANDARD, requester="ann", overrules=(), facts=(FINE,), expires_at=AT + 19 * DAY,
+    )  # fmt: skip
+    chain.make(Approval, "approval2", 15, ("asked2",), outcome=Outcome.PASS, actor="bob", reason="", token="u")
+    chain.make(
+        Activation, "activation2", 15, ("proposal", "approval2"),
+        policy_digest="q", policy="{}", rule_version="1", actor="ann",
     )  # fmt: skip
     return list(chain.made.values())
 
@@ -216,9 +236,9 @@ def test_a_record_may_not_answer_the_unknown_the_future_or_another_model() -> No
 
 def test_a_second_baseline_and_a_second_first_release_are_refused() -> None:
     records = whole_cycle()
-    refused(5, replace(records[0], at=AT + DAY), "a baseline already")
-    release = records[5]
-    refused(7, replace(release, at=AT + 9 * DAY), "a model serves already")
+    at = position(Release)
+    refused(at, replace(records[0], at=AT + DAY), "a baseline already")
+    refused(at + 2, replace(records[at], at=AT + 9 * DAY), "a model serves already")
 
 
 @pytest.mark.parametrize("action", [Action.WAIT, Action.HOLD, Action.DROP])
@@ -294,7 +314,9 @@ def test_rejections_are_counted_until_a_release_and_a_roll_back_is_one() -> None
     records = whole_cycle()
     history = History.fold(records[: position(Verdict, 1) + 1])
     request, judged = records[position(RetrainRequest)], records[position(Verdict, 1)]
-    rejected = replace(records[-1], at=judged.at, answers=(request.id, judged.id), closing=Closing.REJECTED)  # type: ignore[call-arg]
+    rejected = replace(
+        records[position(Review)], at=judged.at, answers=(request.id, judged.id), closing=Closing.REJECTED
+    )  # type: ignore[call-arg]
     history.add(rejected)
     assert history.rejections == 1
     for record in records[position(Verdict, 1) + 1 : position(Release, 1) + 1]:
@@ -367,3 +389,18 @@ def test_each_answers_an_ask_once_and_never_who_asked() -> None:
     assert history.cycles[0].asked(Asked.RELEASE) == (ask, second)
     with pytest.raises(LifeCycleError, match="has its answer already"):
         history.add(replace(first, actor="cat"))  # type: ignore[call-arg]
+
+
+def test_nothing_goes_by_fewer_approvals_than_were_asked_for() -> None:
+    records = whole_cycle()
+    asked, said, released = position(Ask), position(Approval), position(Release, 1)
+    ask = replace(records[asked], needed=2)  # type: ignore[call-arg]
+    history = History.fold([*records[:asked], ask])
+    first = replace(records[said], answers=(ask.id,))
+    history.add(first)
+    second = replace(first, actor="bob")  # type: ignore[call-arg]
+    history.add(second)
+    verdicts = tuple(each for each in records[released].answers if each.startswith("verdict"))
+    with pytest.raises(LifeCycleError, match="approved by 1 of 2"):
+        check(replace(records[released], answers=(*verdicts, first.id)), history.known)
+    check(replace(records[released], answers=(*verdicts, first.id, second.id)), history.known)

@@ -10,7 +10,7 @@ import pytest
 from tables import configure, orders, write_policy
 from test_people import begun, last, pending
 
-from hpcretrain.config.load import load_policy
+from hpcretrain.config.load import load_policy, policy_text
 from hpcretrain.errors import InputError
 from hpcretrain.messages import Message, Person, Verb, identifier
 from hpcretrain.policy.rights import Act, holders, may
@@ -19,6 +19,7 @@ from hpcretrain.records import Ask, Asked, Outcome, PriorityClass, parse
 HOUR = timedelta(hours=1)
 ANN, BOB, CAT = Person("ann", frozenset({"ml"})), Person("bob", frozenset({"leads"})), Person("cat")
 DAN, EVE, OWNER = Person("dan", frozenset({"leads"})), Person("eve"), Person("svc", owner=True)
+HOURS = "[approvals]\nexpires_h = 1\n"
 ROLES = """
 [approvals]
 run = ["urgent"]
@@ -36,6 +37,10 @@ members = ["%leads", "cat"]
 approve_run = ["urgent"]
 approve_release = ["standard"]
 stop = true
+
+[roles.keeper]
+members = ["dan"]
+activate = true
 
 [roles.product]
 members = ["cat", "fay"]
@@ -126,10 +131,13 @@ def test_who_is_alone_in_a_role_hears_whom_to_ask(tmp_path: Path) -> None:
     [
         ('[approvals]\nexpires_h = 1\n', "approvals.approvers: is missing"),
         ('[approvals]\nexpires_h = 1\napprovers = ["a"]\n[roles.x]\nmembers = ["a"]\n', "leave approvers"),
-        ('[roles.x]\nmembers = ["a"]\nbreak_glass = true\n', "break_glass: is missing"),
+        ('[roles.x]\nmembers = ["a"]\n', "approvals: is missing"),
+        (f'{HOURS}[roles.x]\nmembers = ["a"]\n', "could never be changed"),
+        (f'{HOURS}[roles.x]\nmembers = ["a"]\nactivate = true\nbreak_glass = true\n', "break_glass: is missing"),
         ("[break_glass]\nminutes = 5\nreview_h = 1\n", "no role may break the glass"),
         (
-            '[roles.x]\nmembers = ["a"]\nbreak_glass = true\n[break_glass]\nminutes = 5\nreview_h = 1\n',
+            f'{HOURS}[roles.x]\nmembers = ["a"]\nactivate = true\nbreak_glass = true\n'
+            "[break_glass]\nminutes = 5\nreview_h = 1\n",
             "no role may review it",
         ),
         ('[roles.x]\nmembers = []\n', "roles.x.members"),
@@ -159,9 +167,7 @@ def test_without_roles_the_approvals_say_who_may_and_nobody_breaks_the_glass(tmp
 
 
 def test_a_policy_without_the_new_tables_keeps_its_digest(tmp_path: Path) -> None:
-    from hpcretrain.config.load import _policy_text
-
-    text = _policy_text(load_policy(None))
+    text = policy_text(load_policy(None))
     assert not {"roles", "break_glass", "deadlines", "needed"} & set(text.replace(":", '"').split('"'))
 
 
@@ -178,3 +184,26 @@ def an_ask() -> Ask:
         model_digest=None, policy_digest="", priority_class=PriorityClass.URGENT, requester=None, overrules=(),
         facts=(), expires_at=datetime(2026, 1, 2, tzinfo=UTC),
     )  # fmt: skip
+
+
+def test_a_policy_takes_effect_once_enough_others_who_may_activate_say_so(tmp_path: Path) -> None:
+    text = ROLES.replace("needed = { urgent = 2 }", "needed = { policy = 2 }").replace(
+        'members = ["dan"]', 'members = ["cat", "dan", "eve"]'
+    )
+    config = governed(tmp_path / "config", text)
+    home, now = begun(config, tmp_path / "home", batches=1)
+    wanted = load_policy(tmp_path / "config" / "policy.toml")
+    other = wanted.model_copy(update={"name": "other"})
+    proposal = Message(identifier(), Verb.PROPOSE, "quieter nights", policy=policy_text(other))
+    assert "may_propose" in home.answer(now, proposal, ANN).reason
+    ask = home.answer(now, proposal, DAN).subject
+    assert ask is not None
+    assert "four_eyes" in home.answer(now, says(Verb.APPROVE, ask), DAN).reason
+    assert "may activate: cat, dan, eve" in home.answer(now, says(Verb.APPROVE, ask), BOB).reason
+    half = home.answer(now, says(Verb.APPROVE, ask), CAT)
+    assert half.done
+    assert half.reason == "approved; it takes 1 more"
+    assert "each_once" in home.answer(now, says(Verb.APPROVE, ask), CAT).reason
+    assert home.history().activation.actor is None  # type: ignore[union-attr]
+    assert home.answer(now, says(Verb.APPROVE, ask), EVE).done
+    assert home.history().activation.actor == "dan"  # type: ignore[union-attr]

@@ -22,6 +22,7 @@ def baseline(**changes: object) -> Baseline:
         "policy_digest": "p",
         "rule_version": "1",
         "contract_digest": "k",
+        "batch_s": 86400,
         "reference": Slice(AT, AT, 3, "d"),
     }
     return Baseline(**{**values, **changes})  # type: ignore[arg-type]
@@ -78,7 +79,7 @@ def test_a_time_without_a_zone_is_refused() -> None:
 
 
 def test_every_kind_has_one_class_and_a_decision_is_a_decision() -> None:
-    assert len(KINDS) == 15
+    assert len(KINDS) == 17
     assert KINDS["decision"] is Decision
 
 

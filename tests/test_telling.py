@@ -20,6 +20,10 @@ ask = ["urgent"]
 members = ["%nobody"]
 approve_run = ["urgent"]
 
+[roles.keeper]
+members = ["nobody"]
+activate = true
+
 [approvals]
 run = ["urgent"]
 expires_h = 24

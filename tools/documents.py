@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -14,6 +15,16 @@ from pydantic.fields import FieldInfo
 
 from hpcretrain.config.cluster import ClusterProfile
 from hpcretrain.config.load import SHIPPED_POLICY, shipped_policy
+from hpcretrain.config.sources import (
+    CsvMap,
+    CsvMetric,
+    EventMap,
+    EvidentlyMap,
+    PrometheusMap,
+    PrometheusMetric,
+    ServingMap,
+    UpstreamMap,
+)
 from hpcretrain.config.types import Config
 from hpcretrain.cycle import FOLLOWS
 from hpcretrain.policy.types import Approvals, Business, ClassRule, Policy
@@ -55,6 +66,25 @@ def policy() -> str:
     return "\n\n".join([*tables, f"## The policy that ships\n\n```toml\n{text.rstrip()}\n```"])
 
 
+def sources() -> str:
+    """The keys of maps, by what they are for."""
+    kinds: list[tuple[str, type[BaseModel]]] = [
+        ("csv", CsvMap),
+        ("csv`, each `[[metric]]", CsvMetric),
+        ("prometheus", PrometheusMap),
+        ("prometheus`, each `[[metric]]", PrometheusMetric),
+        ("evidently", EvidentlyMap),
+        ("upstream", UpstreamMap),
+        ("events", EventMap),
+        ("serving", ServingMap),
+    ]
+    parts = []
+    for name, kind in kinds:
+        _, *rest = _tables(kind, None)
+        parts += [f"## `{name}`", *rest]
+    return "\n\n".join(parts)
+
+
 def _tables(kind: type[BaseModel], values: dict[str, Any] | None, path: str = "") -> list[str]:
     doc = " ".join((kind.__doc__ or "").split())
     plain_fields = {name: f for name, f in kind.model_fields.items() if not _is_table(f) and _rows(f) is None}
@@ -62,7 +92,9 @@ def _tables(kind: type[BaseModel], values: dict[str, Any] | None, path: str = ""
     if plain_fields:
         third = "Default" if values is None else "Shipped"
         rows = [f"| Key | Meaning | {third} |", "| --- | --- | --- |"]
-        rows += [f"| `{n}` | {f.description or ''} | {_shown(n, f, values)} |" for n, f in plain_fields.items()]
+        rows += [
+            f"| `{f.alias or n}` | {f.description or ''} | {_shown(n, f, values)} |" for n, f in plain_fields.items()
+        ]
         parts.append("\n".join(rows))
     for name, field in kind.model_fields.items():
         if _is_table(field):
@@ -117,8 +149,12 @@ def _duration(value: Any) -> str:
     months = getattr(value, "months", 0)
     if months:
         return f"`{months}mo`"
-    days = getattr(value, "days", None)
-    return f"`{days}d`" if days is not None else f"`{value}`"
+    if not isinstance(value, timedelta):
+        return f"`{value}`"
+    minutes = value // timedelta(minutes=1)
+    if minutes % 1440 == 0:
+        return f"`{minutes // 1440}d`"
+    return f"`{minutes // 60}h`" if minutes % 60 == 0 else f"`{minutes}min`"
 
 
 DOCUMENTS = {
@@ -126,6 +162,7 @@ DOCUMENTS = {
     DOCS / "reference" / "cluster.md": cluster,
     DOCS / "reference" / "configuration.md": configuration,
     DOCS / "reference" / "policy.md": policy,
+    DOCS / "reference" / "sources.md": sources,
 }
 
 

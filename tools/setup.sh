@@ -5,8 +5,8 @@
 #
 # STAMP is a file in .venv/ that is written when all is there, so a set-up that was interrupted is done again. EXTRA
 # names optional dependencies to add. pip goes by your own configuration. Packages of the system that are missing are
-# installed for root on Debian; otherwise this says what to ask for. EXTRA "test" brings Chromium and Slurm in the same
-# way.
+# installed for root on Debian; otherwise this says what to ask for. EXTRA "test" brings Chromium, Prometheus and Slurm in
+# the same way.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/system.sh
@@ -30,6 +30,7 @@ main() {
         --constraint constraints.txt --editable ".${extra:+[$extra]}"
     if [[ $extra == test ]]; then
         find_browser
+        find_prometheus
         bash tools/slurm.sh
     fi
     touch "$stamp"
@@ -97,6 +98,18 @@ find_browser() {
         install_packages chromium >/dev/null 2>&1 && return
     fi
     say "no Chromium on PATH (package chromium on Debian): tests of the page in a browser will be skipped"
+}
+
+# What the tests of signals ask. Without it they are skipped, so its absence stops nothing.
+find_prometheus() {
+    if command -v prometheus >/dev/null && command -v promtool >/dev/null; then
+        return
+    fi
+    if may_install; then
+        say "installing system packages: prometheus"
+        without_services prometheus install_packages prometheus >/dev/null 2>&1 && return
+    fi
+    say "no Prometheus on PATH (package prometheus on Debian): tests of signals from it will be skipped"
 }
 
 main

@@ -10,9 +10,10 @@ from hpcretrain.canonical import plain
 from hpcretrain.errors import InputError
 from hpcretrain.messages import Message, Person, Verb
 from hpcretrain.policy import emergency
-from hpcretrain.policy.approve import accept
+from hpcretrain.policy.approve import Standing, accept
 from hpcretrain.policy.rights import APPROVES, Act, holders, known, may, right
-from hpcretrain.records import Asked, Finding, Outcome
+from hpcretrain.records import Approval, Asked, Finding, Outcome
+from hpcretrain.steps import activate as activating
 from hpcretrain.steps import outside
 from hpcretrain.steps.ask import answer, standing
 from hpcretrain.steps.desk import Desk
@@ -70,6 +71,8 @@ def act(desk: Desk, message: Message, person: Person) -> Answer:
             return _break_glass(desk, message, person)
         if message.verb is Verb.REVIEW:
             return _review(desk, message, person)
+        if message.verb is Verb.PROPOSE:
+            return _propose(desk, message, person)
         return _answer(desk, message, person)
     except InputError as error:
         return Answer(False, str(error))
@@ -130,17 +133,56 @@ def _review(desk: Desk, message: Message, person: Person) -> Answer:
     return Answer(True, f"{broken.id} is reviewed", said.id, checks)
 
 
+def _propose(desk: Desk, message: Message, person: Person) -> Answer:
+    allowed = may(person, Act.PROPOSE, desk.terms.policy)
+    if allowed.outcome is not Outcome.PASS:
+        return _refused((allowed,))
+    proposal = activating.propose(desk, message, person)
+    if proposal is None:
+        return Answer(True, "this policy is in force already")
+    if proposal.id not in desk.history.proposals:
+        return Answer(True, f"policy {proposal.policy_digest[:16]} is in force", proposal.id)
+    ask, _ = desk.history.asked[proposal.id]
+    return Answer(True, f"{ask.id} asks whether it may take effect, until {ask.expires_at}", ask.id, ask.facts)
+
+
+def _answer_proposal(desk: Desk, message: Message, person: Person, how: Standing) -> Answer:
+    said, checks = _said(desk, message, person, how)
+    if said is None:
+        return _refused(checks, how.ask.id)
+    proposal = desk.history.proposals.get(how.ask.subject)
+    if proposal is None:
+        return Answer(True, "denied; the policy in force stays", how.ask.id, checks)
+    _, approvals = desk.history.asked[proposal.id]
+    if len(approvals) < how.ask.needed:
+        left = how.ask.needed - len(approvals)
+        return Answer(True, f"approved; it takes {left} more", how.ask.id, checks)
+    activating.activate(desk, proposal, approvals)
+    return Answer(True, f"approved; policy {proposal.policy_digest[:16]} is in force", how.ask.id, checks)
+
+
+def _said(desk: Desk, message: Message, person: Person, how: Standing) -> tuple[Approval | None, tuple[Finding, ...]]:
+    """What somebody said to what was asked, recorded if it counts; and every check of that."""
+    policy, act = desk.terms.policy, APPROVES[how.ask.asked]
+    wanted = None if how.ask.asked is Asked.POLICY else how.ask.priority_class
+    allowed = may(person, act, policy, wanted)
+    checks = accept(person, how, allowed, holders(act, policy, wanted), policy.approvals, desk.now)
+    if any(check.outcome is not Outcome.PASS for check in checks):
+        return None, checks
+    return answer(desk, message, person, how.ask, right(person, act, policy, wanted) or ""), checks
+
+
 def _answer(desk: Desk, message: Message, person: Person) -> Answer:
+    proposed = activating.standing(desk, message.subject or "")
+    if proposed is not None:
+        return _answer_proposal(desk, message, person, proposed)
     found = standing(desk, message.subject or "")
     if found is None:
         return Answer(False, f"nothing asks for {message.subject}; `hpcretrain approve` lists what is asked")
     cycle, how = found
-    policy, act, wanted = desk.terms.policy, APPROVES[how.ask.asked], how.ask.priority_class
-    others = holders(act, policy, wanted)
-    checks = accept(person, how, may(person, act, policy, wanted), others, policy.approvals, desk.now)
-    if any(check.outcome is not Outcome.PASS for check in checks):
+    approval, checks = _said(desk, message, person, how)
+    if approval is None:
         return _refused(checks, how.ask.id)
-    approval = answer(desk, message, person, how.ask, right(person, act, policy, wanted) or "")
     said = "approved" if approval.outcome is Outcome.PASS else "denied"
     assessment = desk.history.assessment
     if how.ask.asked is Asked.RELEASE:

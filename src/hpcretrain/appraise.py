@@ -88,6 +88,6 @@ def _deadline(measures: Iterable[Measure], grid: Grid) -> datetime | None:
     return min((end for end in ends if end > grid.end - grid.length), default=None)
 
 
-def batches(signals: Iterable[Signal], step: timedelta, now: datetime) -> Grid:
-    """The slots of a home: a batch each, the newest as it was last observed."""
-    return Grid(max((signal.at for signal in signals), default=now), step)
+def batches(signals: Iterable[Signal], step: timedelta, now: datetime, most: int | None = None) -> Grid:
+    """The slots of a home: a batch each, the newest as it was last observed; at most `most` are looked back on."""
+    return Grid(max((signal.at for signal in signals), default=now), step, most)

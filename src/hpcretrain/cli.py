@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hpcretrain import cli_decide, cli_live
+from hpcretrain import cli_decide, cli_live, cli_observe
 from hpcretrain.errors import HpcretrainError, InputError
 from hpcretrain.flows.command import add_prefect
 
@@ -50,7 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_replays(commands)
     cli_live.add(commands, _command)
-    cli_decide.add(commands)
+    cli_decide.add(commands, _command)
+    cli_observe.add(commands)
     _command(commands, "status", _status, "how the model of a home stands")
     explain = _command(commands, "explain", _explain, "why a thing happened")
     explain.add_argument("id", help="identifier of a record, or its beginning")

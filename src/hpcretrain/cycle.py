@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from hpcretrain.errors import LifeCycleError
 from hpcretrain.records import (
     Action,
+    Activation,
     Approval,
     Ask,
     Assessment,
@@ -21,6 +23,7 @@ from hpcretrain.records import (
     GlassReview,
     Job,
     Outcome,
+    Proposal,
     Purpose,
     Record,
     Release,
@@ -34,11 +37,13 @@ from hpcretrain.records import (
 
 FOLLOWS: Mapping[str, frozenset[str]] = {
     "baseline": frozenset(),
+    "proposal": frozenset({"activation"}),
+    "activation": frozenset({"baseline", "proposal", "approval"}),
     "signal": frozenset({"release"}),
     "assessment": frozenset({"signal"}),
     "request": frozenset({"assessment", "signal"}),
     "decision": frozenset({"request", "assessment", "approval", "break_glass"}),
-    "ask": frozenset({"decision", "verdict"}),
+    "ask": frozenset({"decision", "verdict", "proposal"}),
     "approval": frozenset({"ask"}),
     "break_glass": frozenset({"request"}),
     "glass_review": frozenset({"break_glass"}),
@@ -95,6 +100,8 @@ def _refusal(record: Record, answered: list[Record], known: Mapping[str, Record]
     """Why the content of what is answered forbids the record; None when it does not."""
     if isinstance(record, Baseline) and any(isinstance(other, Baseline) for other in known.values()):
         return "there is a baseline already"
+    if isinstance(record, Activation):
+        return _refuse_activation(record, answered, known)
     if isinstance(record, RetrainRequest):
         return _refuse_request(answered)
     if isinstance(record, Approval):
@@ -104,7 +111,8 @@ def _refusal(record: Record, answered: list[Record], known: Mapping[str, Record]
     if isinstance(record, GlassReview):
         return _refuse_glass_review(record, answered, known)
     if isinstance(record, Decision):
-        return _expired(record, answered)
+        few = _too_few(answered, known) if record.action is Action.RUN else None
+        return few or _expired(record, answered)
     if isinstance(record, Job):
         return _refuse_job(record, answered)
     if isinstance(record, Candidate):
@@ -114,6 +122,22 @@ def _refusal(record: Record, answered: list[Record], known: Mapping[str, Record]
     if isinstance(record, Release):
         return _refuse_release(record, answered, known)
     return None
+
+
+def _refuse_activation(activation: Activation, answered: list[Record], known: Mapping[str, Record]) -> str | None:
+    if any(isinstance(other, Baseline) for other in answered):
+        first = not any(isinstance(other, Activation) for other in known.values())
+        return None if first else "only the first policy comes with the baseline; another is proposed"
+    proposals = [other for other in answered if isinstance(other, Proposal)]
+    if len(proposals) != 1 or proposals[0].policy_digest != activation.policy_digest:
+        return "it answers the proposal of the policy that takes effect"
+    for approval in (other for other in answered if isinstance(other, Approval)):
+        ask = known[approval.answers[0]]
+        if approval.outcome is not Outcome.PASS:
+            return f"{approval.id} denies it"
+        if not isinstance(ask, Ask) or ask.subject != proposals[0].id:
+            return f"{approval.id} approves something else"
+    return _too_few(answered, known)
 
 
 def _refuse_request(answered: list[Record]) -> str | None:
@@ -152,6 +176,18 @@ def _refuse_glass_review(review: GlassReview, answered: list[Record], known: Map
         return f"{review.actor} broke the glass, and somebody else reviews it"
     if any(isinstance(other, GlassReview) and other.answers == review.answers for other in known.values()):
         return "it is reviewed already"
+    return None
+
+
+def _too_few(answered: list[Record], known: Mapping[str, Record]) -> str | None:
+    """Whether an ask that it goes by was approved by fewer people than it needs."""
+    said = Counter(
+        other.answers[0] for other in answered if isinstance(other, Approval) and other.outcome is Outcome.PASS
+    )
+    for identifier, people in said.items():
+        ask = known[identifier]
+        if isinstance(ask, Ask) and people < ask.needed:
+            return f"{ask.id} was approved by {people} of {ask.needed}"
     return None
 
 
@@ -209,7 +245,11 @@ def _refuse_release(release: Release, answered: list[Record], known: Mapping[str
     broken = [other for other in answered if isinstance(other, BreakGlass)]
     if len(verdicts) + len(approvals) + len(broken) != len(answered) or not verdicts:
         return "a promotion answers verdicts, and the approval or the broken glass where one was asked for"
-    if problem := _refuse_approved(release, approvals, known) or _expired(release, answered):
+    if (
+        problem := _refuse_approved(release, approvals, known)
+        or _too_few(answered, known)
+        or _expired(release, answered)
+    ):
         return problem
     if any(verdict.outcome is not Outcome.PASS for verdict in verdicts):
         return "a verdict that it answers did not pass"

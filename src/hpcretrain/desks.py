@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.home import Home
 from hpcretrain.adapters.ledger import SqliteLedger
-from hpcretrain.config.load import Terms
+from hpcretrain.config.load import Terms, under
 from hpcretrain.ports import Ledger
 from hpcretrain.records import RULE_VERSION
 from hpcretrain.steps.desk import Book, Desk, newest
@@ -101,8 +101,10 @@ def open_desk(
     model, settings = terms.config.model, _settings(terms, table)
     origin = _origin(terms, table, (shown or terms.folder).resolve())
     slurm = Slurm(cluster.profile.commands) if cluster else None
-    with Home.open(home, _identity(terms, mode.data or table.fingerprint)) as place:
+    with Home.open(home, _identity(terms, table, mode)) as place:
         ledger = SqliteLedger(place.ledger)
+        book = Book(ledger, mode.resume(ledger))
+        terms = governed(terms, book) if mode.attended else terms
         if cluster and slurm:
             rules = terms.policy.jobs
             trainer = slurm_trainer(cluster, slurm, place.models, table, ledger, settings, rules, waits=mode.waits)
@@ -122,20 +124,25 @@ def open_desk(
                     trainer=trainer,
                     predictor=predictor,
                     registry=MlflowRegistry(place.mlflow, model.name, place.models, ledger, clock=clock, origin=origin),
-                    book=Book(ledger, mode.resume(ledger)),
+                    book=book,
                     attended=mode.attended,
                 ),
                 place,
             )
 
 
-def _identity(terms: Terms, data: str) -> dict[str, str]:
-    """What a home is for."""
+def governed(terms: Terms, book: Book) -> Terms:
+    """The terms of a home that lives: under the policy that is in force there, whatever the file says by now."""
+    return terms if book.history.activation is None else under(terms, book.history.activation.policy)
+
+
+def _identity(terms: Terms, table: MemoryTable, mode: Mode) -> dict[str, str]:
+    """What a home is for. One that lives goes by the policy that was activated in it."""
     return {
         "model": terms.config.model.name,
         "configuration": terms.config_digest,
-        "policy": terms.policy_digest,
-        "data": data,
+        "policy": "as activated" if mode.attended else terms.policy_digest,
+        "data": mode.data or table.fingerprint,
         "rules": RULE_VERSION,
     }
 

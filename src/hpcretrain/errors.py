@@ -76,6 +76,10 @@ class PrefectError(HpcretrainError):
         super().__init__(message)
 
 
+class SourceError(HpcretrainError):
+    """A source of signals did not answer, or answered with an error."""
+
+
 class SpoolError(HpcretrainError):
     """A file that the controller and the nodes share cannot be read or used."""
 

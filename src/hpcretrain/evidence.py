@@ -111,6 +111,29 @@ class Finding(Plain):
 
 
 @dataclass(frozen=True)
+class Facts(Plain):
+    """What a decision saw that no record holds.
+
+    Attributes:
+        attended: Whether there was somebody to ask.
+        training_rows: Matured rows to train on.
+        selection_rows: Matured rows for pilots to compete on.
+        holdout_rows: Matured rows that the champion has not seen.
+        fresh_rows: Matured rows since those of the gate's last verdict.
+        class_rows: Labels of the rarer class, where the pilots compete or at the gate, whichever has fewer.
+        passes: How often one training reads each row.
+    """
+
+    attended: bool
+    training_rows: int
+    selection_rows: int
+    holdout_rows: int
+    fresh_rows: int
+    class_rows: int
+    passes: int
+
+
+@dataclass(frozen=True)
 class Slice(Plain):
     """A stretch of rows of the table: `start` <= time < `end`, how many, and a digest of what they hold."""
 

@@ -13,6 +13,7 @@ from hpcretrain import cycle
 from hpcretrain.errors import LedgerError
 from hpcretrain.records import (
     Action,
+    Activation,
     Approval,
     Ask,
     Asked,
@@ -26,6 +27,7 @@ from hpcretrain.records import (
     GlassReview,
     Job,
     Outcome,
+    Proposal,
     Record,
     Release,
     ReleaseKind,
@@ -38,6 +40,12 @@ from hpcretrain.records import (
 )
 
 Span = tuple[datetime, datetime]
+
+
+def answer(ask: Ask, said: Sequence[Approval]) -> Approval | None:
+    """What is said to an ask comes to: a denial, or the last of the approvals that it needs; None so far."""
+    denial = next((each for each in said if each.outcome is not Outcome.PASS), None)
+    return denial or (said[-1] if len(said) >= ask.needed else None)
 
 
 @dataclass
@@ -83,9 +91,7 @@ class Cycle:
 
     def answer(self, ask: Ask) -> Approval | None:
         """The answer to an ask: a denial, or the last of the approvals that it needs; None while there is none."""
-        said = self.approvals.get(ask.id, [])
-        denial = next((each for each in said if each.outcome is not Outcome.PASS), None)
-        return denial or (said[-1] if len(said) >= ask.needed else None)
+        return answer(ask, self.approvals.get(ask.id, ()))
 
     @property
     def judged(self) -> Verdict | None:
@@ -105,6 +111,12 @@ class History:
 
     known: dict[str, Record] = field(default_factory=dict)
     baseline: Baseline | None = None
+    activation: Activation | None = None
+    """Of the policy in force."""
+    proposals: dict[str, Proposal] = field(default_factory=dict)
+    """Those that neither took effect nor were denied, by identifier."""
+    asked: dict[str, tuple[Ask, list[Approval]]] = field(default_factory=dict)
+    """What was asked about proposals last, by the identifier of the proposal, with what was said so far."""
     releases: list[Release] = field(default_factory=list)
     signals: list[Signal] = field(default_factory=list)
     """Those about the model that serves."""
@@ -112,6 +124,8 @@ class History:
     """Those that came from outside, whichever model served."""
     assessment: Assessment | None = None
     cycles: list[Cycle] = field(default_factory=list)
+    going: list[Cycle] = field(default_factory=list)
+    """Those of them that have not ended."""
     verdicts: list[Verdict] = field(default_factory=list)
     costs: list[tuple[datetime, float]] = field(default_factory=list)
     """Modeled cost of trainings that a cycle ordered, with their times."""
@@ -163,12 +177,12 @@ class History:
     @property
     def training(self) -> Cycle | None:
         """The cycle whose decision was to run and of which nothing came yet; a more urgent request may be open."""
-        return next((each for each in reversed(self.cycles) if each.under_way), None)
+        return next((each for each in reversed(self.going) if each.under_way), None)
 
     @property
     def watched(self) -> Cycle | None:
         """The cycle whose release is still being watched; a newer request may be waiting meanwhile."""
-        return next((each for each in reversed(self.cycles) if each.release and not each.review), None)
+        return next((each for each in reversed(self.going) if each.release), None)
 
     @property
     def review_owed(self) -> BreakGlass | None:
@@ -214,10 +228,18 @@ class History:
                 self._add_signal(record)
             case Assessment():
                 self.assessment = record
+            case Proposal():
+                self.proposals[record.id] = record
+            case Activation():
+                self.activation = record
+                # What was proposed against the policy before would have to be weighed anew.
+                self.proposals, self.asked = {}, {}
+            case Ask(asked=Asked.POLICY):
+                self.asked[record.subject] = (record, [])
             case Ask():
                 self._cycle_of(record).asks.append(record)
             case Approval():
-                self._cycle_of(record).approvals.setdefault(record.answers[0], []).append(record)
+                self._add_approval(record)
             case BreakGlass():
                 self.broken.append(record)
                 self._cycle_of(record).broken.append(record)
@@ -225,6 +247,7 @@ class History:
                 self.glass_reviews[record.answers[0]] = record
             case RetrainRequest():
                 self.cycles.append(Cycle(record, self._asked_for(record)))
+                self.going.append(self.cycles[-1])
             case Decision():
                 self._cycle_of(record).decisions.append(record)
             case Job():
@@ -237,12 +260,23 @@ class History:
             case Watch():
                 self._cycle_of(record).watches.append(record)
             case Review():
-                self._cycle_of(record, record.answers[:1]).review = record
+                ended = self._cycle_of(record, record.answers[:1])
+                ended.review = record
+                self.going = [each for each in self.going if each is not ended]
                 if record.closing is Closing.REJECTED:
                     self.rejections += 1
             case Candidate():
                 if self.releases:
                     self._cycle_of(record).candidates[record.id] = record
+
+    def _add_approval(self, approval: Approval) -> None:
+        ask = self.known[approval.answers[0]]
+        if not isinstance(ask, Ask) or ask.asked is not Asked.POLICY:
+            self._cycle_of(approval).approvals.setdefault(approval.answers[0], []).append(approval)
+            return
+        self.asked[ask.subject][1].append(approval)
+        if approval.outcome is not Outcome.PASS:
+            self.proposals.pop(ask.subject, None)
 
     def _asked_for(self, request: RetrainRequest) -> str | None:
         asked = [signal for signal in self.outside if signal.id in request.answers]

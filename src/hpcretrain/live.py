@@ -16,11 +16,12 @@ from typing import Any
 
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.answer import Answer, act, stranger
+from hpcretrain.config.load import under
 from hpcretrain.errors import HpcretrainError, InputError, LedgerError, TableChangedError
 from hpcretrain.messages import Message, Person
+from hpcretrain.policy.request import wish
 from hpcretrain.ports import Awaited, Note
 from hpcretrain.records import Closing
-from hpcretrain.steps.assess import wanted
 from hpcretrain.steps.desk import Branch, Desk
 from hpcretrain.steps.plan import plan
 from hpcretrain.steps.release import confirm
@@ -96,6 +97,7 @@ class Live:
             for note in desk.ledger.notes(SAID)
         }
         self._awaits: Mapping[str, str] = {}
+        self._began_under = desk.terms.policy_digest
         self._leaving = False
         self._trouble: HpcretrainError | None = None
         self._said = ""
@@ -162,7 +164,9 @@ class Live:
         return self._last + ticks * self._step <= now
 
     def stale(self) -> bool:
-        """Whether a tick is due that needs the table to be read anew."""
+        """Whether the home must be opened anew: another policy is in force, or a tick needs rows that were not read."""
+        if self._began_under != self._desk.terms.policy_digest:
+            return True
         return self.next <= self._now() and not self.due()
 
     def stirs(self) -> bool:
@@ -212,7 +216,7 @@ class Live:
             self._seen.add(serves)
             confirm(desk)
         seen = desk.history.assessment
-        if until is Step.OBSERVE and seen and (wanted(desk, seen) or desk.history.open_cycle):
+        if until is Step.OBSERVE and seen and (wish(seen, desk.terms.policy.score) or desk.history.open_cycle):
             return False
         with desk.book.together(lambda: Note(DONE, serves, {})):
             if seen:
@@ -248,6 +252,10 @@ class Live:
             return
         self._say(f"the training that {cycle.run.id} ordered")
         branch = replace(desk, book=Branch(desk.book, cycle.run))
+        ordered_by = branch.history.activation
+        if ordered_by is not None and ordered_by.policy_digest != desk.terms.policy_digest:
+            # A training ends under the policy that ordered it.
+            branch.terms = under(desk.terms, ordered_by.policy)
         self._clock.moment = cycle.run.at
         came: Passed | Rejected | None = None
         try:

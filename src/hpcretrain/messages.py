@@ -15,6 +15,7 @@ from hpcretrain.errors import InputError
 from hpcretrain.records import PriorityClass
 
 MOST_CHARACTERS = 500
+MOST_OF_POLICY = 100_000
 
 
 class Verb(enum.Enum):
@@ -22,6 +23,8 @@ class Verb(enum.Enum):
 
     REQUEST = "request"
     CANCEL = "cancel"
+    PROPOSE = "propose"
+    """That another policy takes effect."""
     APPROVE = "approve"
     DENY = "deny"
     BREAK_GLASS = "break_glass"
@@ -59,6 +62,7 @@ class Message:
         reason: Why, in one line.
         subject: The ask that is answered, or the request that is to end; None to request.
         priority_class: The class that is requested; None otherwise.
+        policy: The canonical text of the policy that is proposed; None otherwise.
     """
 
     id: str
@@ -66,6 +70,7 @@ class Message:
     reason: str = ""
     subject: str | None = None
     priority_class: PriorityClass | None = None
+    policy: str | None = None
 
     def __post_init__(self) -> None:
         if problem := _problem(self):
@@ -80,6 +85,7 @@ class Message:
             "reason": self.reason,
             "subject": self.subject,
             "priority_class": self.priority_class.value if self.priority_class else None,
+            **({"policy": self.policy} if self.policy is not None else {}),
         }
 
     @property
@@ -102,6 +108,7 @@ class Message:
                 str(content["reason"]),
                 None if content["subject"] is None else str(content["subject"]),
                 PriorityClass(wanted) if wanted else None,
+                None if content.get("policy") is None else str(content["policy"]),
             )
         except (LookupError, TypeError, ValueError) as error:
             raise InputError(f"no message: {error!r}") from error
@@ -134,6 +141,12 @@ def _problem(message: Message) -> str | None:
         if message.priority_class is None:
             return "a request names a class"
         return None if message.reason.strip() else "a request has a reason: why is the model to be retrained?"
+    if message.verb is Verb.PROPOSE:
+        if not message.policy or len(message.policy) > MOST_OF_POLICY:
+            return f"a proposal holds a policy, of at most {MOST_OF_POLICY:,} characters"
+        return None if message.reason.strip() else "a proposal has a reason: why is the policy to change?"
+    if message.policy is not None:
+        return "only a proposal holds a policy"
     if not message.subject or len(message.subject) > MOST_CHARACTERS or not message.subject.isprintable():
         return f"to {message.verb.value.replace('_', ' ')}, name what: `hpcretrain status` shows it"
     if message.verb in (Verb.BREAK_GLASS, Verb.REVIEW) and not message.reason.strip():

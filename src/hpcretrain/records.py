@@ -21,6 +21,7 @@ from pydantic import TypeAdapter
 
 from hpcretrain.canonical import Plain, canonical, plain, sha256
 from hpcretrain.evidence import Advice as Advice
+from hpcretrain.evidence import Facts as Facts
 from hpcretrain.evidence import Family as Family
 from hpcretrain.evidence import Finding as Finding
 from hpcretrain.evidence import Histogram as Histogram
@@ -93,6 +94,8 @@ class Asked(enum.Enum):
     """That a training begins."""
     RELEASE = "release"
     """That a candidate which passed the gate serves."""
+    POLICY = "policy"
+    """That another policy takes effect."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +136,40 @@ class Baseline(Record):
     policy_digest: str
     rule_version: str
     contract_digest: str
+    batch_s: int
+    """Seconds between two batches."""
     reference: Slice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal(Record):
+    """A policy that somebody wants to take effect. Answers the activation of the one in force.
+
+    `policy` is its canonical text, of which `policy_digest` is the SHA-256.
+    """
+
+    kind = "proposal"
+
+    policy_digest: str
+    policy: str
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activation(Record):
+    """A policy takes effect, under the rules of a version. Answers the baseline, or the proposal and its approvals.
+
+    `policy` is its canonical text, of which `policy_digest` is the SHA-256.
+    """
+
+    kind = "activation"
+
+    policy_digest: str
+    policy: str
+    rule_version: str
+    actor: str | None
+    """Who proposed it; None for the policy that the home was made with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,22 +228,31 @@ class RetrainRequest(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Decision(Record):
-    """What is to be done about a request now, and everything that was seen. Answers the request and an assessment."""
+    """What is to be done about a request now, and everything that was seen. Answers the request and an assessment.
+
+    `facts` are those that no other record holds: with them, the policy of this digest and the rules of this version,
+    the decision can be made again from the records before it.
+    """
 
     kind = "decision"
+
+    policy_digest: str
+    rule_version: str
 
     action: Action
     outcome: Outcome
     priority_class: PriorityClass
     cost_mrow_passes: float
+    facts: Facts
     findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ask(Record):
-    """What must be approved before it is done, with all that an approver needs to know. Answers a decision or verdict.
+    """What must be approved before it is done, with all that an approver needs to know.
 
-    `subject` is the identifier of the request (to run), or of the candidate (to release) with its `model_digest`.
+    Answers a decision, a verdict or a proposal. `subject` is the identifier of the request (to run), of the candidate
+    (to release) with its `model_digest`, or of the proposal.
     `overrules` names the checks of the decision that do not pass and that an approval sets aside. It is approved once
     `needed` people said so.
     """
@@ -376,6 +421,8 @@ KINDS: dict[str, type[Record]] = {
     record.kind: record
     for record in (
         Baseline,
+        Proposal,
+        Activation,
         Signal,
         Assessment,
         RetrainRequest,

@@ -18,7 +18,7 @@ from hpcretrain.adapters.livesettings import LiveSettings
 from hpcretrain.adapters.mlflow_store import DATABASE, picture
 from hpcretrain.adapters.mlflow_store import Store as MlflowStore
 from hpcretrain.config.cluster import load_cluster
-from hpcretrain.config.load import kept_policy
+from hpcretrain.config.load import in_force, kept_policy
 from hpcretrain.errors import InputError, SpoolError
 from hpcretrain.history import History
 from hpcretrain.node.jobfolder import JobFolder
@@ -101,7 +101,9 @@ def _read(place: Home, run: FlowRun | None, prefect: str, mlflow: str) -> Standi
             _name(place, history.baseline.model, run, about, f"{prefect}/runs/flow-run/{run.id}" if prefect else "")
         notes = ledger.notes()
     try:
-        policy = kept_policy((place.path / POLICY).read_text(encoding="utf-8"), str(place.path / POLICY))
+        # Until the first champion is begun nothing is in force yet.
+        text = "" if history.activation else (place.path / POLICY).read_text(encoding="utf-8")
+        policy = in_force(history) if history.activation else kept_policy(text, str(place.path / POLICY))
         terms = json.loads((place.path / CONFIGURATION).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"the terms of the home {place.path} cannot be read: {error}") from error

@@ -17,7 +17,7 @@ from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.home import Home, default_home, write_whole
 from hpcretrain.adapters.ledger import SqliteLedger
 from hpcretrain.canonical import sha256
-from hpcretrain.config.load import Terms, kept_policy, load
+from hpcretrain.config.load import Terms, in_force, load, shipped_policy
 from hpcretrain.desks import open_desk, open_table
 from hpcretrain.errors import InputError, ModelFileError
 from hpcretrain.history import History
@@ -162,7 +162,6 @@ def _source(place: Home) -> Source:
     ledger = SqliteLedger(place.ledger, read_only=True)
     history = History.fold(ledger.records())
     baseline = history.baseline
-    policy = _terms(place.path / POLICY, baseline.policy_digest if baseline else None)
     configuration = json.loads(_terms(place.path / CONFIGURATION, baseline.config_digest if baseline else None))
     outcome = _finished(place.path / _RESULT, ledger.head())
     notes = ledger.notes()
@@ -174,7 +173,7 @@ def _source(place: Home) -> Source:
     }
     return Source(
         history=history,
-        policy=kept_policy(policy, f"{place.path / POLICY} (of another version of hpcretrain?)"),
+        policy=in_force(history) if baseline else shipped_policy(),
         primary_metric=configuration["model"]["primary_metric"],
         timezone=configuration["data"]["timezone"],
         result=outcome,

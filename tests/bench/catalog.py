@@ -345,6 +345,27 @@ GROUPS = (
             ),
         ),
     ),
+    Group(
+        "serving_log",
+        (
+            Benchmark(
+                "serving_log_us",
+                "µs a prediction that a serving process logs, 20 inputs, eight threads; the median call",
+                "µs",
+                "lower",
+                5,
+                "About 7,000 predictions a second; the thread that writes shares the cores, and nothing is dropped",
+            ),
+            Benchmark(
+                "serving_log_p99_us",
+                "The same; the 99th percentile",
+                "µs",
+                "lower",
+                50,
+                "Waiting for Python's lock and for a core is in it",
+            ),
+        ),
+    ),
 )
 
 BENCHMARKS = {benchmark.name: benchmark for group in GROUPS for benchmark in group.benchmarks}

@@ -108,11 +108,18 @@ def signals() -> Measured:
     return measure()
 
 
+def serving_log() -> Measured:
+    """The logger beside serving."""
+    from bench.serving_log import measure
+
+    return measure()
+
+
 MEASURES: dict[str, Callable[[], Measured]] = {
     measure.__name__: measure
     for measures in (
         (whylogs, large, evidently, mlflow, demo, drift, promotion),
-        (submissions, urgent_starts, requeued, lost_cpu, tracking, signals),
+        (submissions, urgent_starts, requeued, lost_cpu, tracking, signals, serving_log),
     )
     for measure in measures
 }

@@ -6,30 +6,34 @@ from datetime import timedelta
 import pytest
 from records_for_tests import PASSED, POLICY, START, WEEK
 
-from hpcretrain.policy.decide import Facts, decide, withdraw
-from hpcretrain.records import Action, Finding, Outcome, PriorityClass
+from hpcretrain.policy.decide import Situation, decide, withdraw
+from hpcretrain.records import Action, Facts, Finding, Outcome, PriorityClass
 
-READY = Facts(
-    now=START,
-    batch=WEEK,
-    last_run=START - 3 * WEEK,
-    rejections=0,
-    watching=False,
-    spent=(),
+ROWS = Facts(
+    attended=False,
     training_rows=45_000,
     selection_rows=5000,
     holdout_rows=5000,
     fresh_rows=5000,
     class_rows=500,
     passes=100,
+)
+READY = Situation(
+    now=START,
+    batch=WEEK,
+    last_run=START - 3 * WEEK,
+    rejections=0,
+    watching=False,
+    spent=(),
+    facts=ROWS,
     data=(PASSED,),
     action=Finding("action", Outcome.PASS, "decline lasts", "retrain", "retrain"),
 )
 STANDARD = PriorityClass.STANDARD
 
 
-def seen(check: str, facts: Facts, priority_class: PriorityClass = STANDARD) -> Finding:
-    return next(finding for finding in decide(priority_class, facts, POLICY).findings if finding.check == check)
+def seen(check: str, situation: Situation, priority_class: PriorityClass = STANDARD) -> Finding:
+    return next(finding for finding in decide(priority_class, situation, POLICY).findings if finding.check == check)
 
 
 def test_when_every_check_passes_the_training_runs_and_its_cost_is_known() -> None:
@@ -53,7 +57,9 @@ def test_when_every_check_passes_the_training_runs_and_its_cost_is_known() -> No
     ],
 )
 def test_what_time_will_mend_makes_it_wait(change: dict[str, object], check: str) -> None:
-    facts = replace(READY, **change)  # type: ignore[arg-type]
+    rows = {name: value for name, value in change.items() if hasattr(ROWS, name)}
+    rest = {name: value for name, value in change.items() if name not in rows}
+    facts = replace(READY, facts=replace(ROWS, **rows), **rest)  # type: ignore[arg-type]
     assert seen(check, READY).outcome is Outcome.PASS
     assert seen(check, facts).outcome is Outcome.WAIT
     assert decide(STANDARD, facts, POLICY).action is Action.WAIT

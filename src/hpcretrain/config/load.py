@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import json
 import os
@@ -18,7 +19,8 @@ from pydantic import BaseModel, ValidationError
 from hpcretrain.canonical import canonical, sha256
 from hpcretrain.config.types import Config
 from hpcretrain.errors import InputError
-from hpcretrain.policy.types import Policy
+from hpcretrain.history import History
+from hpcretrain.policy.types import JobRules, Policy
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -51,7 +53,7 @@ class Terms:
     @property
     def policy_text(self) -> str:
         """The policy as canonical JSON; `policy_digest` is its SHA-256."""
-        return _policy_text(self.policy)
+        return policy_text(self.policy)
 
 
 def load(path: Path) -> Terms:
@@ -86,7 +88,7 @@ def load(path: Path) -> Terms:
         paths=paths,
         reference_until=until,
         config_digest=sha256(_config_text(config)),
-        policy_digest=sha256(_policy_text(policy)),
+        policy_digest=sha256(policy_text(policy)),
         files=tuple(file for file in (path.resolve(), folder / config.policy.file) if file.exists()),
     )
 
@@ -95,7 +97,8 @@ def _config_text(config: Config) -> str:
     return canonical(config.model_dump(mode="json", exclude=_NO_TERMS, fallback=str))
 
 
-def _policy_text(policy: Policy) -> str:
+def policy_text(policy: Policy) -> str:
+    """A policy as canonical JSON, of which the digest is taken."""
     # How jobs are tried again changes no decision, and must be mendable while a home is at work.
     # A part that is left out says nothing, so that policies keep their digests when a release brings a new part.
     return canonical(policy.model_dump(mode="json", exclude={"jobs"}, exclude_none=True))
@@ -116,15 +119,48 @@ def load_policy(path: Path | None) -> Policy:
     return shipped_policy() if path is None else parse(Policy, read_toml(path), str(path))
 
 
-def kept_policy(text: str, where: str) -> Policy:
-    """The policy that `policy_text` wrote; as to `jobs`, which it leaves out, the one that ships.
+def kept_policy(text: str, where: str, jobs: JobRules | None = None) -> Policy:
+    """The policy that `policy_text` wrote; as to `jobs`, which it leaves out, what is given, or the one that ships.
 
     Raises:
         InputError: It lacks what a policy has now, or has what it has no more.
     """
-    kept = json.loads(text)
-    jobs = shipped_policy().jobs.model_dump(mode="json")
-    return parse(Policy, {**kept, "jobs": jobs} if isinstance(kept, dict) else kept, where)
+    try:
+        kept = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: is not JSON: {error}") from error
+    rest = (jobs or shipped_policy().jobs).model_dump(mode="json")
+    return parse(Policy, {**kept, "jobs": rest} if isinstance(kept, dict) else kept, where)
+
+
+def read_policy(text: str) -> Policy:
+    """A policy by its canonical text, as the ledger keeps it.
+
+    Raises:
+        InputError: It is one of another version of hpcretrain.
+    """
+    return kept_policy(text, "the policy in the ledger (of another version of hpcretrain?)")
+
+
+def in_force(history: History) -> Policy:
+    """The policy in force in a home.
+
+    Raises:
+        InputError: None is recorded.
+    """
+    if history.activation is None:
+        raise InputError("no policy is recorded in this home yet, or it was made by hpcretrain with rules before 4")
+    return read_policy(history.activation.policy)
+
+
+def under(terms: Terms, text: str) -> Terms:
+    """The same terms under another policy, by its canonical text; how jobs are tried again stays as it is.
+
+    Raises:
+        InputError: It is no policy, or one of another version.
+    """
+    policy = kept_policy(text, "the policy", terms.policy.jobs)
+    return dataclasses.replace(terms, policy=policy, policy_digest=sha256(policy_text(policy)))
 
 
 def _policy(name: str, folder: Path) -> Policy:

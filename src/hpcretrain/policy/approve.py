@@ -16,7 +16,7 @@ from hpcretrain.records import Approval, Ask, Asked, Finding, Outcome, PriorityC
 
 CHECK = "approval"
 
-_WHAT = {Asked.RUN: "the training", Asked.RELEASE: "the release"}
+_WHAT = {Asked.RUN: "the training", Asked.RELEASE: "the release", Asked.POLICY: "the policy"}
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from hpcretrain.policy.types import Policy
-from hpcretrain.records import Action, Finding, Outcome, PriorityClass
+from hpcretrain.records import Action, Facts, Finding, Outcome, PriorityClass
 
 BUDGET_PERIOD = timedelta(days=30)
 
 
 @dataclass(frozen=True)
-class Facts:
+class Situation:
     """What a decision sees; costs are in millions of row-passes (rows times rounds)."""
 
     now: datetime
@@ -22,14 +22,7 @@ class Facts:
     rejections: int
     watching: bool
     spent: Sequence[tuple[datetime, float]]
-    training_rows: int
-    selection_rows: int
-    holdout_rows: int
-    fresh_rows: int
-    """Matured rows since those of the gate's last verdict."""
-    class_rows: int
-    """Labels of the rarer class, where the pilots compete or at the gate, whichever has fewer."""
-    passes: int
+    facts: Facts
     data: tuple[Finding, ...]
     """Findings of the data gate, on the newest batch, labels and drift."""
     action: Finding
@@ -46,24 +39,25 @@ class Choice:
     findings: tuple[Finding, ...]
 
 
-def decide(priority_class: PriorityClass, facts: Facts, policy: Policy) -> Choice:
+def decide(priority_class: PriorityClass, situation: Situation, policy: Policy) -> Choice:
     """Run when every check passes; wait when time alone will help; hold when something must be mended."""
+    facts, gate = situation.facts, policy.gate
     pilots, full = _rows_read(facts, policy)
     cost = cost_of(pilots + full, facts.passes)
     findings = (
-        *facts.data,
-        facts.action,
-        _rows("training_rows", facts.training_rows, policy.gate.min_rows, "matured rows to train on"),
-        _rows("holdout_rows", facts.holdout_rows, policy.gate.min_rows, "matured rows that the champion has not seen"),
-        _rows("selection_rows", facts.selection_rows, policy.gate.min_rows, "matured rows for pilots to compete on"),
-        _rows("fresh_rows", facts.fresh_rows, policy.gate.min_rows, "matured rows since the gate's last verdict"),
-        _rows("class_rows", facts.class_rows, policy.gate.min_class_rows, "labels of the rarer class to judge on"),
-        _watch(facts.watching),
-        _cooldown(priority_class, facts, policy),
-        _budget(priority_class, facts, policy, cost),
+        *situation.data,
+        situation.action,
+        _rows("training_rows", facts.training_rows, gate.min_rows, "matured rows to train on"),
+        _rows("holdout_rows", facts.holdout_rows, gate.min_rows, "matured rows that the champion has not seen"),
+        _rows("selection_rows", facts.selection_rows, gate.min_rows, "matured rows for pilots to compete on"),
+        _rows("fresh_rows", facts.fresh_rows, gate.min_rows, "matured rows since the gate's last verdict"),
+        _rows("class_rows", facts.class_rows, gate.min_class_rows, "labels of the rarer class to judge on"),
+        _watch(situation.watching),
+        _cooldown(priority_class, situation, policy),
+        _budget(priority_class, situation, policy, cost),
     )
     # Without a finding about the data nothing was checked, and that is not a pass.
-    return choose(cost, findings, at_best=Outcome.worst(finding.outcome for finding in facts.data))
+    return choose(cost, findings, at_best=Outcome.worst(finding.outcome for finding in situation.data))
 
 
 def choose(cost_mrow_passes: float, findings: tuple[Finding, ...], at_best: Outcome = Outcome.PASS) -> Choice:
@@ -116,26 +110,26 @@ def _watch(watching: bool) -> Finding:
     return Finding(check="watch", outcome=Outcome.PASS, reason="no release is being watched")
 
 
-def _cooldown(priority_class: PriorityClass, facts: Facts, policy: Policy) -> Finding:
+def _cooldown(priority_class: PriorityClass, situation: Situation, policy: Policy) -> Finding:
     classes = policy.classes
     base = classes.limits(priority_class).cooldown_batches
-    batches = min(base * classes.cooldown_growth**facts.rejections, max(base, classes.cooldown_max_batches))
-    if facts.last_run is None:
+    batches = min(base * classes.cooldown_growth**situation.rejections, max(base, classes.cooldown_max_batches))
+    if situation.last_run is None:
         return Finding(check="cooldown", outcome=Outcome.PASS, reason="nothing was trained before", limit=batches)
-    passed = (facts.now - facts.last_run) / facts.batch
+    passed = (situation.now - situation.last_run) / situation.batch
     return Finding(
         check="cooldown",
         outcome=Outcome.PASS if passed >= batches else Outcome.WAIT,
-        reason=f"batches since the last training; cycles rejected since the last release: {facts.rejections}",
+        reason=f"batches since the last training; cycles rejected since the last release: {situation.rejections}",
         observed=passed,
         limit=batches,
     )
 
 
-def _budget(priority_class: PriorityClass, facts: Facts, policy: Policy, cost: float) -> Finding:
+def _budget(priority_class: PriorityClass, situation: Situation, policy: Policy, cost: float) -> Finding:
     limit = policy.classes.limits(priority_class).fits_per_30d
-    full = cost_of(_rows_read(facts, policy)[1], facts.passes)
-    spent = sum(amount for at, amount in facts.spent if at > facts.now - BUDGET_PERIOD)
+    full = cost_of(_rows_read(situation.facts, policy)[1], situation.facts.passes)
+    spent = sum(amount for at, amount in situation.spent if at > situation.now - BUDGET_PERIOD)
     if full <= 0:
         return Finding(check="budget", outcome=Outcome.WAIT, reason="no rows, so no cost to compare", limit=limit)
     fits = (spent + cost) / full

@@ -17,15 +17,16 @@ class Act(enum.Enum):
     APPROVE_RELEASE = "approve_release"
     STOP = "stop"
     ROLL_BACK = "roll_back"
+    PROPOSE = "propose"
     ACTIVATE = "activate"
     BREAK_GLASS = "break_glass"
     REVIEW = "review"
 
 
-APPROVES = {Asked.RUN: Act.APPROVE_RUN, Asked.RELEASE: Act.APPROVE_RELEASE}
+APPROVES = {Asked.RUN: Act.APPROVE_RUN, Asked.RELEASE: Act.APPROVE_RELEASE, Asked.POLICY: Act.ACTIVATE}
 """The act that answers what is asked."""
 
-_OWNERS = frozenset({Act.ASK, Act.STOP, Act.ROLL_BACK})
+_OWNERS = frozenset({Act.ASK, Act.STOP, Act.ROLL_BACK, Act.PROPOSE})
 """What the owner of a home may always do: what runs on its behalf must work whatever a policy says."""
 
 
@@ -83,6 +84,8 @@ def _named(act: Act, policy: Policy) -> tuple[str, ...]:
 
 
 def _allows(role: Role, act: Act, priority_class: PriorityClass | None) -> bool:
+    if act is Act.PROPOSE:
+        return role.activate
     allowed: bool | tuple[PriorityClass, ...] = getattr(role, act.value)
     if isinstance(allowed, bool):
         return allowed

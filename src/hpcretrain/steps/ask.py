@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-
 from hpcretrain.history import Cycle
 from hpcretrain.messages import Message, Person, Verb
 from hpcretrain.policy import approve as policy
-from hpcretrain.policy import decide as choices
-from hpcretrain.policy import emergency
 from hpcretrain.records import (
-    Action,
     Approval,
     Ask,
     Asked,
-    BreakGlass,
     Candidate,
     Decision,
     Finding,
@@ -25,61 +18,6 @@ from hpcretrain.records import (
 )
 from hpcretrain.steps.briefing import to_release, to_run
 from hpcretrain.steps.desk import Desk
-
-
-@dataclass(frozen=True)
-class Permission:
-    """A choice, as far as people have a say in it.
-
-    Attributes:
-        choice: The choice.
-        by: What people said that it goes by.
-        asks: The checks that an approval, which is to be asked for now, would set aside; None where none is.
-    """
-
-    choice: choices.Choice
-    by: Sequence[Approval | BreakGlass] = ()
-    asks: tuple[str, ...] | None = None
-
-
-def permit(desk: Desk, cycle: Cycle, priority_class: PriorityClass, choice: choices.Choice) -> Permission:
-    """What becomes of a choice where a person must approve it, or may set aside what speaks against it."""
-    rules = desk.terms.policy.approvals
-    broken = emergency.holding(cycle.broken, desk.now)
-    if broken is not None and choice.outcome in (Outcome.PASS, Outcome.WAIT):
-        findings = emergency.set_aside(choice.findings, broken)
-        return Permission(choices.choose(choice.cost_mrow_passes, findings), (broken,))
-    if rules is None or not desk.attended:
-        return Permission(choice)
-    ask, approval = cycle.asked(Asked.RUN) or (None, None)
-    if ask is not None and policy.denied(approval):
-        return _dropped(choice, choice.findings, ask, approval, desk)
-    if choice.outcome not in (Outcome.PASS, Outcome.WAIT):
-        return Permission(choice)
-    findings, given, by = choice.findings, None, tuple[Approval, ...]()
-    if ask is not None and approval is not None and policy.holds(ask, priority_class, desk.now):
-        findings, given = policy.overrule(findings, ask, approval), approval
-        by = tuple(cycle.approvals[ask.id])
-    needs = policy.overrulable(priority_class, findings, rules, in_person=cycle.in_person is not None)
-    if needs is None:
-        return Permission(choices.choose(choice.cost_mrow_passes, findings), by)
-    spent = approval is not None and given is None
-    if ask is None or spent or not set(needs) <= set(ask.overrules) or ask.priority_class is not priority_class:
-        said = policy.needed(Asked.RUN, policy.expiry(desk.now, rules), rules.people(priority_class))
-        return Permission(choices.choose(choice.cost_mrow_passes, (*findings, said)), by, needs)
-    if given is None and desk.now >= ask.expires_at:
-        return _dropped(choice, findings, ask, None, desk)
-    said = policy.awaited(ask, given, desk.now, cycle.approvals.get(ask.id, ()))
-    return Permission(choices.choose(choice.cost_mrow_passes, (*findings, said)), by)
-
-
-def _dropped(
-    choice: choices.Choice, findings: tuple[Finding, ...], ask: Ask, approval: Approval | None, desk: Desk
-) -> Permission:
-    """What was denied, or asked in vain, is not waited for."""
-    said = policy.awaited(ask, approval, desk.now)
-    decided = choices.choose(choice.cost_mrow_passes, (*findings, said))
-    return Permission(replace(decided, action=Action.DROP), (approval,) if approval else ())
 
 
 def ask_to_run(desk: Desk, cycle: Cycle, decision: Decision, overrules: tuple[str, ...]) -> Ask:

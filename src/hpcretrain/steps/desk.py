@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from hpcretrain.counts import BatchCounts
 from hpcretrain.errors import LedgerError, TableChangedError
 from hpcretrain.history import History
 from hpcretrain.ports import Clock, Ledger, Note, Predictor, Profiles, Registry, Rows, Span, Table, Trainer
-from hpcretrain.records import Baseline, Candidate, Job, Record, Slice, Verdict
+from hpcretrain.records import Activation, Baseline, Candidate, Job, Record, Slice, Verdict
 
 
 class Entries(Protocol):
@@ -159,10 +159,17 @@ class Branch:
         self._book.enter(*(record for record in records if record.id not in self._book.history.known))
 
 
+def reference_slots(start: datetime, until: datetime, step: timedelta) -> list[Span]:
+    """A reference in batches, newest first; whole ones, or the one part if there is no whole one."""
+    count = (until - start) // step
+    slots = [(until - step * (k + 1), until - step * k) for k in range(count)]
+    return slots or [(start, until)]
+
+
 def _part(record: Record) -> tuple[object, ...] | None:
     """What a record is within one training; no training has two of the same."""
     match record:
-        case Baseline():
+        case Baseline() | Activation(actor=None):
             return (record.kind,)
         case Job():
             return record.kind, record.answers, record.purpose, record.window.name
@@ -225,11 +232,8 @@ class Desk:
         return self._counts[slot]
 
     def reference_slots(self) -> list[Span]:
-        """The reference in batches, newest first; whole ones, or the one part if there is no whole one."""
-        step, until = self.terms.config.backtest.observe_every, self.terms.reference_until
-        count = (until - self.start) // step
-        slots = [(until - step * (k + 1), until - step * k) for k in range(count)]
-        return slots or [(self.start, until)]
+        """The reference in batches, newest first."""
+        return reference_slots(self.start, self.terms.reference_until, self.terms.config.backtest.observe_every)
 
     def reference_spread(self) -> float:
         """The standard deviation of the labels that were known when the reference ended; the same at every time."""

@@ -16,9 +16,10 @@ from hpcretrain.records import (
     Signal,
     Slice,
 )
-from hpcretrain.steps.assess import assess, more_urgent
+from hpcretrain.steps.assess import assess
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.review import close
+from hpcretrain.weigh import more_urgent
 
 
 def request(desk: Desk, message: Message, person: Person) -> tuple[Assessment, Cycle] | None:

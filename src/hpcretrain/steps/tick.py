@@ -16,6 +16,7 @@ from hpcretrain.ports import Table
 from hpcretrain.records import (
     RULE_VERSION,
     Action,
+    Activation,
     Asked,
     Assessment,
     Baseline,
@@ -73,9 +74,19 @@ def begin(desk: Desk) -> None:
         policy_digest=desk.terms.policy_digest,
         rule_version=RULE_VERSION,
         contract_digest=desk.profiles.freeze(reference),
+        batch_s=round(desk.terms.config.backtest.observe_every.total_seconds()),
         reference=desk.slice(reference, labels=False),
     )
-    desk.book.enter(baseline)
+    first_policy = Activation(
+        model=baseline.model,
+        at=desk.now,
+        answers=(baseline.id,),
+        policy_digest=desk.terms.policy_digest,
+        policy=desk.terms.policy_text,
+        rule_version=RULE_VERSION,
+        actor=None,
+    )
+    desk.book.enter(baseline, first_policy)
     # A quarter of the reference, at most, judges the first champion's twin: its readings are the honest start.
     cut = desk.table.newest(matured, min(len(matured) // 4, desk.terms.policy.gate.max_rows))
     early, late = whole(desk, desk.table.labeled(desk.start, cut)), desk.table.labeled(cut, desk.matured_until)

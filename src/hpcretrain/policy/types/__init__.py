@@ -146,6 +146,10 @@ class Policy(Rules):
             raise ValueError("approvals: roles say who may approve and ask; leave approvers and requesters out")
         if self.approvals and roles is None and not self.approvals.approvers:
             raise ValueError("approvals.approvers: is missing; name who may approve, or give roles")
+        if roles is not None and self.approvals is None:
+            raise ValueError("approvals: is missing; with roles it says at least expires_h")
+        if roles is not None and not any(role.activate for role in roles.values()):
+            raise ValueError("roles: none may activate another policy, so this one could never be changed")
         breakers = [name for name, role in (roles or {}).items() if role.break_glass]
         if breakers and self.break_glass is None:
             raise ValueError(f"break_glass: is missing, but role {breakers[0]} may break the glass")

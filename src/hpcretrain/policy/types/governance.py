@@ -23,7 +23,9 @@ class Role(Rules):
     approve_release: tuple[PriorityClass, ...] = Field(default=(), description="Classes whose releases they approve.")
     stop: bool = Field(default=False, description="Stop and resume retraining, and cancel what others asked for.")
     roll_back: bool = Field(default=False, description="Take a release back.")
-    activate: bool = Field(default=False, description="Approve that another policy takes effect.")
+    activate: bool = Field(
+        default=False, description="Propose another policy, and approve that one of somebody else's takes effect."
+    )
     break_glass: bool = Field(default=False, description="Break the glass.")
     review: bool = Field(default=False, description="Review what somebody else broke the glass for.")
 
@@ -34,6 +36,8 @@ class Needed(Rules):
     urgent: Annotated[int, Field(ge=1, le=9)] = Field(default=1, description="For what is urgent: 2 is four eyes.")
     standard: Annotated[int, Field(ge=1, le=9)] = Field(default=1, description="For what is standard.")
     background: Annotated[int, Field(ge=1, le=9)] = Field(default=1, description="For the background.")
+
+    policy: Annotated[int, Field(ge=1, le=9)] = Field(default=1, description="For that another policy takes effect.")
 
     def of(self, priority_class: PriorityClass) -> int:
         """People for a class."""

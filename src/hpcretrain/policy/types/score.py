@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from hpcretrain.evidence import Family
 from hpcretrain.policy.types.tables import NotNegative, Points, Positive, Reason, Rules, Share
@@ -95,6 +95,17 @@ class Score(Rules):
         default=None, description="What a decline costs. Left out: every model counts in full, and nothing presses."
     )
 
+    @field_validator("families")
+    @classmethod
+    def _in_order(cls, families: dict[str, FamilyRule]) -> dict[str, FamilyRule]:
+        # The order in which a file names them must not show in what is recorded.
+        order = [family.value for family in Family]
+        return dict(
+            sorted(
+                families.items(), key=lambda each: (order.index(each[0]) if each[0] in order else len(order), each[0])
+            )
+        )
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         problems = []
@@ -113,8 +124,6 @@ class Score(Rules):
         missing = [family.value for family in Family if family not in counted]
         if missing:
             problems.append(f"families: {', '.join(missing)} counted nowhere; a weight of 0 leaves one out")
-        if not any(rule.cure is Cure.RETRAIN and rule.weight > 0 for rule in self.families.values()):
-            problems.append('families: none has the cure "retrain" and a weight, so nothing would ever be retrained')
         if problems:
             raise ValueError("; ".join(problems))
         return self

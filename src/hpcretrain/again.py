@@ -1,0 +1,278 @@
+"""Make past decisions again: by the rules and the policy of their time, or under another policy. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from hpcretrain import weigh
+from hpcretrain.history import Cycle, History
+from hpcretrain.policy import decide as choices
+from hpcretrain.policy.request import wish
+from hpcretrain.policy.types import Policy
+from hpcretrain.records import (
+    Action,
+    Assessment,
+    Decision,
+    Facts,
+    Finding,
+    Outcome,
+    PriorityClass,
+    Record,
+    Release,
+    ReleaseKind,
+    RetrainRequest,
+)
+
+Read = Callable[[str], Policy]
+"""Reads a policy from its canonical text."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """What came of making a record again.
+
+    Attributes:
+        record: The record.
+        same: Whether the same bytes came out; None where it could not be made again.
+        why: What differs, or why it could not.
+    """
+
+    record: Record
+    same: bool | None
+    why: str = ""
+
+
+def replay(records: Iterable[Record], read: Read, code: Mapping[str, weigh.Code] = weigh.CODE) -> Iterator[Again]:
+    """Make every assessment, request and decision again, in order, from the records before it.
+
+    What a person asked for is not made by rules, and is not among them.
+
+    Args:
+        records: Those of a ledger, in order.
+        read: Reads policies.
+        code: The functions of each version of the rules.
+    """
+    history = History()
+    policies: dict[str, Policy] = {}
+    for record in records:
+        if isinstance(record, Assessment | RetrainRequest | Decision):
+            again = _again(history, record, read, policies, code)
+            if again is not None:
+                yield again
+        history.add(record)
+
+
+def _again(
+    history: History, record: Record, read: Read, policies: dict[str, Policy], code: Mapping[str, weigh.Code]
+) -> Again | None:
+    activation = history.activation
+    if activation is None:
+        return Again(record, None, "no policy is recorded before it: it was decided by a version before 4")
+    version = record.rule_version if isinstance(record, Decision) else activation.rule_version
+    if version not in code:
+        return Again(record, None, f"this version of hpcretrain has not got the rules {version}")
+    if activation.policy_digest not in policies:
+        policies[activation.policy_digest] = read(activation.policy)
+    policy = policies[activation.policy_digest]
+    made: Record | None
+    if isinstance(record, Assessment):
+        made = code[version].assess(history, policy, record.at)
+    elif isinstance(record, RetrainRequest):
+        if len(record.answers) > 1:
+            return None
+        made = code[version].request(history, _assessment(history, record), policy)
+    else:
+        assert isinstance(record, Decision)
+        cycle, assessment = _cycle(history, record), _assessment(history, record)
+        made = code[version].decide(history, cycle, assessment, record.facts, policy, record.at).decision
+    if made is None:
+        return Again(record, False, "nothing would be asked for now")
+    return Again(record, made.id == record.id, "" if made.id == record.id else _difference(record, made))
+
+
+def _cycle(history: History, decision: Decision) -> Cycle:
+    return next(each for each in reversed(history.cycles) if each.request.id in decision.answers)
+
+
+def _assessment(history: History, record: Record) -> Assessment:
+    return next(other for each in record.answers if isinstance(other := history.known[each], Assessment))
+
+
+def _difference(record: Record, made: Record) -> str:
+    parts = []
+    for name, before in vars(record).items():
+        after = getattr(made, name, None)
+        if name in ("id", "body") or before == after:
+            continue
+        if name == "findings":
+            parts += [f"{each.check} {each.before} -> {each.after}" for each in differing(before, getattr(made, name))]
+        else:
+            parts.append(f"{name} {before} -> {after}")
+    return "; ".join(parts) or "the content is the same, its order or form is not"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A check that comes out otherwise."""
+
+    check: str
+    before: str
+    after: str
+
+
+def differing(before: Sequence[Finding], after: Sequence[Finding]) -> list[Difference]:
+    """The checks whose outcome or numbers differ."""
+    old, new = {each.check: each for each in before}, {each.check: each for each in after}
+    return [
+        Difference(check, _said(old.get(check)), _said(new.get(check)))
+        for check in dict.fromkeys([*old, *new])
+        if _said(old.get(check)) != _said(new.get(check))
+    ]
+
+
+def _said(finding: Finding | None) -> str:
+    if finding is None:
+        return "not asked"
+    return f"{finding.outcome.value} (seen {finding.observed}, limit {finding.limit})"
+
+
+@dataclass(frozen=True)
+class Changed:
+    """An assessment or a decision that would have come out otherwise.
+
+    Attributes:
+        record: As it was recorded.
+        before: What it says, in short.
+        after: What it would have said.
+        why: The checks that come out otherwise.
+    """
+
+    record: Record
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    why: tuple[Difference, ...]
+
+
+def what_if(records: Iterable[Record], policy: Policy) -> list[Changed]:
+    """The assessments and decisions that would have come out otherwise under another policy.
+
+    Each is weighed on what was recorded before it: a retraining that would not have taken place, or an additional one,
+    does not change what follows.
+    """
+    history, found = History(), []
+    weighed: dict[str, Assessment] = {}
+    for record in records:
+        if isinstance(record, Assessment):
+            weighed[record.id] = weigh.assess(history, policy, record.at)
+            found += _compared(record, weighed[record.id], _told(record), _told(weighed[record.id]))
+        elif isinstance(record, Decision):
+            cycle, assessment = _cycle(history, record), weighed[_assessment(history, record).id]
+            made = weigh.decide(history, cycle, assessment, record.facts, policy, record.at).decision
+            found += _compared(record, made, _decided(record), _decided(made))
+        history.add(record)
+    return found
+
+
+def _compared(
+    record: Assessment | Decision, made: Assessment | Decision, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> list[Changed]:
+    if {**before, "score": 0} == {**after, "score": 0}:
+        return []
+    return [Changed(record, before, after, tuple(differing(record.findings, made.findings)))]
+
+
+def _told(assessment: Assessment) -> dict[str, Any]:
+    return {
+        "score": assessment.score,
+        "class": assessment.priority_class.value,
+        "action": assessment.action.value,
+    }
+
+
+def _decided(decision: Decision) -> dict[str, Any]:
+    return {
+        "class": decision.priority_class.value,
+        "action": decision.action.value,
+        "not_passed": [each.check for each in decision.findings if each.outcome is not Outcome.PASS],
+    }
+
+
+@dataclass
+class Course:
+    """How often a policy would have retrained.
+
+    Attributes:
+        asked: Times at which a retraining would have been asked for.
+        ran: Times at which it would have run, with its class and modeled cost in millions of row-passes.
+        priced: Whether there were facts to decide and to price by; without any, whatever is asked for runs.
+    """
+
+    asked: list[datetime] = field(default_factory=list)
+    ran: list[tuple[datetime, PriorityClass, float]] = field(default_factory=list)
+    priced: bool = True
+
+    @property
+    def cost_mrow_passes(self) -> float | None:
+        """What it would have cost; None where that is not known."""
+        return sum(cost for *_, cost in self.ran) if self.priced else None
+
+
+def course(records: Sequence[Record], policy: Policy) -> Course:
+    """How often a policy would have retrained on what was measured, and what it would have cost.
+
+    Signals are those that were recorded, of the models that served in fact. Rows are those of the last decision before,
+    or of the first. No candidate is taken to be rejected, and no release to be watched.
+    """
+    facts = [(each.at, each.facts) for each in records if isinstance(each, Decision)]
+    taken_back = {
+        each.at for each in records if isinstance(each, Release) and each.release_kind is ReleaseKind.ROLLBACK
+    }
+    history, found = History(), Course(priced=bool(facts))
+    wanted: PriorityClass | None = None
+    for record in records:
+        if isinstance(record, Assessment) and record.at not in taken_back:
+            assessment = weigh.assess(history, policy, record.at)
+            wanted = _step(history, assessment, _facts_at(facts, record.at), policy, found, wanted)
+        history.add(record)
+    return found
+
+
+def _step(
+    history: History,
+    assessment: Assessment,
+    facts: Facts | None,
+    policy: Policy,
+    found: Course,
+    wanted: PriorityClass | None,
+) -> PriorityClass | None:
+    """The class that waits after an assessment, if any; what is asked for and what runs goes into the course."""
+    asked, at, order = wish(assessment, policy.score), assessment.at, list(PriorityClass)
+    if wanted is None and asked is None:
+        return None
+    if wanted is None and asked is not None:
+        found.asked.append(at)
+    classes = [each for each in (wanted, asked.priority_class if asked else None) if each is not None]
+    wanted = min(classes, key=order.index)
+    if choices.withdraw(max(assessment.decline, assessment.fresh), policy):
+        return None
+    if facts is None:
+        found.ran.append((at, wanted, 0.0))
+        return None
+    situation = weigh.situation(history, assessment, facts, policy, at)
+    last = found.ran[-1][0] if found.ran else None
+    spent = [(time, cost) for time, _, cost in found.ran]
+    choice = choices.decide(
+        wanted, replace(situation, last_run=last, spent=spent, rejections=0, watching=False), policy
+    )
+    if choice.action is not Action.RUN:
+        return wanted
+    found.ran.append((at, wanted, choice.cost_mrow_passes))
+    return None
+
+
+def _facts_at(facts: Sequence[tuple[datetime, Facts]], at: datetime) -> Facts | None:
+    before = [each for when, each in facts if when <= at]
+    return before[-1] if before else facts[0][1] if facts else None

@@ -1,0 +1,199 @@
+"""What homes decided, made again; what another policy would have decided; and what a policy file says."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hpcretrain import again
+from hpcretrain.adapters.home import Home, default_home
+from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.canonical import plain, sha256
+from hpcretrain.config.load import in_force, kept_policy, load_policy, policy_text, read_policy
+from hpcretrain.errors import InputError
+from hpcretrain.history import History
+from hpcretrain.policy.types import Policy
+from hpcretrain.records import RULE_VERSION, Activation, Record
+from hpcretrain.steps.activate import changes
+
+MOST_COMBINATIONS = 500
+
+
+def replay(home: Path | str | None = None) -> dict[str, Any]:
+    """Make every past assessment, request and decision of a home again, and compare bytes; see docs/reference/json.md.
+
+    Raises:
+        InputError: There is no home there.
+    """
+    found = list(again.replay(_records(home), read_policy))
+    other = [each for each in found if each.same is not True]
+    return {
+        "rules": RULE_VERSION,
+        "made_again": len(found),
+        "same": sum(each.same is True for each in found),
+        "differing": sum(each.same is False for each in found),
+        "not_made": sum(each.same is None for each in found),
+        "records": [
+            {"id": each.record.id, "at": plain(each.record.at), "same": each.same, "why": each.why} for each in other
+        ],
+    }
+
+
+def what_if(policy: Path, home: Path | str | None = None) -> dict[str, Any]:
+    """Which assessments and decisions of a home would have come out otherwise under another policy, and why.
+
+    Raises:
+        InputError: There is no home there, or the policy cannot be used.
+    """
+    records, wanted = _records(home), load_policy(policy)
+    changed = again.what_if(records, wanted)
+    now, then = again.course(records, in_force(History.fold(records))), again.course(records, wanted)
+    return {
+        "policy_digest": sha256(policy_text(wanted)),
+        "changed": [
+            {
+                "id": each.record.id,
+                "kind": each.record.kind,
+                "at": plain(each.record.at),
+                "before": each.before,
+                "after": each.after,
+                "why": [vars(difference) for difference in each.why],
+            }
+            for each in changed
+        ],
+        "in_force": _course(now),
+        "instead": _course(then),
+    }
+
+
+def sweep(vary: Sequence[str], homes: Sequence[Path | str], policy: Path | None = None) -> dict[str, Any]:
+    """How often each model would have retrained, and at what cost, with each combination of some settings.
+
+    Args:
+        vary: Each "key=value,value,…", with the key's path in the policy and values as in TOML.
+        homes: The homes; none for the default one.
+        policy: What is varied. Default: the policy in force in each home.
+
+    Raises:
+        InputError: A setting cannot be read or used, there are too many of them, or there is no home.
+    """
+    axes = [_axis(text) for text in vary]
+    combinations = [dict(each) for each in itertools.product(*axes)]
+    if len(combinations) > MOST_COMBINATIONS:
+        raise InputError(f"{len(combinations)} combinations are asked for; at most {MOST_COMBINATIONS}")
+    base = load_policy(policy) if policy else None
+    rows = []
+    for home in homes or [default_home()]:
+        records = _records(home)
+        history = History.fold(records)
+        own = base or in_force(history)
+        model = history.baseline.model if history.baseline else str(home)
+        for settings in combinations:
+            course = again.course(records, _varied(own, settings))
+            rows.append({"model": model, "home": str(home), "settings": settings, **_course(course)})
+    return {"rows": rows}
+
+
+def check(policy: Path) -> dict[str, Any]:
+    """What a policy file comes to.
+
+    Raises:
+        InputError: It cannot be used; every problem at once.
+    """
+    found = load_policy(policy)
+    return {
+        "policy": found.name,
+        "policy_digest": sha256(policy_text(found)),
+        "rules": RULE_VERSION,
+        "canonical": json.loads(policy_text(found)),
+    }
+
+
+def diff(before: str, after: str) -> dict[str, Any]:
+    """What differs between two policies: each a file, or a home for the policy in force there.
+
+    Raises:
+        InputError: One cannot be read.
+    """
+    old, new = (_text(Path(each)) for each in (before, after))
+    return {
+        "before": sha256(old),
+        "after": sha256(new),
+        "changes": [
+            {
+                "key": each.check.removeprefix("policy:"),
+                "how": each.reason,
+                "before": each.limit,
+                "after": each.observed,
+            }
+            for each in changes(old, new)
+        ],
+    }
+
+
+def proposed(home: Path | None, policy: Path | None) -> tuple[Path, str]:
+    """A home, and the canonical text of a policy that is to take effect in it; without a file, of the one before.
+
+    Raises:
+        InputError: There is no home there, the policy cannot be used, or there was none before.
+    """
+    place = home or default_home()
+    if policy is not None:
+        Home.existing(place)
+        return place, policy_text(load_policy(policy))
+    before = [each.policy for each in _records(place) if isinstance(each, Activation)]
+    if len(before) < 2:
+        raise InputError(f"{place}: no policy was in force before this one")
+    return place, before[-2]
+
+
+def _text(place: Path) -> str:
+    return policy_text(in_force(History.fold(_records(place))) if place.is_dir() else load_policy(place))
+
+
+def _records(home: Path | str | None) -> list[Record]:
+    place = Home.existing(Path(home) if home else default_home())
+    return list(SqliteLedger(place.ledger, read_only=True).records())
+
+
+def _course(course: again.Course) -> dict[str, Any]:
+    classes: dict[str, int] = {}
+    for _, priority_class, _ in course.ran:
+        classes[priority_class.value] = classes.get(priority_class.value, 0) + 1
+    return {
+        "asked": len(course.asked),
+        "ran": len(course.ran),
+        "by_class": classes,
+        "cost_mrow_passes": course.cost_mrow_passes,
+    }
+
+
+def _axis(text: str) -> list[tuple[str, Any]]:
+    key, equals, values = text.partition("=")
+    try:
+        if not equals or not key.strip():
+            raise ValueError("write key=value,value")
+        found = tomllib.loads(f"values = [{values}]")["values"]
+    except ValueError as error:
+        raise InputError(f"--vary {text}: {error}; for example score.threshold=250,300,350") from None
+    if not found:
+        raise InputError(f"--vary {text}: names no value")
+    return [(key.strip(), value) for value in found]
+
+
+def _varied(policy: Policy, settings: Mapping[str, Any]) -> Policy:
+    content = json.loads(policy_text(policy))
+    for key, value in settings.items():
+        *path, last = key.split(".")
+        table = content
+        for part in path:
+            table = table.get(part) if isinstance(table, dict) else None
+        if not isinstance(table, dict) or last not in table:
+            raise InputError(f"--vary {key}: is no key of the policy; docs/reference/policy.md lists them")
+        table[last] = value
+    said = ", ".join(f"{key}={value}" for key, value in settings.items())
+    return kept_policy(json.dumps(content), f"the policy with {said}", policy.jobs)

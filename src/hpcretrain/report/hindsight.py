@@ -1,0 +1,76 @@
+"""What was made again, and what another policy would have decided, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_MOST = 40
+
+
+def show_replay(found: Mapping[str, Any]) -> str:
+    """How many records came out the same, and which did not."""
+    lines = [
+        f"{found['made_again']} assessments, requests and decisions, made again by rules {found['rules']}: "
+        f"{found['same']} the same to the byte, {found['differing']} otherwise, {found['not_made']} could not be made"
+    ]
+    for each in found["records"][:_MOST]:
+        how = "differs" if each["same"] is False else "not made"
+        lines.append(f"  {each['at'][:16]}  {each['id']:<28} {how}: {each['why']}")
+    return "\n".join([*lines, *_more(found["records"])])
+
+
+def show_what_if(found: Mapping[str, Any]) -> str:
+    """What would have come out otherwise, and why."""
+    lines = [f"policy {found['policy_digest'][:16]} instead of the one in force:"]
+    for each in found["changed"][:_MOST]:
+        before, after = each["before"], each["after"]
+        changes = ", ".join(
+            f"{key} {_said(before[key])} -> {_said(after[key])}" for key in before if before[key] != after[key]
+        )
+        lines.append(f"  {each['at'][:16]}  {each['id']:<28} {changes}")
+        lines += [f"      {why['check']}: {why['before']} -> {why['after']}" for why in each["why"][:4]]
+    lines += _more(found["changed"])
+    if not found["changed"]:
+        lines.append("  nothing would have come out otherwise")
+    lines.append(f"retrainings in force: {_course(found['in_force'])}")
+    lines.append(f"retrainings instead:  {_course(found['instead'])}")
+    return "\n".join(lines)
+
+
+def show_sweep(found: Mapping[str, Any]) -> str:
+    """A line for each model and combination."""
+    lines = [f"{'model':<20}{'asked':>7}{'ran':>6}{'cost':>12}  settings"]
+    for row in found["rows"]:
+        settings = ", ".join(f"{key}={value}" for key, value in row["settings"].items()) or "as in force"
+        cost = "unknown" if row["cost_mrow_passes"] is None else f"{row['cost_mrow_passes']:.4g}"
+        lines.append(f"{row['model'][:19]:<20}{row['asked']:>7}{row['ran']:>6}{cost:>12}  {settings}")
+    return "\n".join([*lines, "cost in millions of row-passes"])
+
+
+def show_check(found: Mapping[str, Any]) -> str:
+    """That a policy can be used, and its digest."""
+    return f"policy {found['policy']!r} can be used; digest {found['policy_digest']}, rules {found['rules']}"
+
+
+def show_diff(found: Mapping[str, Any]) -> str:
+    """A line for each key."""
+    if not found["changes"]:
+        return "the policies say the same"
+    return "\n".join(f"{each['key']}: {_said(each['before'])} -> {_said(each['after'])}" for each in found["changes"])
+
+
+def _course(course: Mapping[str, Any]) -> str:
+    cost = "" if course["cost_mrow_passes"] is None else f", cost {course['cost_mrow_passes']:.4g} million row-passes"
+    classes = ", ".join(f"{count} {name}" for name, count in course["by_class"].items())
+    return f"asked {course['asked']}, ran {course['ran']}{f' ({classes})' if classes else ''}{cost}"
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "nothing"
+    return "nothing" if value is None else str(value)
+
+
+def _more(rows: list[Any]) -> list[str]:
+    return [f"  and {len(rows) - _MOST} more; --json lists all"] if len(rows) > _MOST else []

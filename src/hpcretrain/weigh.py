@@ -1,0 +1,265 @@
+"""Weigh what the records say: assessment, request and decision, as pure functions of history, facts and policy.
+
+The steps record what comes out; a replay makes it again and compares. `CODE` keeps the functions of every version of
+the rules, so that what an earlier version decided can be made again after an upgrade.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from hpcretrain.appraise import Subject, appraise, batches, measure_of
+from hpcretrain.errors import LedgerError
+from hpcretrain.history import Cycle, History
+from hpcretrain.policy import approve, emergency
+from hpcretrain.policy import decide as choices
+from hpcretrain.policy.observe import structural
+from hpcretrain.policy.request import wish
+from hpcretrain.policy.types import Policy
+from hpcretrain.records import (
+    RULE_VERSION,
+    Action,
+    Advice,
+    Asked,
+    Assessment,
+    Decision,
+    Facts,
+    Family,
+    Finding,
+    Outcome,
+    PriorityClass,
+    RetrainRequest,
+)
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """A decision; the checks that an approval which is to be asked for now would set aside, None where none is."""
+
+    decision: Decision
+    asks: tuple[str, ...] | None = None
+
+
+def assess(history: History, policy: Policy, now: datetime) -> Assessment:
+    """The assessment of the model that serves."""
+    if history.baseline is None:
+        raise LedgerError("nothing can be assessed before there is a baseline")
+    signals, step = history.signals, timedelta(seconds=history.baseline.batch_s)
+    found = appraise(
+        [measure_of(signal) for signal in signals],
+        policy,
+        batches(signals, step, now, policy.score.memory_slots),
+        Subject(now, history.champion.at),
+    )
+    return Assessment(
+        model=history.baseline.model,
+        at=now,
+        answers=tuple(signal.id for signal in (*signals, *history.outside) if signal.at == now),
+        score=found.scored.score,
+        decline=found.scored.decline,
+        fresh=found.scored.fresh,
+        action=found.action,
+        priority_class=found.priority_class,
+        contributions=found.scored.contributions,
+        levels=found.scored.levels,
+        findings=found.findings,
+    )
+
+
+def request(history: History, assessment: Assessment, policy: Policy) -> RetrainRequest | None:
+    """The request that an assessment gives rise to: none while one is open, or a training runs that is as urgent."""
+    asked, under_way = wish(assessment, policy.score), history.training
+    if asked is None or history.open_cycle is not None:
+        return None
+    if under_way is not None and not more_urgent(asked.priority_class, under_way):
+        return None
+    return RetrainRequest(
+        model=assessment.model,
+        at=assessment.at,
+        answers=(assessment.id,),
+        priority_class=asked.priority_class,
+        score=assessment.score,
+        contributions=assessment.contributions,
+        triggers=asked.triggers,
+        reason=asked.reason,
+    )
+
+
+def decide(
+    history: History, cycle: Cycle, assessment: Assessment, facts: Facts, policy: Policy, now: datetime
+) -> Weighed:
+    """What is to be done about an open request.
+
+    Args:
+        history: The state before.
+        cycle: The cycle of the request.
+        assessment: The newest one.
+        facts: What no record holds.
+        policy: The policy in force.
+        now: The time of the decision.
+    """
+    priority_class = classify(cycle, assessment, policy, now)
+    # What was asked for in person stands until that person withdraws it.
+    gone = None if cycle.in_person else choices.withdraw(max(assessment.decline, assessment.fresh), policy)
+    choice = gone or choices.decide(
+        priority_class, situation(history, assessment, facts, policy, now, cycle.in_person), policy
+    )
+    digest = history.activation.policy_digest if history.activation else ""
+    asks = facts.attended or bool(cycle.broken)
+    permitted = permit(cycle, priority_class, choice, (policy, digest), now) if asks else Permitted(choice)
+    decision = Decision(
+        model=assessment.model,
+        at=now,
+        answers=tuple(dict.fromkeys((cycle.request.id, assessment.id, *permitted.by))),
+        policy_digest=digest,
+        rule_version=RULE_VERSION,
+        action=permitted.choice.action,
+        outcome=permitted.choice.outcome,
+        priority_class=priority_class,
+        cost_mrow_passes=permitted.choice.cost_mrow_passes,
+        facts=facts,
+        findings=permitted.choice.findings,
+    )
+    return Weighed(decision, permitted.asks)
+
+
+def classify(cycle: Cycle, assessment: Assessment, policy: Policy, now: datetime) -> PriorityClass:
+    """The class of the request, or a more urgent one that the newest assessment, or an emergency, asks for."""
+    if emergency.holding(cycle.broken, now) is not None:
+        return PriorityClass.URGENT
+    asked = wish(assessment, policy.score)
+    order = list(PriorityClass)
+    classes = [cycle.request.priority_class] + ([asked.priority_class] if asked else [])
+    return min(classes, key=order.index)
+
+
+def more_urgent(priority_class: PriorityClass, cycle: Cycle) -> bool:
+    """Whether a class is more urgent than what a cycle was decided, or asked, to be."""
+    now = cycle.decisions[-1].priority_class if cycle.decisions else cycle.request.priority_class
+    order = list(PriorityClass)
+    return order.index(priority_class) < order.index(now)
+
+
+@dataclass(frozen=True)
+class Permitted:
+    """A choice, as far as people have a say in it.
+
+    Attributes:
+        choice: The choice.
+        by: Identifiers of what people said that it goes by.
+        asks: The checks that an approval, which is to be asked for now, would set aside; None where none is.
+    """
+
+    choice: choices.Choice
+    by: tuple[str, ...] = ()
+    asks: tuple[str, ...] | None = None
+
+
+def permit(
+    cycle: Cycle, priority_class: PriorityClass, choice: choices.Choice, policy: tuple[Policy, str], now: datetime
+) -> Permitted:
+    """What becomes of a choice where a person must approve it, or may set aside what speaks against it.
+
+    Args:
+        cycle: The cycle.
+        priority_class: Its class now.
+        choice: The choice.
+        policy: The policy in force, and its digest: what was asked under another is asked anew.
+        now: The time.
+    """
+    rules = policy[0].approvals
+    broken = emergency.holding(cycle.broken, now)
+    if broken is not None and choice.outcome in (Outcome.PASS, Outcome.WAIT):
+        findings = emergency.set_aside(choice.findings, broken)
+        return Permitted(choices.choose(choice.cost_mrow_passes, findings), (broken.id,))
+    if rules is None:
+        return Permitted(choice)
+    ask, approval = cycle.asked(Asked.RUN) or (None, None)
+    if ask is not None and ask.policy_digest != policy[1]:
+        ask, approval = None, None
+    if ask is not None and approval is not None and approve.denied(approval):
+        return Permitted(_dropped(choice, choice.findings, approve.awaited(ask, approval, now)), (approval.id,))
+    if choice.outcome not in (Outcome.PASS, Outcome.WAIT):
+        return Permitted(choice)
+    findings, given = choice.findings, None
+    if ask is not None and approval is not None and approve.holds(ask, priority_class, now):
+        findings, given = approve.overrule(findings, ask, approval), approval
+    said_so_far = cycle.approvals.get(ask.id, []) if ask else []
+    used = tuple(each.id for each in said_so_far) if given else ()
+    needs = approve.overrulable(priority_class, findings, rules, in_person=cycle.in_person is not None)
+    if needs is None:
+        return Permitted(choices.choose(choice.cost_mrow_passes, findings), used)
+    spent = approval is not None and given is None
+    if ask is None or spent or not set(needs) <= set(ask.overrules) or ask.priority_class is not priority_class:
+        said = approve.needed(Asked.RUN, approve.expiry(now, rules), rules.people(priority_class))
+        return Permitted(choices.choose(choice.cost_mrow_passes, (*findings, said)), used, needs)
+    if given is None and now >= ask.expires_at:
+        return Permitted(_dropped(choice, findings, approve.awaited(ask, None, now)))
+    said = approve.awaited(ask, given, now, said_so_far)
+    return Permitted(choices.choose(choice.cost_mrow_passes, (*findings, said)), used)
+
+
+def _dropped(choice: choices.Choice, findings: tuple[Finding, ...], said: Finding) -> choices.Choice:
+    """What was denied, or asked in vain, is not waited for."""
+    return replace(choices.choose(choice.cost_mrow_passes, (*findings, said)), action=Action.DROP)
+
+
+def situation(
+    history: History,
+    assessment: Assessment,
+    facts: Facts,
+    policy: Policy,
+    now: datetime,
+    in_person: str | None = None,
+) -> choices.Situation:
+    """What a decision sees; `in_person` is who asked for the retraining, None where decline did."""
+    if history.baseline is None:
+        raise LedgerError("nothing can be decided before there is a baseline")
+    return choices.Situation(
+        now=now,
+        batch=timedelta(seconds=history.baseline.batch_s),
+        last_run=history.last_run,
+        rejections=history.rejections,
+        watching=history.watched is not None,
+        spent=history.costs,
+        facts=facts,
+        data=_data_gate(history, policy, now),
+        action=_advice(assessment, in_person),
+    )
+
+
+def _advice(assessment: Assessment, in_person: str | None) -> Finding:
+    """Whether retraining is what helps; whoever asks in person has looked."""
+    said = next(finding for finding in assessment.findings if finding.check == "action")
+    helps = in_person is not None or assessment.action in (Advice.RETRAIN, Advice.NOTHING)
+    return Finding(
+        check="action",
+        outcome=Outcome.PASS if helps else Outcome.FAIL,
+        reason=said.reason + (f"; {in_person} asks for a retraining all the same" if in_person else ""),
+        observed=assessment.action.value,
+        limit=Advice.RETRAIN.value,
+    )
+
+
+def _data_gate(history: History, policy: Policy, now: datetime) -> tuple[Finding, ...]:
+    gate = policy.data_gate
+    # Between ticks, what the last of them saw.
+    newest = max((signal.at for signal in history.signals), default=now)
+    latest = [signal for signal in history.signals if signal.at == newest]
+    quality = tuple(signal.finding for signal in latest if signal.family is Family.DATA_QUALITY)
+    return (*quality, structural(latest, gate.structural_psi, gate.structural_share))
+
+
+@dataclass(frozen=True)
+class Code:
+    """The functions of one version of the rules."""
+
+    assess: Callable[[History, Policy, datetime], Assessment]
+    request: Callable[[History, Assessment, Policy], RetrainRequest | None]
+    decide: Callable[[History, Cycle, Assessment, Facts, Policy, datetime], Weighed]
+
+
+CODE: Mapping[str, Code] = {RULE_VERSION: Code(assess, request, decide)}
+"""By version. Whoever changes a rule so that a past decision would come out otherwise keeps the old one here."""

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from hpcretrain.evidence import Family, Measure
+from hpcretrain.policy.gauge import NO_SAMPLES, Gauge, Series, blind, read, shared
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+LATENCY = Gauge("flights", Family.SERVING, "latency", True, False, 1, timedelta(minutes=5))
+
+
+def series(*values: float, every: float = 60.0) -> Series:
+    times = START.timestamp() + every * np.arange(1, len(values) + 1)
+    return Series(times.astype(np.float64), np.array(values))
+
+
+def one(gauge: Gauge, samples: Series, reference: Series | float = 10.0) -> Measure:
+    (found,) = read(replace(gauge, expect_every=None), samples, reference, START, START + HOUR)
+    return found
+
+
+def test_a_metric_that_rose_is_worse_by_so_much() -> None:
+    found = one(LATENCY, series(*[12.0] * 60))
+    assert (found.effect, found.lower_bound, found.n, found.reference) == (2.0, 2.0, 60, 10.0)
+    assert (found.model, found.family, found.name, found.at) == ("flights", Family.SERVING, "latency", START + HOUR)
+
+
+def test_better_is_no_effect() -> None:
+    found = one(LATENCY, series(*[8.0] * 60))
+    assert (found.effect, found.lower_bound) == (0.0, 0.0)
+
+
+def test_where_lower_is_worse_a_fall_counts() -> None:
+    found = one(replace(LATENCY, higher_is_worse=False), series(*[8.0] * 60))
+    assert (found.effect, found.reference) == (2.0, 10.0)
+
+
+def test_a_share_of_the_reference_has_no_unit() -> None:
+    assert one(replace(LATENCY, relative=True), series(*[15.0] * 60)).effect == 0.5
+    assert one(replace(LATENCY, relative=True), series(*[1.0] * 60), 0.0).effect == math.inf
+    assert one(replace(LATENCY, relative=True, higher_is_worse=False), series(*[-15.0] * 60), -10.0).effect == 0.5
+
+
+def test_a_reference_may_be_samples_of_before() -> None:
+    found = one(LATENCY, series(*[12.0] * 60), series(*[11.0] * 10))
+    assert (found.effect, found.reference) == (1.0, 11.0)
+
+
+def test_without_a_reference_nothing_is_measured() -> None:
+    found = one(LATENCY, series(*[12.0] * 60), NO_SAMPLES)
+    assert (found.effect, found.lower_bound) == (None, None)
+    assert "no sample in the reference" in found.reason
+
+
+def test_an_effect_without_a_bound_is_not_measured() -> None:
+    found = one(LATENCY, series(12.0, 12.0))
+    assert (found.effect, found.lower_bound, found.n) == (None, None, 2)
+    assert "too few samples" in found.reason
+
+
+def test_rows_behind_samples_count() -> None:
+    assert one(replace(LATENCY, rows=500), series(*[12.0] * 6)).n == 3000
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+def test_a_sample_that_is_not_finite_is_evidence(odd: float) -> None:
+    found = one(LATENCY, series(*[12.0] * 59, odd))
+    assert found.effect is not None
+    assert not math.isfinite(found.effect)
+    assert "1 of 60 samples are none): look into it" in found.reason
+
+
+def test_a_series_that_stopped_is_blind_and_not_its_last_value() -> None:
+    measured, silent = read(LATENCY, series(*[12.0] * 30), 10.0, START, START + HOUR)
+    assert measured.n == 30
+    assert silent.family is Family.BLIND
+    assert "no sample for 0:30:00, the last at 2026-03-01T00:30:00Z" in silent.reason
+
+
+def test_a_series_that_never_was_is_blind() -> None:
+    (silent,) = read(LATENCY, NO_SAMPLES, 10.0, START, START + HOUR)
+    assert (silent.family, silent.effect) == (Family.BLIND, 1.0)
+
+
+def test_a_silence_in_the_middle_is_blind() -> None:
+    whole = series(*[12.0] * 60)
+    gap = Series(np.delete(whole.times, slice(20, 30)), np.delete(whole.values, slice(20, 30)))
+    assert [each.family for each in read(LATENCY, gap, 10.0, START, START + HOUR)] == [Family.SERVING, Family.BLIND]
+
+
+def test_samples_of_other_times_do_not_count() -> None:
+    late = Series(np.array([START.timestamp(), (START + 2 * HOUR).timestamp()]), np.array([99.0, 99.0]))
+    assert [each.family for each in read(LATENCY, late, 10.0, START, START + HOUR)] == [Family.BLIND]
+
+
+def test_one_silent_metric_of_two_is_half_blind() -> None:
+    silent = blind("flights", "latency", START, "")
+    assert [each.effect for each in shared([silent], 2)] == [0.5]
+    assert [each.effect for each in shared([silent, replace(silent, name="errors")], 2)] == [1.0, 1.0]
+    assert [each.effect for each in shared([silent, replace(silent, model="rides")], 2)] == [0.5, 0.5]

@@ -1,0 +1,119 @@
+"""Past decisions, made again: by their own rules to the byte, and by other policies."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from replays import replay as run
+from tables import configure, orders, write_policy
+
+from hpcretrain import again, weigh
+from hpcretrain.config.load import load_policy, policy_text, read_policy
+from hpcretrain.history import History
+from hpcretrain.policy.types import Policy
+from hpcretrain.records import RULE_VERSION, Action, Activation, Assessment, Decision, Record, RetrainRequest
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
+    """Those of a replay in which the world changes."""
+    folder = tmp_path_factory.mktemp("hindsight")
+    return list(run(configure(folder, orders()), folder / "home").known.values())
+
+
+@pytest.fixture(scope="module")
+def policy(records: list[Record]) -> Policy:
+    return read_policy(next(each.policy for each in records if isinstance(each, Activation)))
+
+
+def with_score(policy: Policy, **changes: object) -> Policy:
+    return policy.model_copy(update={"score": policy.score.model_copy(update=changes)})
+
+
+def test_every_assessment_request_and_decision_comes_out_the_same_to_the_byte(records: list[Record]) -> None:
+    found = list(again.replay(records, read_policy))
+    assert len(found) == sum(isinstance(each, Assessment | RetrainRequest | Decision) for each in records)
+    assert {type(each.record) for each in found} == {Assessment, RetrainRequest, Decision}
+    assert [each.why for each in found if each.same is not True] == []
+
+
+def test_a_decision_that_its_facts_do_not_give_is_found_and_said_how(records: list[Record]) -> None:
+    at = next(place for place, each in enumerate(records) if isinstance(each, Decision))
+    forged = replace(records[at], facts=replace(records[at].facts, holdout_rows=1))  # type: ignore[attr-defined, call-arg]
+    *_, last = again.replay([*records[:at], forged], read_policy)
+    assert last.same is False
+    assert "holdout_rows" in last.why
+    assert "limit 100" in last.why
+
+
+def test_an_upgrade_replays_what_came_before_it_by_the_rules_of_its_time(records: list[Record]) -> None:
+    def stricter(history: History, assessment: Assessment, wanted: Policy) -> RetrainRequest | None:
+        return None
+
+    newer = weigh.Code(weigh.assess, stricter, weigh.decide)
+    both = {**weigh.CODE, "5": newer}
+    assert all(each.same for each in again.replay(records, read_policy, both))
+    replaced = list(again.replay(records, read_policy, {RULE_VERSION: newer}))
+    assert {type(each.record) for each in replaced if each.same is False} == {RetrainRequest}
+
+
+def test_rules_that_are_gone_are_said_to_be_gone_and_never_taken_for_the_same(records: list[Record]) -> None:
+    found = list(again.replay(records, read_policy, {}))
+    assert {each.same for each in found} == {None}
+    assert f"rules {RULE_VERSION}" in found[0].why
+
+
+def test_the_policy_in_force_would_have_changed_nothing(records: list[Record], policy: Policy) -> None:
+    assert again.what_if(records, policy) == []
+
+
+def test_what_another_policy_would_have_decided_is_told_with_the_checks_that_differ(
+    records: list[Record], policy: Policy
+) -> None:
+    dear = policy.model_copy(
+        update={"gate": policy.gate.model_copy(update={"min_rows": 1_000_000, "max_rows": 2_000_000})}
+    )
+    changed = again.what_if(records, dear)
+    ran = [each for each in records if isinstance(each, Decision) and each.action is Action.RUN]
+    held = [each for each in changed if each.before.get("action") == "run"]
+    assert [each.record for each in held] == ran
+    assert all(each.after["action"] == "wait" for each in held)
+    assert {"holdout_rows", "training_rows"} <= {why.check for why in held[0].why}
+
+
+def test_a_higher_threshold_asks_later_or_not_at_all(records: list[Record], policy: Policy) -> None:
+    calm = with_score(policy, threshold=990)
+    changed = {each.record.id: each for each in again.what_if(records, calm)}
+    asked = [each for each in records if isinstance(each, RetrainRequest) and "performance" in each.triggers]
+    assert asked
+    for request in asked:
+        assert changed[request.answers[0]].after["action"] == "nothing"
+
+
+def test_a_course_under_the_policy_in_force_asks_when_it_did(records: list[Record], policy: Policy) -> None:
+    course = again.course(records, policy)
+    first = next(each for each in records if isinstance(each, RetrainRequest))
+    run = next(each for each in records if isinstance(each, Decision) and each.action is Action.RUN)
+    assert course.asked[0] == first.at
+    assert course.ran[0][0] == run.at
+    assert course.ran[0][2] == pytest.approx(run.cost_mrow_passes)
+    assert course.cost_mrow_passes is not None
+
+
+def test_the_lower_the_threshold_the_more_is_retrained(records: list[Record], policy: Policy) -> None:
+    counts = [
+        len(again.course(records, with_score(policy, threshold=points, withdraw_below=100)).asked)
+        for points in (990, 300, 101)
+    ]
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1]
+
+
+def test_a_policy_read_back_from_its_text_is_the_same(tmp_path: Path) -> None:
+    write_policy(tmp_path, threshold="310")
+    found = load_policy(tmp_path / "policy.toml")
+    assert policy_text(read_policy(policy_text(found))) == policy_text(found)
+    assert json.loads(policy_text(found))["score"]["threshold"] == 310
