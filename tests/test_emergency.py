@@ -11,6 +11,7 @@ from test_governance import governed, says
 from test_people import begun, last
 
 from hpcretrain.adapters.ledger import verify
+from hpcretrain.again import replay
 from hpcretrain.config.load import read_policy
 from hpcretrain.errors import InputError
 from hpcretrain.messages import Message, Person, Verb, identifier
@@ -84,7 +85,7 @@ def test_it_begins_at_once_what_awaits_approval_and_is_owed_a_review_by_somebody
     assert history.glass_reviews[broken.id].right == "as lead"
     assert "review:owed" in home.answer(now + MINUTE, says(Verb.REVIEW, broken.id), CAT, slowly({}, 1_000)).reason
     assert all(each.outcome is Outcome.PASS for each in verify(home.place / "ledger.db"))
-    assert all(each.same for each in again.replay(history.known.values(), read_policy)), "by its records alone"
+    assert all(each.same for each in replay(history.known.values(), read_policy)), "by its records alone"
 
 
 def test_it_sets_no_check_aside_and_is_reviewed_all_the_same(tmp_path: Path) -> None:

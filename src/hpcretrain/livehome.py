@@ -67,7 +67,7 @@ def start_live(
     if cluster:
         load_cluster(cluster)
     clock = VirtualClock(terms.reference_until)
-    table = open_table(terms, clock)
+    table = open_table(terms, clock, place)
     require_reference(table, table.first_time, terms.reference_until)
     if inbox:
         Inbox.make(inbox, place)
@@ -90,7 +90,7 @@ def at_work(home: Path, tell: Tell) -> Iterator[Live]:
     clock = VirtualClock(terms.reference_until)
     # What arrives while the table is read may not be in it.
     read_until = None if settings.pace else settings.now()
-    table = open_table(terms, clock)
+    table = open_table(terms, clock, home)
     cluster = Cluster(load_cluster(settings.cluster), tell) if settings.cluster else None
     with open_desk(terms, table, clock, home, cluster=cluster, mode=LIVE) as (desk, _):
         yield Live(desk, clock, settings.now, tell, read_until)

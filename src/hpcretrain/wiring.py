@@ -81,7 +81,7 @@ def _run(
     model = terms.config.model
     load_recipe(model.recipe, model.params, search_path=terms.folder)
     clock = VirtualClock(terms.reference_until)
-    table = open_table(terms, clock)
+    table = open_table(terms, clock, home)
     require_reference(table, table.first_time, terms.reference_until)
     shown = home / "demo" if keep else terms.folder
     with open_desk(terms, table, clock, home, shown, cluster) as (desk, place):

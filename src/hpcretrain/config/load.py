@@ -29,6 +29,7 @@ SHIPPED_POLICY = "standard.toml"
 # Where files lie says nothing about what they hold: a moved table or a renamed policy is the same configuration. Who
 # people are, and how they are told, decides nothing about a model, and must be mendable while a home is at work.
 _NO_TERMS: Any = {"policy": True, "data": {"path"}, "identity": True, "notify": True}
+_LATER = ("drop", "mask")
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,12 @@ def load(path: Path) -> Terms:
 
 
 def _config_text(config: Config) -> str:
-    return canonical(config.model_dump(mode="json", exclude=_NO_TERMS, fallback=str))
+    content = config.model_dump(mode="json", exclude=_NO_TERMS, fallback=str)
+    for key in _LATER:
+        # What came with a later version and is not used says nothing, so that configurations keep their digests.
+        if not content["data"][key]:
+            del content["data"][key]
+    return canonical(content)
 
 
 def policy_text(policy: Policy) -> str:

@@ -122,6 +122,12 @@ class DataConfig(_Table):
     timezone: str = Field(default="UTC", description="Time zone of times that carry none.")
     time_format: str | None = Field(default=None, description="strptime format of text times. Default: ISO 8601.")
     label_delay: Duration = Field(default=timedelta(0), description="How long after a row its label is known.")
+    drop: tuple[str, ...] = Field(default=(), description="Columns that are never read.")
+    mask: tuple[str, ...] = Field(
+        default=(),
+        description="Columns whose cells are replaced by keyed hashes before anything is made of them; they are "
+        "categories.",
+    )
 
     @field_validator("timezone")
     @classmethod
