@@ -7,54 +7,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
-from tables import configure, orders, write_policy
 from test_controller import run, told
 
-GOVERNED = """
-[roles.engineer]
-members = ["nobody"]
-ask = ["urgent"]
 
-[roles.lead]
-members = ["%nobody"]
-approve_run = ["urgent"]
-
-[roles.keeper]
-members = ["nobody"]
-activate = true
-
-[approvals]
-run = ["urgent"]
-expires_h = 24
-
-[deadlines]
-waiting_h = 0.000001
-tier_factor = 10
-tiers = 2
-"""
-
-
-@pytest.fixture(scope="module")
-def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a configuration, and a home whose first champion serves; nothing changes in its table."""
-    folder = tmp_path_factory.mktemp("telling")
-    table = orders(rows=4_000, minutes=32, change_at=None)
-    path = configure(folder, table, **write_policy(folder, weight="0.001"))
-    policy = folder / "policy.toml"
-    policy.write_text(policy.read_text() + GOVERNED)
-    run("live", path, "--home", folder / "home", "--from", "2024-02-10", "--speed", "1")
-    run("tick", "--home", folder / "home")
-    return folder
-
-
-def routed(begun: Path, folder: Path, routes: str) -> Path:
+def routed(governed_folder: Path, folder: Path, routes: str) -> Path:
     """A copy of the home, by whose configuration people are told by these routes."""
-    shutil.copytree(begun / "home", folder / "home")
-    config = begun / "config.toml"
+    shutil.copytree(governed_folder / "home", folder / "home")
+    config = governed_folder / "config.toml"
     (folder / "config.toml").write_text(config.read_text() + routes)
     for name in ("table.csv", "policy.toml"):
-        (folder / name).symlink_to(begun / name)
+        (folder / name).symlink_to(governed_folder / name)
     settings = json.loads((folder / "home" / "live.json").read_text())
     (folder / "home" / "live.json").write_text(json.dumps(settings | {"config": str(folder / "config.toml")}))
     return folder / "home"
@@ -72,8 +34,8 @@ def received(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def test_an_approver_is_told_once_and_of_what_hangs_by_tiers(begun: Path, tmp_path: Path) -> None:
-    home = routed(begun, tmp_path, program(tmp_path))
+def test_an_approver_is_told_once_and_of_what_hangs_by_tiers(governed_folder: Path, tmp_path: Path) -> None:
+    home = routed(governed_folder, tmp_path, program(tmp_path))
     answer = told("request", "--home", home, "--class", "urgent", "--reason", "ticket 4711")
     assert "awaits an approval" in answer["reason"]
     [ask] = told("approve", "--home", home)
@@ -89,11 +51,11 @@ def test_an_approver_is_told_once_and_of_what_hangs_by_tiers(begun: Path, tmp_pa
     assert told("status", "--home", home)["undelivered"] == []
 
 
-def test_a_route_that_fails_stops_nothing_and_is_shown(begun: Path, tmp_path: Path) -> None:
+def test_a_route_that_fails_stops_nothing_and_is_shown(governed_folder: Path, tmp_path: Path) -> None:
     refusing = (
         '\n[[notify]]\nname = "chat"\nkind = "webhook"\nurl = "http://127.0.0.1:9/"\nevents = ["approval_needed"]\n'
     )
-    home = routed(begun, tmp_path, refusing + program(tmp_path))
+    home = routed(governed_folder, tmp_path, refusing + program(tmp_path))
     assert told("request", "--home", home, "--class", "urgent", "--reason", "r")["done"]
     [failing] = told("status", "--home", home)["undelivered"]
     assert (failing["route"], failing["tries"]) == ("chat", 1)
@@ -105,8 +67,8 @@ def test_a_route_that_fails_stops_nothing_and_is_shown(begun: Path, tmp_path: Pa
     assert received(tmp_path)[-1]["event"] == "test"
 
 
-def test_a_damaged_ledger_is_told_once(begun: Path, tmp_path: Path) -> None:
-    home = routed(begun, tmp_path, program(tmp_path))
+def test_a_damaged_ledger_is_told_once(governed_folder: Path, tmp_path: Path) -> None:
+    home = routed(governed_folder, tmp_path, program(tmp_path))
     ledger = max(home.glob("ledger.*"), key=lambda path: path.stat().st_size)
     ledger.write_bytes(b"no ledger" * 1_000)
     for _ in range(2):
@@ -116,7 +78,7 @@ def test_a_damaged_ledger_is_told_once(begun: Path, tmp_path: Path) -> None:
     assert notice["next"].startswith(f"hpcretrain audit verify --home {home}")
 
 
-def test_a_route_that_cannot_work_is_refused_with_all_that_is_wrong(begun: Path, tmp_path: Path) -> None:
+def test_a_route_that_cannot_work_is_refused_with_all_that_is_wrong(governed_folder: Path, tmp_path: Path) -> None:
     wrong = """
 [[notify]]
 name = "a"
@@ -128,7 +90,7 @@ kind = "webhook"
 url = "ftp://x"
 fly = 1
 """
-    home = routed(begun, tmp_path, wrong)
+    home = routed(governed_folder, tmp_path, wrong)
     said = run("tick", "--home", home, code=2)
     assert "notify.0" in said
     assert "pigeon" in said

@@ -49,6 +49,8 @@ def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
     look = command(commands, "review", _review, "review that somebody else broke the glass")
     look.add_argument("subject", metavar="ID", help="what is owed a review, as `hpcretrain status` shows it")
     command(commands, "notify", _notify, "send a test by each route by which people are told of a home that lives")
+    less = command(commands, "prune", _prune, "remove what the configuration of a home that lives keeps no longer")
+    less.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     for said in (yes, no):
         said.add_argument("subject", nargs="?", metavar="ASK", help="what is asked, by its identifier")
     for each in (wish, end, yes, no, glass, look):
@@ -141,6 +143,15 @@ def _notify(options: argparse.Namespace) -> int:
     found = try_routes(options.home or default_home())
     print(json.dumps(found) if options.json else show_routes(found))
     return OUTSIDE_FAILED if any(each["problem"] for each in found) else DONE
+
+
+def _prune(options: argparse.Namespace) -> int:
+    from hpcretrain.report.removed import pruned_text
+    from hpcretrain.ways import prune
+
+    gone = prune(options.home, dry_run=options.dry_run)
+    print(json.dumps(gone) if options.json else pruned_text(gone, dry_run=options.dry_run))
+    return DONE
 
 
 def _approve(options: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from hpcretrain.adapters.livesettings import LiveSettings
 from hpcretrain.errors import HpcretrainError, LedgerDamagedError
 from hpcretrain.live import Live
 from hpcretrain.livehome import at_work
+from hpcretrain.retaining import tidy
 from hpcretrain.service import empty, serve, understand
 from hpcretrain.telling import tell_damage, telling
 
@@ -25,6 +26,7 @@ Tell = Callable[[str], None]
 _LISTEN_S = 0.2
 """How long it listens before it looks about: at jobs that ring, at the inbox, and at the clock."""
 _LONGEST_PAUSE_S = 60.0
+_TIDY_EVERY_S = 3_600.0
 _STOP = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -80,6 +82,7 @@ class _Controller:
         self._seen = self._files()
         self._failure: Exception | None = None
         self._troubles: list[str] = []
+        self._tidy_at = time.monotonic()
 
     def work(self, stopped: list[int], well: Callable[[], None]) -> None:
         """Go on until this process is told to stop, or the table or the terms are others than were read.
@@ -100,6 +103,9 @@ class _Controller:
                 if self._failure is not None:
                     raise self._failure
                 self._empty()
+                if time.monotonic() >= self._tidy_at:
+                    self._tidy_at = time.monotonic() + _TIDY_EVERY_S
+                    tidy(self._live, self._home, self._tell)
                 teller.look()
                 well()
 
@@ -107,7 +113,7 @@ class _Controller:
         # What cannot be understood touches nothing, so nothing has to be done again.
         wanted = understand(call, uid, self._home, self._live.desk.terms.config.identity)
         try:
-            return serve(self._live, wanted)
+            return serve(self._live, wanted, self._home)
         except (HpcretrainError, OSError) as error:
             # Who called is told; what was done by halves is done again from the ledger.
             self._failure = error

@@ -89,6 +89,21 @@ def cancel(
     return send(home or default_home(), message, patience_s=patience_s)
 
 
+def prune(home: Path | None = None, *, dry_run: bool = False) -> list[dict[str, Any]]:
+    """Remove what the configuration of a home that lives keeps no longer; what was, or would be, removed.
+
+    Args:
+        home: The folder. Default: `HPCRETRAIN_HOME`, or `.hpcretrain/`.
+        dry_run: Whether only to say what would be.
+
+    Raises:
+        InputError: There is no such home, or its configuration keeps everything.
+    """
+    answer = _through(home or default_home(), {"do": "prune", "dry_run": dry_run}, lambda _: None, PATIENCE_S)
+    gone: list[dict[str, Any]] = answer["removed"]
+    return gone
+
+
 def approve(home: Path | None, subject: str, reason: str = "") -> dict[str, Any]:
     """Approve what was asked; `subject` is the ask. See `request` for what is returned."""
     return send(home or default_home(), Message(identifier(), Verb.APPROVE, reason, subject))
@@ -144,6 +159,7 @@ def _through(home: Path, call: Mapping[str, Any], tell: Tell, patience_s: float)
         except ConnectionError:
             # Whoever reaches a controller need not load all that works in a home.
             from hpcretrain.livehome import at_work
+            from hpcretrain.retaining import tidy
             from hpcretrain.service import empty, serve, understand
             from hpcretrain.telling import tell_damage, telling
 
@@ -151,7 +167,10 @@ def _through(home: Path, call: Mapping[str, Any], tell: Tell, patience_s: float)
                 with at_work(home, tell) as live, telling(live, home, tell):
                     wanted = understand(call, os.getuid(), home, live.desk.terms.config.identity)
                     empty(live, home, inbox, tell)
-                    return serve(live, wanted)
+                    answer = serve(live, wanted, home)
+                    if call["do"] == "tick":
+                        tidy(live, home, tell)
+                    return answer
             except LedgerDamagedError as error:
                 tell_damage(home, error, tell)
                 raise

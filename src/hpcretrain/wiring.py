@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,7 @@ from hpcretrain.ports import Ledger
 from hpcretrain.records import Candidate, Finding, Outcome
 from hpcretrain.report.cluster import cluster_use
 from hpcretrain.report.explain import status
+from hpcretrain.report.removed import removed
 from hpcretrain.report.result import result
 from hpcretrain.report.served import all_served, served_at
 from hpcretrain.steps.tick import require_reference
@@ -225,21 +226,26 @@ def verify(home: Path | None = None) -> list[Finding]:
     findings = ledger.verify(place.ledger)
     if any(finding.outcome is not Outcome.PASS for finding in findings):
         return findings
-    return [*findings, _models(place, read_history(place.path)[0])]
+    history, ledger_ = read_history(place.path)
+    return [*findings, _models(place, history, removed(ledger_.notes()))]
 
 
-def _models(place: Home, history: History) -> Finding:
-    """Whether the folder of each candidate has the digest that the ledger names."""
+def _models(place: Home, history: History, gone: Mapping[str, str]) -> Finding:
+    """Whether the folder of each candidate has the digest that the ledger names, unless retention removed it."""
     from hpcretrain.node.model import verify as verify_model
 
-    digests = sorted({record.model_digest for record in history.known.values() if isinstance(record, Candidate)})
+    named = sorted({record.model_digest for record in history.known.values() if isinstance(record, Candidate)})
+    kept = [digest for digest in named if digest not in gone or (place.models / digest).exists()]
     wrong = []
-    for digest in digests:
+    for digest in kept:
         try:
             verify_model(place.models / digest, digest)
         except ModelFileError as error:
             wrong.append(str(error))
-    reason = f"{len(digests)} models, each with the digest that the ledger names" if not wrong else "; ".join(wrong)
+    reason = f"{len(kept)} models, each with the digest that the ledger names" if not wrong else "; ".join(wrong)
+    if len(kept) < len(named):
+        last = max(gone[digest] for digest in named if digest not in kept)
+        reason += f"; the payload of {len(named) - len(kept)} more was removed by retention, the last on {last}"
     return Finding(
         check="models",
         outcome=Outcome.FAIL if wrong else Outcome.PASS,

@@ -172,6 +172,23 @@ class IdentityConfig(_Table):
     timeout_s: float = Field(default=5.0, gt=0, le=60, description="How long it may take, in seconds.")
 
 
+Days = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class RetentionConfig(_Table):
+    """How long payloads of a home that lives are kept. The ledger keeps their digests for good.
+
+    What is under way, serves, or would serve after a roll-back is kept whatever its age.
+    """
+
+    job_folders_days: Days | None = Field(
+        default=None, description="Logs, checkpoints and results of training jobs. Left out: for good."
+    )
+    models_days: Days | None = Field(
+        default=None, description="Models that serve no longer or never did, in MLflow too. Left out: for good."
+    )
+
+
 class Config(_Table):
     """One model, its table, and how to replay it."""
 
@@ -180,6 +197,7 @@ class Config(_Table):
     backtest: BacktestConfig
     policy: PolicyConfig = PolicyConfig()
     identity: IdentityConfig | None = Field(default=None, description="Left out: the operating system says it.")
+    retention: RetentionConfig | None = Field(default=None, description="Left out: all is kept for good.")
     notify: tuple[Route, ...] = Field(default=(), description="Routes by which people are told.")
 
     @field_validator("notify")

@@ -33,6 +33,7 @@ from hpcretrain.records import (
 from hpcretrain.report import attempts, members
 from hpcretrain.report.cluster import cluster_line
 from hpcretrain.report.decline import worse_since
+from hpcretrain.report.removed import removed, removed_line
 from hpcretrain.report.result import describe_cycle
 
 _MAX_LISTED = 12
@@ -72,6 +73,7 @@ def explain(history: History, identifier: str, notes: Sequence[attempts.Note] = 
         "record": plain(record),
         "members": [members.told(fit) for fit in members.fits(history.known, record)],
         "attempts": attempts.attempts(notes, attempts.job_of(record)),
+        "removed": removed(notes).get(_payload(record)),
         "because": [brief(other) for other in ancestors(history, record)],
         "then": [brief(other) for other in _descendants(history, record)],
     }
@@ -83,6 +85,8 @@ def explain_text(history: History, identifier: str, notes: Sequence[attempts.Not
     lines = [f"{record.id}  ({record.at:%Y-%m-%d %H:%M} UTC)", headline(record)]
     lines += members.lines(members.fits(history.known, record))
     lines += [_finding(finding) for finding in _findings(record)]
+    if when := removed(notes).get(_payload(record)):
+        lines.append(removed_line(when))
     lines += attempts.lines(attempts.attempts(notes, attempts.job_of(record)))
     lines += _list("because of", sorted(ancestors(history, record), key=_loudness))
     lines += _list("and then", _descendants(history, record))
@@ -203,6 +207,11 @@ def _descendants(history: History, record: Record) -> list[Record]:
             within.add(other.id)
             chain.append(other)
     return chain
+
+
+def _payload(record: Record) -> str:
+    """By what the ledger names the payload of a record: the digest of a model, or the job."""
+    return str(getattr(record, "model_digest", record.id))
 
 
 def brief(record: Record) -> dict[str, Any]:
