@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.adapters.spool import Spool, TrainerSettings
 from hpcretrain.adapters.submitit import LocalTrainer
 from hpcretrain.errors import TrainingError
@@ -136,7 +136,7 @@ def trainer(
 ) -> LocalTrainer:
     """A trainer whose folders are in `home`, where a user's recipe may lie too."""
     settings = TrainerSettings(recipe, params, 1, "binary", CATEGORICAL, home, every_s)
-    ledger = SqliteLedger(home / "ledger.db")
+    ledger = FileLedger(home / "ledger.jsonl")
     return LocalTrainer(Spool(home / "spool", home / "models", table, ledger, settings, listens=False), ledger)
 
 

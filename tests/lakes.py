@@ -10,7 +10,7 @@ from tables import START, configure, orders
 
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.home import Home
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.adapters.whylogs import WhylogsProfiles
 from hpcretrain.config.load import load
 from hpcretrain.desks import open_table
@@ -28,7 +28,7 @@ def frozen_home(folder: Path, rows: int = 6_000) -> Path:
     table = open_table(terms, clock)
     with Home.open(folder / "home", {"model": terms.config.model.name}) as home:
         home.write(CONFIGURATION, terms.config_text)
-        ledger = SqliteLedger(home.ledger)
+        ledger = FileLedger(home.ledger)
         reference = table.rows(table.first_time, terms.reference_until)
         contract = WhylogsProfiles(table, home.profiles, ledger, terms.config.model.name, SLACK).freeze(reference)
         baseline = Baseline(
@@ -75,7 +75,7 @@ def by_one_machine(home: Path, paths: list[Path]) -> BatchCounts:
     )
     last = frame["time"].max().to_pydatetime() + timedelta(microseconds=1)
     table = open_table(early, VirtualClock(last))
-    ledger = SqliteLedger(home / "ledger.db", read_only=True)
+    ledger = FileLedger(home / "ledger.jsonl", read_only=True)
 
     class Silent:
         records = ledger.records

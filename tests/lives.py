@@ -10,7 +10,7 @@ from typing import Any
 from replays import desk
 
 from hpcretrain import live
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.answer import Answer
 from hpcretrain.errors import TrainingError
 from hpcretrain.history import History
@@ -95,7 +95,7 @@ def slowly(asked: dict[str, int], patience: int) -> Callable[[Desk], None]:
 class Dying:
     """A ledger whose process is killed before, or after, one of its writes."""
 
-    def __init__(self, ledger: SqliteLedger, at: int, before: bool) -> None:
+    def __init__(self, ledger: FileLedger, at: int, before: bool) -> None:
         self._ledger, self._at, self._before = ledger, at, before
 
     def __getattr__(self, name: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pretend_slurm import PretendSlurm, World
 
-from hpcretrain.adapters.ledger import SqliteLedger, verify
+from hpcretrain.adapters.ledger import FileLedger, verify
 from hpcretrain.adapters.slurm_jobs import SlurmJobs
 from hpcretrain.adapters.slurm_spool import SlurmSpool
 from hpcretrain.adapters.slurm_trainer import SlurmTrainer
@@ -65,7 +65,7 @@ class Controller:
     def __init__(self, base: Path, world: World, *, rules: Any = None, **sections: Any) -> None:
         self.world = world
         site = profile(base, **sections)
-        self.ledger = SqliteLedger(base / "ledger.db")
+        self.ledger = FileLedger(base / "ledger.jsonl")
         self.ledger._db.execute("PRAGMA synchronous = OFF")
         self.slurm = PretendSlurm(world)
         shared = SlurmSpool(site.spool.path, "home", self.ledger, requeue=True)
@@ -104,9 +104,11 @@ def problems(base: Path, world: World, jobs: Sequence[Job]) -> list[str]:
         if not (world.orphans or world.late or any(task.alive for task in world.tasks)):
             break
         world.sleep(1.0)
-    ledger = SqliteLedger(base / "ledger.db", read_only=True)
+    ledger = FileLedger(base / "ledger.jsonl", read_only=True)
     notes = {event: ledger.notes(event) for event in ("job_intended", "job_submitted", "job_ended", "job_duplicate")}
-    found = [f"{each.check}: {each.reason}" for each in verify(base / "ledger.db") if each.outcome is not Outcome.PASS]
+    found = [
+        f"{each.check}: {each.reason}" for each in verify(base / "ledger.jsonl") if each.outcome is not Outcome.PASS
+    ]
     for each in jobs:
         finished = ledger.notes("job_finished", each.id)
         if len(finished) != 1 or not finished[0]["ok"]:

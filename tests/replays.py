@@ -13,7 +13,7 @@ import pandas as pd
 
 from hpcretrain import backtest
 from hpcretrain.adapters.clock import VirtualClock
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.adapters.table import MemoryTable
 from hpcretrain.adapters.whylogs import WhylogsProfiles
 from hpcretrain.canonical import sha256
@@ -132,7 +132,7 @@ class NoRegistry:
 
 @contextmanager
 def desk(
-    config: Path, home: Path, resume: Callable[[SqliteLedger], datetime | None] = newest, *, attended: bool = False
+    config: Path, home: Path, resume: Callable[[FileLedger], datetime | None] = newest, *, attended: bool = False
 ) -> Iterator[tuple[Desk, VirtualClock, datetime]]:
     """A desk over a table, its clock, and the time of the last row; `resume` tells where it was cut short."""
     terms = load(config)
@@ -141,7 +141,7 @@ def desk(
     table = open_table(terms, clock)
     home.mkdir(parents=True, exist_ok=True)
     (home / "profiles").mkdir(exist_ok=True)
-    ledger = SqliteLedger(home / "ledger.db")
+    ledger = FileLedger(home / "ledger.jsonl")
     book = Book(ledger, resume(ledger))
     terms = governed(terms, book) if attended else terms
     models = InlineModels(terms, table, home / "models")

@@ -22,7 +22,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect_server import end, surroundings
 
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.adapters.prefect_server import PrefectServer
 from hpcretrain.flows.names import flow_name, home_id, home_tag
 from hpcretrain.records import Record
@@ -137,7 +137,7 @@ class Steered:
 
     def records(self, kind: str = "") -> list[Record]:
         """The records of a kind in the ledger, or all."""
-        ledger = SqliteLedger(self.home / "ledger.db", read_only=True)
+        ledger = FileLedger(self.home / "ledger.jsonl", read_only=True)
         try:
             return [record for record in ledger.records() if kind in ("", record.kind)]
         finally:
@@ -145,7 +145,7 @@ class Steered:
 
     def notes(self, event: str) -> list[dict[str, Any]]:
         """Notes of one kind in the ledger."""
-        ledger = SqliteLedger(self.home / "ledger.db", read_only=True)
+        ledger = FileLedger(self.home / "ledger.jsonl", read_only=True)
         try:
             return [dict(note) for note in ledger.notes(event)]
         finally:

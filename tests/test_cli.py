@@ -106,8 +106,6 @@ def test_status_and_explain_answer_from_the_home(finished: tuple[Path, Path, dic
 
 
 def test_audit_passes_and_finds_a_change(finished: tuple[Path, Path, dict], tmp_path: Path) -> None:
-    import sqlite3
-
     copy = tmp_path / "home"
     shutil.copytree(finished[1], copy)
     whole = hpcretrain("audit", "verify", "--home", copy)
@@ -121,10 +119,11 @@ def test_audit_passes_and_finds_a_change(finished: tuple[Path, Path, dict], tmp_
     assert seen.returncode == 1
     assert "the files were altered" in seen.stdout
     model.write_text(kept)
-    with sqlite3.connect(copy / "ledger.db") as database:
-        database.execute(
-            'UPDATE decisions SET body = replace(body, \'"outcome":"pass"\', \'"outcome":"fail"\') WHERE seq = 20'
-        )
+    ledger = copy / "ledger.jsonl"
+    lines = ledger.read_text().splitlines(keepends=True)
+    number = next(number for number, line in enumerate(lines) if '"chain":"decisions"' in line and '"seq":20}' in line)
+    lines[number] = lines[number].replace('"outcome":"pass"', '"outcome":"fail"', 1)
+    ledger.write_text("".join(lines))
     seen = hpcretrain("audit", "verify", "--home", copy, "--json")
     assert seen.returncode == 1
     assert not json.loads(seen.stdout)["intact"]

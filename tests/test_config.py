@@ -6,7 +6,7 @@ import pytest
 from tables import configure, orders
 
 from hpcretrain.canonical import sha256
-from hpcretrain.config.load import kept_policy, load, shipped_policy
+from hpcretrain.config.load import kept_policy, load, load_policy, shipped_policy
 from hpcretrain.errors import InputError
 
 TABLE = orders(100)
@@ -113,3 +113,42 @@ def test_a_policy_kept_in_a_home_is_read_again_or_named_as_of_another_version(tm
     older = terms.policy_text.replace('"threshold":300,', "")
     with pytest.raises(InputError, match=r"policy\.json: score\.threshold: is missing"):
         kept_policy(older, "policy.json")
+
+
+def test_a_policy_says_only_what_differs_from_the_one_that_it_extends(tmp_path: Path) -> None:
+    (tmp_path / "team.toml").write_text('extends = "standard.toml"\nname = "team"\n[gate]\nalpha = 0.01\n')
+    (tmp_path / "model.toml").write_text(
+        'extends = "team.toml"\nname = "model"\n[score.families.serving]\nweight = 0.5\n[training]\nwindows = ["all"]\n'
+    )
+    found, shipped = load_policy(tmp_path / "model.toml"), shipped_policy()
+    assert (found.name, found.gate.alpha, found.training.windows) == ("model", 0.01, ("all",))
+    assert found.score.families["serving"].weight == 0.5
+    assert found.score.families["serving"].scale == shipped.score.families["serving"].scale
+    assert found.watch == shipped.watch
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('extends = "a.toml"', "extends itself"),
+        ('extends = "b.toml"', "b.toml: there is no such file"),
+        ("extends = 3", "must be the name of a policy file"),
+        ('extends = "standard.toml"\nnmae = "x"', "nmae: unknown key"),
+    ],
+)
+def test_a_policy_that_extends_nothing_sound_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(InputError, match=words):
+        load_policy(tmp_path / "a.toml")
+
+
+def test_all_that_is_wrong_with_a_policy_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(
+        'extends = "standard.toml"\n[score]\nthreshold = 0\nact_from = 2000\n[score.families.serving]\nreason = ""\n'
+        "[[classes.urgent.when]]\nscore = 700\n"
+    )
+    with pytest.raises(InputError) as refused:
+        load_policy(tmp_path / "a.toml")
+    said = str(refused.value)
+    for key in ("score.threshold", "score.act_from", "score.families.serving.reason", "classes.urgent.when.0.reason"):
+        assert key in said

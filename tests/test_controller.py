@@ -259,8 +259,9 @@ def test_a_ledger_that_cannot_be_written_for_a_moment_is_waited_for(home: Path) 
 
 def test_a_ledger_that_is_damaged_ends_the_controller(home: Path) -> None:
     anchor = json.loads((home / "anchor.json").read_text())
-    (home / "anchor.json").write_text(json.dumps({**anchor, "decisions": [1_000, "0" * 64]}))
-    assert "does not agree with the end of decisions" in failed("controller", "--home", home)
+    ahead = {**anchor, "decisions": [1_000, "0" * 64]}
+    (home / "anchor.json").write_text(json.dumps(ahead, separators=(",", ":")))
+    assert "does not agree with" in failed("controller", "--home", home)
 
 
 BROKEN = """

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tables import configure, orders
 
-from hpcretrain.adapters.ledger import SqliteLedger, verify
+from hpcretrain.adapters.ledger import FileLedger, verify
 from hpcretrain.errors import LedgerError
 from hpcretrain.history import History
 from hpcretrain.records import Candidate, Outcome
@@ -71,7 +71,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_head(
     result = finish(config, tmp_path / "home")
     assert result["ledger_head"] == expected["ledger_head"]
     assert result["periods"] == expected["periods"]
-    assert [finding.outcome for finding in verify(tmp_path / "home" / "ledger.db")] == [Outcome.PASS] * 2
+    assert [finding.outcome for finding in verify(tmp_path / "home" / "ledger.jsonl")] == [Outcome.PASS] * 2
     assert_mlflow_tells_all_once(tmp_path / "home")
 
 
@@ -79,7 +79,7 @@ def assert_mlflow_tells_all_once(home: Path) -> None:
     """Every candidate is one finished run below its cycle and one version; the champion is the one that serves."""
     from mlflow import MlflowClient
 
-    history = History.fold(SqliteLedger(home / "ledger.db", read_only=True).records())
+    history = History.fold(FileLedger(home / "ledger.jsonl", read_only=True).records())
     candidates = sorted(record.id for record in history.known.values() if isinstance(record, Candidate))
     client = MlflowClient(f"sqlite:///{home}/mlflow/mlflow.db")
     runs = client.search_runs(["1"])
@@ -107,16 +107,16 @@ def test_a_training_job_that_outlives_its_controller_is_not_done_twice(
     submitted: list = []
     while not submitted and time.monotonic() < deadline:
         time.sleep(0.01)
-        if (home / "ledger.db").exists():
+        if (home / "ledger.jsonl").exists():
             try:
-                submitted = SqliteLedger(home / "ledger.db", read_only=True).notes("job_submitted")
+                submitted = FileLedger(home / "ledger.jsonl", read_only=True).notes("job_submitted")
             except LedgerError:  # the file is being made just now
                 continue
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert submitted
     assert finish(config, home)["ledger_head"] == expected["ledger_head"]
-    notes = SqliteLedger(home / "ledger.db", read_only=True)
+    notes = FileLedger(home / "ledger.jsonl", read_only=True)
     job = submitted[0]["serves"]
     assert len(notes.notes("job_finished", job)) == 1
 

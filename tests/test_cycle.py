@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -58,8 +59,9 @@ FACTS = Facts(attended=True, training_rows=1, selection_rows=1, holdout_rows=1, 
 class Chain:
     """Records that follow from each other, each known by a name of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, digest: Callable[[str], str] = str) -> None:
         self.made: dict[str, Record] = {}
+        self._digest = digest
 
     def make(self, kind: type[Record], name: str, day: int, answers: tuple[str, ...], /, **fields: Any) -> Record:
         ids = tuple(self.made[answer].id for answer in answers)
@@ -79,7 +81,14 @@ class Chain:
     ) -> Record:
         members = tuple(self.made[answer].id for answer in answers) if averaged else ()
         return self.make(
-            Candidate, name, day, answers, purpose=purpose, model_digest=name, window=WINDOW, members=members
+            Candidate,
+            name,
+            day,
+            answers,
+            purpose=purpose,
+            model_digest=self._digest(name),
+            window=WINDOW,
+            members=members,
         )
 
     def release(
@@ -87,8 +96,8 @@ class Chain:
     ) -> Record:
         return self.make(
             Release, name, day, answers,
-            release_kind=kind, candidate=self.made[served].id, twin=self.made[twin].id, model_digest=served,
-            window=WINDOW, previous=None, readings=(),
+            release_kind=kind, candidate=self.made[served].id, twin=self.made[twin].id,
+            model_digest=self._digest(served), window=WINDOW, previous=None, readings=(),
         )  # fmt: skip
 
     def verdict(
@@ -101,9 +110,9 @@ class Chain:
         )  # fmt: skip
 
 
-def whole_cycle() -> list[Record]:
-    """One cycle from the baseline to the review of a roll-back, in order."""
-    chain = Chain()
+def whole_cycle(digest: Callable[[str], str] = str) -> list[Record]:
+    """One cycle from the baseline to the review of a roll-back, in order; `digest` gives those of models by name."""
+    chain = Chain(digest)
     chain.make(
         Baseline, "baseline", 0, (),
         config_digest="c", policy_digest="p", rule_version="1", contract_digest="k", batch_s=86400,
@@ -155,7 +164,7 @@ def whole_cycle() -> list[Record]:
     chain.verdict("verdict2", Stage.REFIT, 7, ("refit", "release0"), "refit", "twin")
     chain.make(
         Ask, "ask", 7, ("verdict",),
-        asked=Asked.RELEASE, subject=chain.made["refit"].id, model_digest="refit", policy_digest="p",
+        asked=Asked.RELEASE, subject=chain.made["refit"].id, model_digest=digest("refit"), policy_digest="p",
         priority_class=PriorityClass.STANDARD, requester=None, overrules=(), facts=(FINE,), expires_at=AT + 9 * DAY,
     )  # fmt: skip
     chain.make(Approval, "approval", 7, ("ask",), outcome=Outcome.PASS, actor="ann", reason="", token="t")

@@ -84,7 +84,7 @@ def test_it_begins_at_once_what_awaits_approval_and_is_owed_a_review_by_somebody
     assert history.review_owed is None
     assert history.glass_reviews[broken.id].right == "as lead"
     assert "review:owed" in home.answer(now + MINUTE, says(Verb.REVIEW, broken.id), CAT, slowly({}, 1_000)).reason
-    assert all(each.outcome is Outcome.PASS for each in verify(home.place / "ledger.db"))
+    assert all(each.outcome is Outcome.PASS for each in verify(home.place / "ledger.jsonl"))
     assert all(each.same for each in replay(history.known.values(), read_policy)), "by its records alone"
 
 

@@ -11,7 +11,7 @@ from lives import Home, Killed, mortal, slowly
 from replays import replay
 from tables import configure, orders
 
-from hpcretrain.adapters.ledger import SqliteLedger, verify
+from hpcretrain.adapters.ledger import FileLedger, verify
 from hpcretrain.history import History
 from hpcretrain.records import Closing, Outcome, ReleaseKind
 
@@ -78,7 +78,7 @@ def test_batches_are_observed_while_a_training_is_under_way_and_its_model_serves
     assert [each.id for each in first.verdicts] == [each.id for each in same.verdicts]
     assert first.release.model_digest == same.release.model_digest
     assert first.release.at > same.release.at
-    assert all(each.outcome is Outcome.PASS for each in verify(home.place / "ledger.db"))
+    assert all(each.outcome is Outcome.PASS for each in verify(home.place / "ledger.jsonl"))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -101,6 +101,6 @@ def test_runs_that_are_killed_at_any_write_make_the_same_records(
     assert killed > 5
     assert list(home.history().known) == list(replayed.known)
     kept = [cycle for cycle in home.history().cycles if cycle.review and cycle.review.closing is Closing.KEPT]
-    confirmed = SqliteLedger(home.place / "ledger.db", read_only=True).notes("release_confirmed")
+    confirmed = FileLedger(home.place / "ledger.jsonl", read_only=True).notes("release_confirmed")
     assert kept
     assert {note["serves"] for note in confirmed} == {release.id for release in home.history().releases}

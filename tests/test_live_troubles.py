@@ -164,12 +164,12 @@ BOB_OF_NOWHERE = type(BOB)("mallory")
 
 def test_a_stranger_leaves_nothing_in_the_ledger(config: Path, tmp_path: Path) -> None:
     home, now = begun(config, tmp_path / "home")
-    size = (home.place / "ledger.db").stat().st_size
+    size = (home.place / "ledger.jsonl").stat().st_size
     notes = len(_notes(home))
     for number in range(20):
         assert not home.answer(now, asks(key=str(number)), BOB_OF_NOWHERE).done
     assert len(_notes(home)) == notes
-    assert (home.place / "ledger.db").stat().st_size == size
+    assert (home.place / "ledger.jsonl").stat().st_size == size
 
 
 def _notes(home: Home) -> list[Any]:

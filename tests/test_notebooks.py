@@ -85,7 +85,7 @@ def test_a_notebook_is_kept_small_and_as_it_was_executed(notebook: Path) -> None
 
 def training(home: Path) -> tuple[str, int] | None:
     """A job of a decision that is at work, and its process."""
-    if not (home / "ledger.db").exists():
+    if not (home / "ledger.jsonl").exists():
         return None
     wanted = {note["serves"]: note["pid"] for note in read_notes(home, "job_submitted")}
     begun = read_notes(home, "message_done")
@@ -116,5 +116,5 @@ def test_a_training_whose_kernel_was_killed_is_adopted_by_the_notebook_executed_
     assert {note["serves"] for note in read_notes(home, "job_adopted")} == {job}
     for event in ("job_intended", "job_submitted", "job_finished"):
         assert set(Counter(note["serves"] for note in read_notes(home, event)).values()) == {1}
-    assert all(finding.outcome is Outcome.PASS for finding in verify(home / "ledger.db"))
+    assert all(finding.outcome is Outcome.PASS for finding in verify(home / "ledger.jsonl"))
     assert shown(came) == shown(kept)

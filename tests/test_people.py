@@ -94,7 +94,7 @@ def test_a_request_in_person_is_decided_and_trained_at_once(config: Path, tmp_pa
     assert cycle.verdicts
     observed = home.history().slots[-1][1]
     assert all(job.window.end <= observed for job in cycle.jobs), "no row is learned that was not looked at"
-    assert all(each.outcome is Outcome.PASS for each in verify(home.place / "ledger.db"))
+    assert all(each.outcome is Outcome.PASS for each in verify(home.place / "ledger.jsonl"))
 
 
 def test_only_the_owner_asks_where_the_policy_names_nobody(config: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tables import configure, orders
 
 import hpcretrain
 from hpcretrain import explain, read_notes, read_records
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.cli import main
 from hpcretrain.errors import InputError
 
@@ -26,7 +26,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = configure(folder, orders(rows=4_000, minutes=32))
     replay(config, folder / "home")
     (folder / "home" / "home.json").write_text("{}")
-    SqliteLedger(folder / "home" / "ledger.db").note("job_finished", "job-1", cpu_s=2.0)
+    FileLedger(folder / "home" / "ledger.jsonl").note("job_finished", "job-1", cpu_s=2.0)
     return folder / "home"
 
 
@@ -40,7 +40,7 @@ def test_the_reference_tells_every_function_with_its_parameters() -> None:
 
 def test_records_are_rows_in_the_order_of_the_ledger(home: Path) -> None:
     rows = read_records(home)
-    ledger = SqliteLedger(home / "ledger.db", read_only=True)
+    ledger = FileLedger(home / "ledger.jsonl", read_only=True)
     assert [row["id"] for row in rows] == [record.id for record in ledger.records()]
     assert json.loads(json.dumps(rows)) == rows
     assert {row["kind"] for row in rows} >= {"baseline", "signal", "assessment", "decision"}

@@ -38,10 +38,10 @@ def test_a_model_that_was_removed_is_not_called_damaged_and_another_that_is_miss
     governed_folder: Path, tmp_path: Path
 ) -> None:
     home = routed(governed_folder, tmp_path, RULES)
-    from hpcretrain.adapters.ledger import SqliteLedger
+    from hpcretrain.adapters.ledger import FileLedger
 
     models = sorted((home / "models").iterdir())
-    ledger = SqliteLedger(home / "ledger.db")
+    ledger = FileLedger(home / "ledger.jsonl")
     ledger.note("payload_removed", models[0].name, payload="model", days=30)
     ledger.close()
     models[0].rename(tmp_path / "gone")

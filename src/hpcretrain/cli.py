@@ -11,7 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hpcretrain import cli_decide, cli_live, cli_observe
+from hpcretrain import cli_audit, cli_decide, cli_live, cli_observe
+from hpcretrain.cli_windows import add_windows
 from hpcretrain.errors import HpcretrainError, InputError
 from hpcretrain.flows.command import add_prefect
 
@@ -64,12 +65,12 @@ def _parser() -> argparse.ArgumentParser:
     served = _command(commands, "served", _served, "which model served, and why")
     served.add_argument("--at", metavar="TIME", help="ISO 8601; without a zone it is UTC, a date alone is its midnight")
     _add_doctor(commands)
+    add_windows(commands)
     add_prefect(commands)
     pages = _command(commands, "mlflow", _mlflow, "show the MLflow store of a home: on loopback, behind a password")
     pages.add_argument("--port", type=int, metavar="N", help="where it listens (a free port, the same each time)")
     pages.add_argument("--stop", action="store_true", help="stop it")
-    audit = commands.add_parser("audit", help="check the trail").add_subparsers(required=True, metavar="COMMAND")
-    _command(audit, "verify", _verify, "check that no record or model was altered, removed, inserted or reordered")
+    cli_audit.add(commands, _command)
     return parser
 
 
@@ -274,21 +275,6 @@ def _doctor(options: argparse.Namespace) -> int:
     told = (found.name, found.user, found.items)
     print(json.dumps(items_json(*told)) if options.json else items_text(*told))
     return (DONE if found.healthy else NO) if found.answers else OUTSIDE_FAILED
-
-
-def _verify(options: argparse.Namespace) -> int:
-    from hpcretrain.canonical import plain
-    from hpcretrain.records import Outcome
-    from hpcretrain.wiring import verify
-
-    findings = verify(options.home)
-    whole = all(finding.outcome is Outcome.PASS for finding in findings)
-    if options.json:
-        print(json.dumps({"intact": whole, "findings": [plain(finding) for finding in findings]}))
-    else:
-        for finding in findings:
-            print(f"{finding.outcome.value:<6} {finding.check}: {finding.reason}")
-    return DONE if whole else NO
 
 
 class _Progress:

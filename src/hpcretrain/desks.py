@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.home import Home
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.config.load import Terms, under
 from hpcretrain.ports import Ledger
 from hpcretrain.records import RULE_VERSION
@@ -88,6 +88,7 @@ def open_desk(
     cluster: Cluster | None = None,
     *,
     mode: Mode = REPLAY,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[Desk, Home]]:
     """The desk of a model, over its locked home.
 
@@ -99,7 +100,9 @@ def open_desk(
         shown: Where people find configuration and table; by default where they lie.
         cluster: Where to train; by default on this machine.
         mode: Whether history is replayed, or passes.
+        tell: Called with what could not be done and does not stop anything.
     """
+    from hpcretrain.adapters.anchors import Anchors
     from hpcretrain.adapters.hiding import keep_key
     from hpcretrain.adapters.mlflow import MlflowRegistry
     from hpcretrain.adapters.predictor import ModelPredictor
@@ -112,7 +115,7 @@ def open_desk(
     with Home.open(home, _identity(terms, table, mode)) as place:
         if table.hiding.mask:
             keep_key(place.path, table.hiding.key)
-        ledger = SqliteLedger(place.ledger)
+        ledger = FileLedger(place.ledger)
         book = Book(ledger, mode.resume(ledger))
         terms = governed(terms, book) if mode.attended else terms
         if cluster and slurm:
@@ -136,6 +139,7 @@ def open_desk(
                     registry=MlflowRegistry(place.mlflow, model.name, place.models, ledger, clock=clock, origin=origin),
                     book=book,
                     attended=mode.attended,
+                    anchors=Anchors(place.path, ledger, model.name, tell),
                 ),
                 place,
             )

@@ -11,7 +11,7 @@ from typing import Any
 
 from hpcretrain import again
 from hpcretrain.adapters.home import Home, default_home
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.canonical import plain, sha256
 from hpcretrain.config.load import in_force, kept_policy, load_policy, policy_text, read_policy
 from hpcretrain.errors import InputError
@@ -157,7 +157,7 @@ def _text(place: Path) -> str:
 
 def _records(home: Path | str | None) -> list[Record]:
     place = Home.existing(Path(home) if home else default_home())
-    return list(SqliteLedger(place.ledger, read_only=True).records())
+    return list(FileLedger(place.ledger, read_only=True).records())
 
 
 def _course(course: again.Course) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 from hpcretrain.adapters.home import Home, default_home
 from hpcretrain.adapters.large import Each, build, here
 from hpcretrain.adapters.largeplan import PART_CELLS, Piece, Reading, Window, named, split, whole
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.adapters.whylogs import Contract, contract_path, counted, facts, read_contract, store, stored
 from hpcretrain.canonical import canonical, sha256
 from hpcretrain.config.cluster import ClusterProfile
@@ -42,7 +42,7 @@ class Terms:
     time_format: str | None
 
     @staticmethod
-    def of(home: Home, ledger: SqliteLedger) -> Terms:
+    def of(home: Home, ledger: FileLedger) -> Terms:
         """The terms of a home whose reference is frozen.
 
         Raises:
@@ -94,12 +94,12 @@ class Work:
         """Names the profile: the same files, window and contract give the same key."""
         return named(self.reading, self.files)
 
-    def stored(self, ledger: SqliteLedger) -> BatchCounts | None:
+    def stored(self, ledger: FileLedger) -> BatchCounts | None:
         """The counts, if the profile is stored."""
         found = stored(ledger, self.home.profiles, self.key)
         return counted(self.terms.contract, found) if found else None
 
-    def done_by(self, each: Each, ledger: SqliteLedger) -> BatchCounts:
+    def done_by(self, each: Each, ledger: FileLedger) -> BatchCounts:
         """Profile all parts and store what comes of them; the counts.
 
         Raises:
@@ -129,7 +129,7 @@ def planned(
     spool: Path | None = None,
     window: Window | None = None,
     cells: int = PART_CELLS,
-) -> Iterator[tuple[Work, SqliteLedger]]:
+) -> Iterator[tuple[Work, FileLedger]]:
     """The work for a table, and the ledger of its home; no other process profiles for this home meanwhile.
 
     Args:
@@ -144,7 +144,7 @@ def planned(
     """
     place = Home.existing((Path(home) if home else default_home()).absolute())
     files = whole([Path(each) for each in data])
-    ledger = SqliteLedger(place.ledger)
+    ledger = FileLedger(place.ledger)
     try:
         with _alone(place):
             terms = Terms.of(place, ledger)

@@ -92,7 +92,7 @@ def at_work(home: Path, tell: Tell) -> Iterator[Live]:
     read_until = None if settings.pace else settings.now()
     table = open_table(terms, clock, home)
     cluster = Cluster(load_cluster(settings.cluster), tell) if settings.cluster else None
-    with open_desk(terms, table, clock, home, cluster=cluster, mode=LIVE) as (desk, _):
+    with open_desk(terms, table, clock, home, cluster=cluster, mode=LIVE, tell=tell) as (desk, _):
         yield Live(desk, clock, settings.now, tell, read_until)
 
 

@@ -193,7 +193,7 @@ def _from_prometheus(
 def _counted(terms: Terms, path: Path, folder: Path) -> tuple[BatchCounts, list[BatchCounts], datetime]:
     """Counts of the batch, those of the reference's batches, and when the batch ends."""
     from hpcretrain.adapters.batchfile import Batch, count
-    from hpcretrain.adapters.ledger import SqliteLedger
+    from hpcretrain.adapters.ledger import FileLedger
     from hpcretrain.adapters.whylogs import WhylogsProfiles, read_contract
     from hpcretrain.desks import open_table
     from hpcretrain.steps.desk import reference_slots
@@ -203,7 +203,7 @@ def _counted(terms: Terms, path: Path, folder: Path) -> tuple[BatchCounts, list[
     table = open_table(terms, clock)
     require_reference(table, table.first_time, terms.reference_until)
     model, data = terms.config.model.name, terms.config.data
-    ledger = SqliteLedger(folder / "ledger.db")
+    ledger = FileLedger(folder / "ledger.jsonl")
     try:
         profiles = WhylogsProfiles(table, folder, ledger, model, terms.policy.data_gate.range_slack)
         reference = table.rows(table.first_time, terms.reference_until)

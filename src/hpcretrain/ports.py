@@ -18,7 +18,7 @@ import numpy.typing as npt
 from hpcretrain.counts import BatchCounts as BatchCounts
 from hpcretrain.counts import ColumnCounts as ColumnCounts
 from hpcretrain.errors import TrainingError
-from hpcretrain.records import Candidate, Finding, Histogram, Job, PriorityClass, Record
+from hpcretrain.records import Candidate, Finding, Histogram, Job, PriorityClass, Record, Release
 
 FloatArray = npt.NDArray[np.float64]
 HashArray = npt.NDArray[np.uint64]
@@ -67,6 +67,13 @@ class Ledger(Protocol):
     def note_each(self, event: str, facts: Mapping[str, Mapping[str, Any]]) -> None: ...
 
     def notes(self, event: str | None = None, serves: str | None = None) -> list[Mapping[str, Any]]: ...
+
+
+class Anchors(Protocol):
+    """Where it is kept elsewhere how far the ledger went."""
+
+    def keep(self, release: Release) -> None:
+        """Anchor the ledger, once for each release; never raises for what is elsewhere, and tries again when called."""
 
 
 class Table(Protocol):

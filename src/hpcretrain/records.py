@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import TypeAdapter
 
@@ -446,6 +446,23 @@ def _adapter(kind: str) -> TypeAdapter[Record]:
     return TypeAdapter(KINDS[kind])
 
 
+def _unsaid(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record of rules before 4 did not say: it went without saying, or was not recorded."""
+    if kind == Baseline.kind:
+        return {"batch_s": 0}
+    if kind == Decision.kind:
+        rows = dict.fromkeys(
+            ("training_rows", "selection_rows", "holdout_rows", "fresh_rows", "class_rows", "passes"), 0
+        )
+        return {"policy_digest": "", "rule_version": "", "facts": {"attended": False, **rows}}
+    if kind == Assessment.kind:
+        # All that counted was decline, and all that helped was a retraining.
+        fresh = content.get("contributions", {}).get(Family.FRESHNESS.value, 0)
+        said = {"decline": content.get("score"), "fresh": fresh}
+        return {**said, "action": Advice.RETRAIN, "priority_class": PriorityClass.STANDARD}
+    return {}
+
+
 def parse(body: str) -> Record:
     """The record that canonical JSON `body` holds.
 
@@ -456,4 +473,7 @@ def parse(body: str) -> Record:
     kind = content.pop("kind", None)
     if kind not in KINDS:
         raise ValueError(f"unknown kind of record: {kind!r}")
-    return _adapter(kind).validate_python(content)
+    record = _adapter(kind).validate_python({**_unsaid(kind, content), **content})
+    # What was written stands, also where an earlier version wrote fewer fields: identifiers are made of it.
+    record.__dict__["body"] = body
+    return record

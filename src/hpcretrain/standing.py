@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from hpcretrain.adapters.home import Home, write_whole
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.adapters.livesettings import LiveSettings
 from hpcretrain.adapters.mlflow_store import DATABASE, picture
 from hpcretrain.adapters.mlflow_store import Store as MlflowStore
@@ -93,7 +93,7 @@ def standing(home: Path, prefect: str = "", mlflow: str = "") -> Iterator[Callab
 
 
 def _read(place: Home, run: FlowRun | None, prefect: str, mlflow: str) -> Standing:
-    with closing(SqliteLedger(place.ledger, read_only=True)) as ledger:
+    with closing(FileLedger(place.ledger, read_only=True)) as ledger:
         records = list(ledger.records())
         history = History.fold(records)
         fresh = _fresh(_announced(place.path), records)
@@ -132,7 +132,7 @@ def _read(place: Home, run: FlowRun | None, prefect: str, mlflow: str) -> Standi
 
 def _name(place: Home, model: str, run: FlowRun, about: Sequence[str], address: str) -> None:
     """Name a flow run, unless that was done."""
-    with closing(SqliteLedger(place.ledger)) as ledger:
+    with closing(FileLedger(place.ledger)) as ledger:
         unnamed = [cycle for cycle in about if all(note["run"] != run.id for note in ledger.notes("flow_run", cycle))]
         if unnamed and (place.mlflow / DATABASE).exists():
             from hpcretrain.adapters.mlflow import MlflowRegistry

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,17 +15,15 @@ from typing import TYPE_CHECKING, Any
 from hpcretrain import backtest
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.home import Home, default_home, write_whole
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.canonical import sha256
 from hpcretrain.config.load import Terms, in_force, load, shipped_policy
 from hpcretrain.desks import open_desk, open_table
-from hpcretrain.errors import InputError, ModelFileError
+from hpcretrain.errors import InputError
 from hpcretrain.history import History
 from hpcretrain.ports import Ledger
-from hpcretrain.records import Candidate, Finding, Outcome
 from hpcretrain.report.cluster import cluster_use
 from hpcretrain.report.explain import status
-from hpcretrain.report.removed import removed
 from hpcretrain.report.result import result
 from hpcretrain.report.served import all_served, served_at
 from hpcretrain.steps.tick import require_reference
@@ -108,14 +106,14 @@ def _run(
     return outcome
 
 
-def read_history(home: Path | str | None = None) -> tuple[History, SqliteLedger]:
+def read_history(home: Path | str | None = None) -> tuple[History, FileLedger]:
     """The state of a home, and its ledger, for reading.
 
     Raises:
         InputError: There is no home there.
     """
     place = Home.existing(Path(home) if home else default_home())
-    ledger = SqliteLedger(place.ledger, read_only=True)
+    ledger = FileLedger(place.ledger, read_only=True)
     return History.fold(ledger.records()), ledger
 
 
@@ -160,7 +158,7 @@ def _source(place: Home) -> Source:
     """What the page is made of; whatever does not belong to the ledger's terms is refused."""
     from hpcretrain.report.page import Source
 
-    ledger = SqliteLedger(place.ledger, read_only=True)
+    ledger = FileLedger(place.ledger, read_only=True)
     history = History.fold(ledger.records())
     baseline = history.baseline
     configuration = json.loads(_terms(place.path / CONFIGURATION, baseline.config_digest if baseline else None))
@@ -216,43 +214,6 @@ def read_served(home: Path | str | None = None, at: datetime | None = None) -> d
     """What served at a time, or, without one, everything that served; see docs/reference/json.md."""
     history, ledger = read_history(home)
     return all_served(history, ledger.notes()) if at is None else served_at(history, ledger.notes(), at)
-
-
-def verify(home: Path | None = None) -> list[Finding]:
-    """Check both chains of a home's ledger, and that the models are those that it names."""
-    from hpcretrain.adapters import ledger
-
-    place = Home.existing(Path(home) if home else default_home())
-    findings = ledger.verify(place.ledger)
-    if any(finding.outcome is not Outcome.PASS for finding in findings):
-        return findings
-    history, ledger_ = read_history(place.path)
-    return [*findings, _models(place, history, removed(ledger_.notes()))]
-
-
-def _models(place: Home, history: History, gone: Mapping[str, str]) -> Finding:
-    """Whether the folder of each candidate has the digest that the ledger names, unless retention removed it."""
-    from hpcretrain.node.model import verify as verify_model
-
-    named = sorted({record.model_digest for record in history.known.values() if isinstance(record, Candidate)})
-    kept = [digest for digest in named if digest not in gone or (place.models / digest).exists()]
-    wrong = []
-    for digest in kept:
-        try:
-            verify_model(place.models / digest, digest)
-        except ModelFileError as error:
-            wrong.append(str(error))
-    reason = f"{len(kept)} models, each with the digest that the ledger names" if not wrong else "; ".join(wrong)
-    if len(kept) < len(named):
-        last = max(gone[digest] for digest in named if digest not in kept)
-        reason += f"; the payload of {len(named) - len(kept)} more was removed by retention, the last on {last}"
-    return Finding(
-        check="models",
-        outcome=Outcome.FAIL if wrong else Outcome.PASS,
-        reason=reason,
-        observed=len(wrong),
-        limit=0,
-    )
 
 
 def _cpu(ledger: Ledger) -> Callable[[str], float]:

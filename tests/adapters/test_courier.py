@@ -13,7 +13,7 @@ import pytest
 from letterbox import hook_server, mail_server
 
 from hpcretrain.adapters.courier import MOST_TRIES, Courier, _Known, deliver, said, undelivered
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.adapters.notify_webhook import sign
 from hpcretrain.adapters.program import ProgramError
 from hpcretrain.adapters.secretfile import SecretError
@@ -124,14 +124,14 @@ def sent(folder: Path) -> int:
     return len(path.read_text()) if path.exists() else 0
 
 
-def run(ledger: SqliteLedger, folder: Path, route: Any) -> None:
+def run(ledger: FileLedger, folder: Path, route: Any) -> None:
     courier = Courier(ledger, [route], folder)
     courier.send([notice()])
     courier.finish(60)
 
 
 def test_each_notice_is_sent_once_by_each_route_that_takes_it(tmp_path: Path) -> None:
-    ledger = SqliteLedger(tmp_path / "ledger.db")
+    ledger = FileLedger(tmp_path / "ledger.jsonl")
     for _ in range(3):
         run(ledger, tmp_path, writes(tmp_path))
     assert sent(tmp_path) == 1
@@ -144,12 +144,12 @@ def test_each_notice_is_sent_once_by_each_route_that_takes_it(tmp_path: Path) ->
 
 
 def test_what_was_cut_short_is_sent_once_more_and_then_not_again(tmp_path: Path) -> None:
-    ledger = SqliteLedger(tmp_path / "ledger.db")
+    ledger = FileLedger(tmp_path / "ledger.jsonl")
     ledger.note("notice_intended", notice().id, route="pager")
     child = os.fork()
     if child == 0:
         # Killed after it was sent, before that was noted.
-        courier = Courier(SqliteLedger(tmp_path / "ledger.db"), [writes(tmp_path)], tmp_path)
+        courier = Courier(FileLedger(tmp_path / "ledger.jsonl"), [writes(tmp_path)], tmp_path)
         courier.send([notice()])
         while not sent(tmp_path):
             pass
@@ -157,12 +157,12 @@ def test_what_was_cut_short_is_sent_once_more_and_then_not_again(tmp_path: Path)
     os.waitpid(child, 0)
     assert sent(tmp_path) == 1
     for _ in range(2):
-        run(SqliteLedger(tmp_path / "ledger.db"), tmp_path, writes(tmp_path))
+        run(FileLedger(tmp_path / "ledger.jsonl"), tmp_path, writes(tmp_path))
     assert sent(tmp_path) == 1
 
 
 def test_a_failure_is_noted_with_its_reason_and_tried_again_after_a_pause(tmp_path: Path) -> None:
-    ledger = SqliteLedger(tmp_path / "ledger.db")
+    ledger = FileLedger(tmp_path / "ledger.jsonl")
     for _ in range(3):
         run(ledger, tmp_path, writes(tmp_path, code=5))
     assert sent(tmp_path) == 1, "the pause has not passed"

@@ -155,7 +155,7 @@ def test_a_home_whose_reference_is_not_frozen_or_whose_terms_were_altered_is_ref
     configuration.write_text(configuration.read_text().replace('"UTC"', '"Europe/Berlin"'))
     with pytest.raises(InputError, match="is not what the ledger was made under"):
         profile_table(paths, home)
-    (home / "ledger.db").unlink()
+    (home / "ledger.jsonl").unlink()
     (home / "anchor.json").unlink()
     with pytest.raises(InputError, match="no frozen reference"):
         profile_table(paths, home)

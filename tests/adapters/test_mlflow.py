@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from test_cycle import AT, WINDOW
 
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.adapters.mlflow import MlflowRegistry
 from hpcretrain.adapters.mlflow_runs import ID_TAG
 from hpcretrain.errors import HpcretrainError
@@ -40,7 +40,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def registry(place: Path, notes: str = "notes") -> MlflowRegistry:
     """A registry over the one store; other `notes` are those of a ledger that knows nothing yet."""
     (place / notes).mkdir(exist_ok=True)
-    ledger = SqliteLedger(place / notes / "ledger.db")
+    ledger = FileLedger(place / notes / "ledger.jsonl")
     return MlflowRegistry(place / "mlflow", "m", place / "models", ledger, loader=LOADER)
 
 

@@ -14,7 +14,7 @@ import pytest
 from test_cycle import AT, WINDOW
 
 from hpcretrain.adapters.clock import VirtualClock
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.adapters.mlflow import MlflowRegistry
 from hpcretrain.adapters.mlflow_runs import ID_TAG
 from hpcretrain.adapters.origin import Origin
@@ -48,7 +48,7 @@ class World:
         """The registry of another life of the controller; a forgetful one lost its notes."""
         self.lives += forgetful
         (self.place / f"life-{self.lives}").mkdir(exist_ok=True)
-        ledger = SqliteLedger(self.place / f"life-{self.lives}" / "ledger.db")
+        ledger = FileLedger(self.place / f"life-{self.lives}" / "ledger.jsonl")
         self.ledger = ledger
         clock = VirtualClock(AT)
         self.registry = MlflowRegistry(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from jobs_for_tests import SLOW_MEAN, FrameTable, at_work, frame, job, saved, train, trainer, wait_for
 
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.errors import HpcretrainError, ModelFileError, TrainingError
 from hpcretrain.node.jobfolder import JobFolder
 from hpcretrain.node.model import verify
@@ -32,7 +32,7 @@ def slow_job(place: Path) -> JobFolder:
 
 
 def events(place: Path) -> Counter[str]:
-    return Counter(str(note["event"]) for note in SqliteLedger(place / "ledger.db").notes())
+    return Counter(str(note["event"]) for note in FileLedger(place / "ledger.jsonl").notes())
 
 
 def submitted(place: Path) -> bool:
@@ -67,7 +67,7 @@ def test_a_job_is_trained_in_another_process_and_known_when_it_is_asked_for_agai
     assert list((tmp_path / "spool" / "snapshots").iterdir()) == []
     assert train(trainer(tmp_path, table), job(), table.rows()) == trained
     assert events(tmp_path) == expected
-    finished = SqliteLedger(tmp_path / "ledger.db").notes("job_finished")[0]
+    finished = FileLedger(tmp_path / "ledger.jsonl").notes("job_finished")[0]
     assert (finished["serves"], finished["cpu_s"], finished["attempt"]) == (job().id, trained.cpu_s, 1)
 
 

@@ -28,6 +28,11 @@ def ours_less_peer(ours: float, peer: float) -> float:
     return ours - peer
 
 
+def beyond_peer(ours: float, peer: float) -> float:
+    """How much more ours is, as a share of the peer's."""
+    return ours / peer - 1
+
+
 URGENT_JOBS_IN_100 = 5
 
 
@@ -139,6 +144,19 @@ GROUPS = (
                 "lower",
                 0.3,
                 "A store in SQLite on a local disk",
+            ),
+        ),
+    ),
+    Group(
+        "ledger",
+        (
+            Benchmark(
+                "ledger_verify_s",
+                "Seconds to verify a ledger of 1,000,000 rows",
+                "s",
+                "lower",
+                30,
+                "One process; 20 signals and an assessment a batch, 0.8 GB in all, in the page cache",
             ),
         ),
     ),
@@ -363,6 +381,40 @@ GROUPS = (
                 "lower",
                 50,
                 "Waiting for Python's lock and for a core is in it",
+            ),
+        ),
+    ),
+    Group(
+        "windows",
+        (
+            *(
+                Benchmark(
+                    f"window_regret_{name}",
+                    f"{data}: traffic in chosen 3 h windows over that in the best of each day in hindsight, less 1",
+                    "share",
+                    "lower",
+                    0.01,
+                    remark,
+                    beyond_peer,
+                )
+                for name, data, remark in (
+                    ("taxi", "Taxi rides in New York by half-hours", "187 days; no calendar of holidays is given"),
+                    (
+                        "bikeshare",
+                        "Rented bicycles in Washington by hours",
+                        "295 days without gaps; some 20 rentals a window, so hindsight mostly knows chance: see "
+                        "docs/windows.md",
+                    ),
+                )
+            ),
+            Benchmark(
+                "window_regret_vs_0200",
+                'The same regret of "02:00 every night" over ours, the worse of the two',
+                "ratio",
+                "higher",
+                5,
+                "Ours and peer: regrets",
+                peer_over_ours,
             ),
         ),
     ),

@@ -45,6 +45,13 @@ def mlflow() -> Measured:
     return Measured({"log_model_s": Samples(log_model_s())})
 
 
+def ledger() -> Measured:
+    """Verifying a ledger."""
+    from bench.ledger import verify_s
+
+    return Measured({"ledger_verify_s": Samples(verify_s())})
+
+
 def demo() -> Measured:
     """The demo, and what its result says."""
     from bench.demo import run
@@ -115,11 +122,18 @@ def serving_log() -> Measured:
     return measure()
 
 
+def windows() -> Measured:
+    """Windows of low traffic, by rolling origin."""
+    from bench.windows import window_regrets
+
+    return window_regrets()
+
+
 MEASURES: dict[str, Callable[[], Measured]] = {
     measure.__name__: measure
     for measures in (
-        (whylogs, large, evidently, mlflow, demo, drift, promotion),
-        (submissions, urgent_starts, requeued, lost_cpu, tracking, signals, serving_log),
+        (whylogs, large, evidently, mlflow, ledger, demo, drift, promotion),
+        (submissions, urgent_starts, requeued, lost_cpu, tracking, signals, serving_log, windows),
     )
     for measure in measures
 }

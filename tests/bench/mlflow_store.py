@@ -12,7 +12,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.adapters.mlflow import MlflowRegistry
 from hpcretrain.adapters.origin import Origin, environment
 from hpcretrain.ports import Trained
@@ -33,7 +33,7 @@ def log_model_s() -> list[float]:
         columns = [(f"feature_{number}", "double") for number in range(20)]
         origin = Origin(tags=tags, params={"threads": "1"}, environment=text, columns=columns)
         registry = MlflowRegistry(
-            home / "mlflow", "bench", home / "models", SqliteLedger(home / "ledger.db"), origin=origin
+            home / "mlflow", "bench", home / "models", FileLedger(home / "ledger.jsonl"), origin=origin
         )
         return [_register(registry, number) for number in range(1 + WARM_RUNS)][1:]
 

@@ -25,7 +25,7 @@ from whylogs_schema import standard_schema, whylogs_fill
 import whylogs as why
 from bench.profile_frames import CURRENT, REFERENCE, ROWS, fingerprint, mixed_frame, row_hashes
 
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.adapters.whylogs import WhylogsProfiles
 from hpcretrain.counts import distribution
 from hpcretrain.ports import HashArray, Rows
@@ -142,7 +142,7 @@ class _Watch:
 
     def __init__(self, folder: Path, reference: _Table, current: _Table) -> None:
         self._folder, self._current, self._runs = folder, current, 0
-        self._ledger = SqliteLedger(folder / "ledger.db")
+        self._ledger = FileLedger(folder / "ledger.jsonl")
         profiles, rows = self._profiles(reference), reference.rows(START)
         terms = {
             "config_digest": "",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.adapters.slurm import Slurm
 from hpcretrain.adapters.slurm_jobs import SlurmJobs
 from hpcretrain.adapters.slurm_spool import SlurmSpool, home_name
@@ -102,7 +102,7 @@ class Home:
         self.folder = folder
         self.cpus = cpus
         self.count = count
-        self.ledger = SqliteLedger(folder / "ledger.db")
+        self.ledger = FileLedger(folder / "ledger.jsonl")
         self.slurm = Slurm(profile.commands)
         self.shared = SlurmSpool(
             profile.spool.path, home_name(self.ledger, folder.name), self.ledger, requeue=profile.preemption.requeue

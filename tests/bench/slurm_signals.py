@@ -17,7 +17,7 @@ from pathlib import Path
 
 from hpcretrain import cancel, request, start_live, tick
 from hpcretrain.adapters import nycflights
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.report.served import moment
 
 _POLICY = (("cooldown_batches = 1", "cooldown_batches = 0"), ("fits_per_30d = 24.0", "fits_per_30d = 1e9"))
@@ -64,7 +64,7 @@ def _once(home: Path, number: int) -> float:
     begun = datetime.now(UTC)
     asked = request(home, "urgent", f"signal {number}", key=str(number))
     assert asked["done"], asked
-    ledger = SqliteLedger(home / "ledger.db", read_only=True)
+    ledger = FileLedger(home / "ledger.jsonl", read_only=True)
     taken = datetime.fromisoformat(ledger.notes("job_submitted")[-1]["at"])
     ledger.close()
     assert taken > begun, asked

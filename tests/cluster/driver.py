@@ -19,7 +19,7 @@ from typing import Any
 
 from jobs_for_tests import CATEGORICAL, FrameTable, frame, job
 
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.adapters.slurm import Slurm
 from hpcretrain.adapters.slurm_jobs import SlurmJobs
 from hpcretrain.adapters.slurm_spool import SlurmSpool, home_name
@@ -57,7 +57,7 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
     profile = changed(load_cluster(Path(asked["profile"])), asked.get("profile_changes", {}))
     rules = shipped_policy().jobs.model_copy(update=asked.get("rules", {}))
     table = FrameTable(frame())
-    ledger = SqliteLedger(home / "ledger.db")
+    ledger = FileLedger(home / "ledger.jsonl")
     slurm = Slurm(profile.commands)
     requeue = profile.preemption.requeue and profile.preemption.requeue_on_node
     shared = SlurmSpool(profile.spool.path, home_name(ledger, home.name), ledger, requeue=requeue)

@@ -14,7 +14,7 @@ from typing import Any
 
 from jobs_for_tests import SLOW_MEAN
 
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from minicluster import Cluster
 
 _numbers = itertools.count(1)
@@ -63,9 +63,9 @@ class Training:
 
     def notes(self, event: str) -> list[dict[str, Any]]:
         """Notes of one kind in its ledger."""
-        if not (self.home / "ledger.db").exists():
+        if not (self.home / "ledger.jsonl").exists():
             return []
-        ledger = SqliteLedger(self.home / "ledger.db", read_only=True)
+        ledger = FileLedger(self.home / "ledger.jsonl", read_only=True)
         try:
             return [dict(note) for note in ledger.notes(event)]
         finally:

@@ -14,7 +14,7 @@ import pytest
 from site_for_tests import until
 from tables import configure, orders
 
-from hpcretrain.adapters.ledger import SqliteLedger, verify
+from hpcretrain.adapters.ledger import FileLedger, verify
 from hpcretrain.records import Outcome
 from minicluster import Cluster
 
@@ -72,7 +72,7 @@ def notes(place: Path, event: str) -> list[dict[str, Any]]:
     if not (place / "home" / "anchor.json").exists():
         # It comes last.
         return []
-    ledger = SqliteLedger(place / "home" / "ledger.db", read_only=True)
+    ledger = FileLedger(place / "home" / "ledger.jsonl", read_only=True)
     return [dict(note) for note in ledger.notes(event)]
 
 
@@ -87,7 +87,7 @@ def test_a_backtest_on_the_cluster_ends_with_the_ledger_head_of_the_local_one(
     classes = {note["class"] for note in notes(place, "job_intended")}
     assert "background" in classes
     assert len(classes) > 1, "the decision's class is the job's"
-    assert [finding.outcome for finding in verify(place / "home" / "ledger.db")] == [Outcome.PASS] * 2
+    assert [finding.outcome for finding in verify(place / "home" / "ledger.jsonl")] == [Outcome.PASS] * 2
     job = notes(place, "job_proven")[0]["serves"]
     command = [str(cluster.python), "-m", "hpcretrain", "explain", job, "--home", "home"]
     said = cluster.run(command, cwd=place, capture_output=True, text=True, check=True).stdout

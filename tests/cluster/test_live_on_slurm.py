@@ -17,7 +17,7 @@ from jobs_for_tests import SLOW_MEAN
 from site_for_tests import until
 from tables import configure, orders, write_policy
 
-from hpcretrain.adapters.ledger import SqliteLedger, verify
+from hpcretrain.adapters.ledger import FileLedger, verify
 from hpcretrain.records import Outcome
 from minicluster import Cluster
 
@@ -60,7 +60,7 @@ class LiveHome:
             self.process.communicate(timeout=60)
 
     def notes(self, event: str) -> list[dict[str, Any]]:
-        ledger = SqliteLedger(self.home / "ledger.db", read_only=True)
+        ledger = FileLedger(self.home / "ledger.jsonl", read_only=True)
         return [dict(note) for note in ledger.notes(event)]
 
     def closings(self) -> list[str | None]:
@@ -142,4 +142,4 @@ def test_a_controller_that_is_killed_while_it_submits_leaves_one_job_for_each_in
     until(lambda: live.closings()[-1], 120)
     done = [note["serves"] for note in live.notes("job_finished")]
     assert len(done) == len(set(done))
-    assert all(each.outcome is Outcome.PASS for each in verify(live.home / "ledger.db"))
+    assert all(each.outcome is Outcome.PASS for each in verify(live.home / "ledger.jsonl"))

@@ -50,7 +50,7 @@ class Execution:
 
 def notes(home: Path, event: str, priority_class: str | None = None) -> list[dict[str, Any]]:
     """Notes of one kind, of jobs of one class."""
-    if not (home / "ledger.db").exists():
+    if not (home / "ledger.jsonl").exists():
         return []
     found = {note["serves"]: note["class"] for note in read_notes(home, "job_intended")}
     return [note for note in read_notes(home, event) if priority_class in (None, found.get(note["serves"]))]
@@ -80,6 +80,6 @@ def test_a_notebook_whose_kernel_was_killed_finds_its_jobs_at_slurm_again(cluste
     for event in ("job_intended", "job_finished"):
         assert set(Counter(note["serves"] for note in notes(home, event)).values()) == {1}
     assert begun < {note["serves"] for note in notes(home, "job_finished")}
-    assert all(finding.outcome is Outcome.PASS for finding in verify(home / "ledger.db"))
+    assert all(finding.outcome is Outcome.PASS for finding in verify(home / "ledger.jsonl"))
     shown = {cell.id: cell.outputs for cell in came.cells if cell.cell_type == "code"}
     assert shown["wait"][0].text == "under way: nothing\n"

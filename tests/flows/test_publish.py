@@ -24,7 +24,7 @@ from prefect_server import surroundings
 from replays import replay
 from tables import configure, orders
 
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.adapters.mlflow_runs import Runs
 from hpcretrain.adapters.mlflow_store import Store
 from hpcretrain.adapters.origin import Origin
@@ -80,11 +80,11 @@ class Home:
     model: str = "orders"
 
     def advance(self, stage: str) -> None:
-        for name in ("ledger.db", "anchor.json"):
+        for name in ("ledger.jsonl", "anchor.json"):
             shutil.copyfile(self.stages[stage] / name, self.path / name)
 
     def records(self) -> list[Record]:
-        return list(SqliteLedger(self.path / "ledger.db", read_only=True).records())
+        return list(FileLedger(self.path / "ledger.jsonl", read_only=True).records())
 
 
 @pytest.fixture
@@ -307,7 +307,7 @@ def test_a_flow_run_is_named_in_the_ledger_and_in_mlflow_and_names_its_artifacts
         tell()
 
     bring_on()
-    ledger = SqliteLedger(home.path / "ledger.db", read_only=True)
+    ledger = FileLedger(home.path / "ledger.jsonl", read_only=True)
     [note] = ledger.notes("flow_run")
     assert (note["serves"], note["run"]) == (cycle, runs[0])
     assert note["name"].startswith("bring-on, ")
@@ -341,7 +341,7 @@ def test_an_mlflow_that_cannot_be_written_is_told_and_made_up_for(home: Home, cy
     database.write_bytes(whole)
     bring_on()
     assert len(lines) == 1
-    assert SqliteLedger(home.path / "ledger.db", read_only=True).notes("flow_run", cycle)
+    assert FileLedger(home.path / "ledger.jsonl", read_only=True).notes("flow_run", cycle)
     assert cursor(home) != kept
 
 

@@ -32,7 +32,7 @@ def assert_one_cycle(steered: Steered) -> None:
     assert [each.release_kind for each in steered.records("release")] == [ReleaseKind.FIRST, ReleaseKind.PROMOTION]  # type: ignore[attr-defined]
     finished = [note["serves"] for note in steered.notes("job_finished")]
     assert len(finished) == len(set(finished)) == kinds["job"]
-    assert [finding.outcome for finding in verify(steered.home / "ledger.db")] == [Outcome.PASS] * 2
+    assert [finding.outcome for finding in verify(steered.home / "ledger.jsonl")] == [Outcome.PASS] * 2
 
 
 def children(pid: int) -> list[int]:

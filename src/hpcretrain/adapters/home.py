@@ -58,8 +58,8 @@ class Home:
 
     @property
     def ledger(self) -> Path:
-        """The ledger's database."""
-        return self.path / "ledger.db"
+        """The ledger."""
+        return self.path / "ledger.jsonl"
 
     @property
     def profiles(self) -> Path:
@@ -80,6 +80,18 @@ class Home:
     def mlflow(self) -> Path:
         """The MLflow store."""
         return self.path / "mlflow"
+
+    @property
+    def model(self) -> str:
+        """Name of its model.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        try:
+            return str(json.loads((self.path / IDENTITY).read_text(encoding="utf-8"))["model"])
+        except (OSError, ValueError, TypeError, LookupError) as error:
+            raise InputError(f"{self.path / IDENTITY} cannot be read: {error!r}") from error
 
     @classmethod
     def existing(cls, path: Path) -> Home:
@@ -112,6 +124,27 @@ class Home:
         try:
             home._check(identity)
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"home {path} cannot be written: {error.strerror or error}") from error
+        with cls.held(path):
+            try:
+                # Somebody may have made the home between the first look and the lock.
+                home._check(identity)
+                home._make(identity)
+            except OSError as error:
+                raise InputError(f"home {path} cannot be written: {error.strerror or error}") from error
+            yield home
+
+    @classmethod
+    @contextmanager
+    def held(cls, path: Path) -> Iterator[None]:
+        """A folder held against other processes that work in it.
+
+        Raises:
+            HomeInUse: Another one holds it.
+            InputError: It cannot be written.
+        """
+        try:
             lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise InputError(f"home {path} cannot be written: {error.strerror or error}") from error
@@ -126,12 +159,9 @@ class Home:
             try:
                 os.ftruncate(lock, 0)
                 os.pwrite(lock, str(os.getpid()).encode(), 0)
-                # Somebody may have made the home between the first look and the lock.
-                home._check(identity)
-                home._make(identity)
             except OSError as error:
                 raise InputError(f"home {path} cannot be written: {error.strerror or error}") from error
-            yield home
+            yield
         finally:
             os.close(lock)
 
@@ -167,6 +197,12 @@ class Home:
         if not isinstance(theirs, dict):
             raise InputError(f"{known} holds no JSON object; pass --home with a new folder")
         differing = sorted(key for key in {*identity, *theirs} if theirs.get(key) != identity.get(key))
+        if "rules" in differing:
+            raise InputError(
+                f"home {self.path} was made by another version of hpcretrain, which decided by rules "
+                f"{theirs.get('rules')} (here they are {identity.get('rules')}): status, explain, served and audit "
+                "still read it; to go on, pass --home with a new folder"
+            )
         if differing:
             raise InputError(
                 f"home {self.path} belongs to another {' and '.join(differing)}; "

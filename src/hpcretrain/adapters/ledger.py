@@ -1,105 +1,89 @@
-"""The ledger: two append-only, hash-chained logs in one SQLite database.
+"""The ledger: two append-only, hash-chained logs in one file of JSON Lines.
 
 `decisions` holds records, whose bytes depend on the inputs alone; its head is the `ledger_head`. `operations` holds
-notes of what happened in the world, with wall-clock times. Each row's hash covers its place, its content and the hash
-before it.
+notes of what happened in the world, with wall-clock times. See `ledger_rows` for the form.
 """
 
 from __future__ import annotations
 
-import hashlib
+import fcntl
 import json
 import os
-import sqlite3
+import time
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hpcretrain.adapters.ledger_before import in_lines, kept_before
+from hpcretrain.adapters.ledger_rows import (
+    CHAINS,
+    END,
+    UNREADABLE,
+    Anchor,
+    Row,
+    anchor_path,
+    anchor_text,
+    genesis,
+    line,
+    line_at,
+    lines,
+    link,
+    read_anchor,
+    read_line,
+)
+from hpcretrain.adapters.ledger_verify import verify as verify
 from hpcretrain.canonical import canonical
-from hpcretrain.errors import LedgerDamagedError, LedgerError
+from hpcretrain.errors import InputError, LedgerDamagedError, LedgerError
 from hpcretrain.ports import Note
-from hpcretrain.records import Finding, Outcome, Record, parse
+from hpcretrain.records import Record, parse
 
-CHAINS = ("decisions", "operations")
-
-# What reading JSON that somebody else wrote can raise.
-_UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
-
-_TABLE = """\
-CREATE TABLE IF NOT EXISTS {chain} (
-    seq INTEGER PRIMARY KEY, name TEXT NOT NULL, body TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS {chain}_by_name ON {chain} (name);
-"""
+_PATIENCE_S, _POLL_S = 30.0, 0.005
+_TELLS = "`hpcretrain audit verify` tells more"
+Heads = dict[str, tuple[int, str]]
 
 
 def _content(serves: str, facts: Mapping[str, Any]) -> str:
     return canonical({**facts, "serves": serves, "at": datetime.now(UTC).isoformat()})
 
 
-def genesis(chain: str) -> str:
-    """The hash that stands before the first row of a chain."""
-    return hashlib.sha256(f"hpcretrain {chain}".encode()).hexdigest()
+class FileLedger:
+    """The `Ledger` port over a file; several may be open at once, in any processes of one machine.
 
-
-def link(previous: str, seq: int, name: str, body: str) -> str:
-    """The hash of a row: it covers every stored column, bytes that are no UTF-8 (as surrogate escapes) included."""
-    content = "\n".join((previous, str(seq), name, body))
-    return hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def anchor_path(database: Path) -> Path:
-    """The file beside a ledger that tells where its chains end."""
-    return database.with_name("anchor.json")
-
-
-def _reading(path: Path) -> sqlite3.Connection:
-    # Not `mode=ro`: after a crash in the middle of a commit SQLite has to undo that commit before anything can be read.
-    database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=30)
-    database.execute("PRAGMA query_only = ON")
-    return database
-
-
-def _kind(error: Exception) -> type[LedgerError]:
-    """Whether it may go better another time (locked, full, unreadable now), or the file itself is damaged."""
-    damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    return LedgerDamagedError if damaged else LedgerError
-
-
-class SqliteLedger:
-    """The `Ledger` port over a SQLite file.
+    One that an earlier version kept in SQLite can be read.
 
     Raises:
+        InputError: It is to be written, and an earlier version kept it.
         LedgerError: It cannot be opened.
         LedgerDamagedError: It is no ledger, or (when opened to be written) its end was cut off.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
+        self._read_only = read_only
+        self._end = 0
+        self._heads: Heads = {chain: (0, genesis(chain)) for chain in CHAINS}
+        # Where rows begin: of a record by its name, of notes by their event.
+        self._records: dict[bytes, int] = {}
+        self._notes: dict[bytes, array[int]] = {}
+        self._file = self._open()
         try:
             if read_only:
-                self._db = _reading(path)
+                self._follow()
             else:
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-                self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
-                # With a rollback journal all is in one file once a transaction ends; FULL syncs before it does. What is
-                # left beside it is void, and spares making a file each time.
-                self._db.execute("PRAGMA journal_mode = PERSIST")
-                self._db.execute("PRAGMA synchronous = FULL")
-                for chain in CHAINS:
-                    self._db.executescript(_TABLE.format(chain=chain))
-        except (sqlite3.Error, OSError) as error:
-            raise _kind(error)(f"ledger {path} cannot be opened: {error}") from error
-        if not read_only:
-            self._check_end()
+                with self._locked():
+                    self._check_end()
+        except BaseException:
+            self.close()
+            raise
 
     def append(self, records: Sequence[Record], note: Note | None = None) -> None:
         """Write records down, and with them perhaps a note, all or none; a record that is there is not written twice.
 
         Raises:
-            LedgerError: One is there with another content, or the database cannot be written; nothing was written.
+            LedgerError: One is there with another content, or the file cannot be written; nothing was written.
         """
         notes = [] if note is None else [(note.event, _content(note.serves, note.facts))]
         self._write({"decisions": [(record.id, record.body) for record in records], "operations": notes})
@@ -120,70 +104,122 @@ class SqliteLedger:
         Raises:
             LedgerDamagedError: One cannot be read.
         """
-        for seq, body in self._select("SELECT seq, body FROM decisions ORDER BY seq"):
-            try:
-                yield parse(body)
-            except _UNREADABLE as error:
-                raise LedgerDamagedError(
-                    f"record {seq} of {self._path} cannot be read: {error}; `hpcretrain audit verify` tells more"
-                ) from error
+        self._follow()
+        for row in self._rows(b"decisions"):
+            yield self._understood(row, parse)
 
     def notes(self, event: str | None = None, serves: str | None = None) -> list[Mapping[str, Any]]:
         """Notes in order: `event`, `serves`, `at`, and the facts."""
-        query, values = "SELECT name, body FROM operations", []
-        if event is not None:
-            query, values = f"{query} WHERE name = ?", [event]
-        rows = [{"event": name, **json.loads(body)} for name, body in self._select(f"{query} ORDER BY seq", values)]
-        return [row for row in rows if serves is None or row["serves"] == serves]
+        self._follow()
+        if event is None:
+            rows = self._rows(b"operations")
+        else:
+            places = self._notes.get(event.encode(), array("Q"))
+            rows = (self._row(line_at(self._file, place)) for place in places)
+        found = [{"event": row.name.decode(), **self._understood(row, json.loads)} for row in rows]
+        return [note for note in found if serves is None or note["serves"] == serves]
 
     def head(self) -> str:
         """The hash of the last decision."""
-        return self._head("decisions")[1]
+        return self.heads()["decisions"][1]
+
+    def heads(self) -> Mapping[str, tuple[int, str]]:
+        """Sequence number and hash of the last row of each chain."""
+        self._follow()
+        return dict(self._heads)
 
     def close(self) -> None:
-        """Close the database."""
-        self._db.close()
+        """Close the file."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _open(self) -> int:
+        try:
+            if not kept_before(self._path):
+                mode = os.O_RDONLY if self._read_only else os.O_RDWR | os.O_CREAT
+                return os.open(self._path, mode | os.O_CLOEXEC, 0o600)
+            if self._read_only:
+                with in_lines(self._path) as file:
+                    return os.dup(file.fileno())
+        except OSError as error:
+            raise LedgerError(f"ledger {self._path} cannot be opened: {error}") from error
+        raise InputError(
+            f"the home {self._path.parent} was made by an earlier version of hpcretrain, which kept its ledger "
+            "otherwise; `hpcretrain migrate` brings it up to date; nothing was changed"
+        )
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the file against other writers."""
+        until = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise LedgerError(
+                        f"ledger {self._path} cannot be written: another process has held it for {_PATIENCE_S:g} s; "
+                        "nothing was written"
+                    ) from None
+                time.sleep(_POLL_S)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _write(self, entries: Mapping[str, Sequence[tuple[str, str]]]) -> None:
-        """Write names and bodies into chains; a decision that is there already is not written twice."""
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
+        """Write names and bodies into chains; a record that is there already is not written twice."""
+        if self._read_only:
+            raise LedgerError(f"ledger {self._path} was opened to be read; nothing was written")
+        with self._locked():
+            self._follow()
+            block = self._block(entries)
+            if not block:
+                return
             try:
-                for chain, rows in entries.items():
-                    seq, previous = self._head(chain)
-                    for name, body in rows:
-                        if chain == "decisions" and self._is_there(name, body):
-                            continue
-                        seq += 1
-                        digest = link(previous, seq, name, body)
-                        self._db.execute(
-                            f"INSERT INTO {chain} VALUES (?, ?, ?, ?, ?)", (seq, name, body, previous, digest)
-                        )
-                        previous = digest
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise _kind(error)(f"ledger {self._path} cannot be written: {error}; nothing was written") from error
-        self._anchor()
+                # What a writer left that was killed.
+                if os.fstat(self._file).st_size != self._end:
+                    os.ftruncate(self._file, self._end)
+                _write_all(self._file, block, self._end)
+                os.fsync(self._file)
+            except OSError as error:
+                os.ftruncate(self._file, self._end)
+                raise LedgerError(f"ledger {self._path} cannot be written: {error}; nothing was written") from error
+            self._follow()
+            self._anchor()
+
+    def _block(self, entries: Mapping[str, Sequence[tuple[str, str]]]) -> bytes:
+        """What is to be added to the file; nothing where all of it is there."""
+        written: list[bytes] = []
+        fresh: set[str] = set()
+        for chain, rows in entries.items():
+            seq, previous = self._heads[chain]
+            for name, body in rows:
+                if chain == "decisions":
+                    if name in fresh or self._is_there(name, body):
+                        continue
+                    fresh.add(name)
+                seq += 1
+                previous = link(previous, seq, name, body)
+                written.append(line(chain, seq, name, body, previous))
+        return b"".join([*written, END]) if written else b""
 
     def _is_there(self, name: str, body: str) -> bool:
-        row = self._db.execute("SELECT body FROM decisions WHERE name = ?", (name,)).fetchone()
-        if row is not None and row[0] != body:
+        place = self._records.get(name.encode())
+        if place is not None and self._row(line_at(self._file, place)).body != body.encode():
             raise LedgerDamagedError(f"{name} is in the ledger with another content")
-        return row is not None
+        return place is not None
 
     def _anchor(self) -> None:
-        # After the commit, so that the anchor may be one step behind the chains after a crash, but never ahead.
-        heads = {chain: list(self._head(chain)) for chain in CHAINS}
+        # After the write, so that the anchor may be one step behind the chains after a crash, but never ahead.
         path = anchor_path(self._path)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with open(descriptor, "w", encoding="utf-8") as file:
-                json.dump(heads, file)
+                file.write(anchor_text(self._heads, self._end))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
@@ -191,112 +227,115 @@ class SqliteLedger:
             raise LedgerError(f"{path} cannot be written: {error}; the ledger itself is whole") from error
 
     def _check_end(self) -> None:
-        # The next write moves the anchor, and with it the only trace of rows that were removed from the end.
-        known: list[Finding] = []
+        """Refuse to go on where the end was cut off or altered: the next write would move the anchor."""
         anchor = anchor_path(self._path)
         try:
-            anchor.read_bytes()
-            heads = _heads(self._path, known)
+            known = read_anchor(self._path)
+            self._follow()
         except FileNotFoundError:
-            heads = {}
+            self._follow()
+            if os.fstat(self._file).st_size == 0:
+                _sync_folder(self._path.parent)
+                self._anchor()
+                return
+            known = None
+        except ValueError as error:
+            raise LedgerDamagedError(f"{anchor} cannot be read: {error}; {_TELLS}; nothing was written") from error
         except OSError as error:
-            self.close()
             raise LedgerError(f"{anchor} cannot be read: {error}; nothing was written") from error
-        if not heads and not known and not any(self._head(chain)[0] for chain in CHAINS):
-            self._anchor()
-            return
-        gone = [chain for chain in CHAINS if chain not in heads or not self._holds(chain, *heads[chain])]
-        if gone:
-            self.close()
+        if known is None or not self._follows(known):
             raise LedgerDamagedError(
-                f"{anchor} is missing or does not agree with the end of {' and '.join(gone)} in "
-                f"{self._path}; `hpcretrain audit verify` tells more; nothing was written"
+                f"{anchor} is missing or does not agree with {self._path}, whose end was cut off or altered; "
+                f"{_TELLS}; nothing was written"
             )
+        if known != Anchor(self._heads, self._end):
+            self._anchor()
 
-    def _holds(self, chain: str, seq: int, digest: str) -> bool:
-        if seq == 0:
-            return digest == genesis(chain)
-        return bool(self._select(f"SELECT 1 FROM {chain} WHERE seq = ? AND hash = ?", (seq, digest)))
+    def _follows(self, anchor: Anchor) -> bool:
+        """Whether the ledger is what an anchor tells of, or goes on from there by rows that are linked."""
+        if anchor.size == self._end:
+            return anchor.heads == self._heads
+        heads: Heads = {chain: (0, genesis(chain)) for chain in CHAINS}
+        for text in lines(self._file, 0, min(anchor.size, self._end)):
+            if text:
+                row = self._row(text)
+                heads[row.chain.decode()] = row.seq, row.hash.decode()
+        if anchor.size > self._end or heads != anchor.heads:
+            return False
+        for text in lines(self._file, anchor.size, self._end):
+            if text:
+                _, seq, *_ = row = self._row(text)
+                name, body = row.name.decode(), row.body.decode("utf-8", "surrogateescape")
+                heads[row.chain.decode()] = seq, link(heads[row.chain.decode()][1], seq, name, body)
+        return heads == self._heads
 
-    def _head(self, chain: str) -> tuple[int, str]:
-        rows = self._select(f"SELECT seq, hash FROM {chain} ORDER BY seq DESC LIMIT 1")
-        return (rows[0][0], rows[0][1]) if rows else (0, genesis(chain))
-
-    def _select(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+    def _follow(self) -> None:
+        """Take in what was written since the last look, by whomever, up to the last whole write."""
         try:
-            return self._db.execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            raise _kind(error)(f"ledger {self._path} cannot be read: {error}") from error
+            size = os.fstat(self._file).st_size
+            if size < self._end:
+                raise LedgerDamagedError(f"the end of {self._path} was cut off while it was open; {_TELLS}")
+            place, written = self._end, []
+            for text in lines(self._file, self._end, size):
+                if text:
+                    written.append((place, text))
+                    place += len(text) + 1
+                    continue
+                if any(b"\0" in each for _, each in written):
+                    # A write that was not on the disk yet when the machine stopped.
+                    return
+                place += 1
+                self._take(written, place)
+                written = []
+        except OSError as error:
+            raise LedgerError(f"ledger {self._path} cannot be read: {error}") from error
+
+    def _take(self, written: Sequence[tuple[int, bytes]], end: int) -> None:
+        for place, text in written:
+            row = self._row(text)
+            chain = row.chain.decode()
+            if row.seq != self._heads[chain][0] + 1:
+                raise LedgerDamagedError(
+                    f"row {row.seq} of {chain} in {self._path} is not in its place: rows are missing, or were moved; "
+                    f"{_TELLS}"
+                )
+            self._heads[chain] = row.seq, row.hash.decode()
+            if chain == "decisions":
+                self._records[row.name] = place
+            else:
+                self._notes.setdefault(row.name, array("Q")).append(place)
+        self._end = end
+
+    def _row(self, text: bytes) -> Row:
+        row = read_line(text)
+        if row is None:
+            raise LedgerDamagedError(f"a line of {self._path} is no row of a ledger; {_TELLS}")
+        return row
+
+    def _rows(self, chain: bytes) -> Iterator[Row]:
+        rows = (self._row(text) for text in lines(self._file, 0, self._end) if text)
+        return (row for row in rows if row.chain == chain)
+
+    def _understood(self, row: Row, read: Any) -> Any:
+        try:
+            return read(row.body.decode())
+        except UNREADABLE as error:
+            raise LedgerDamagedError(
+                f"row {row.seq} of {row.chain.decode()} in {self._path} cannot be read: {error}; {_TELLS}"
+            ) from error
 
 
-def verify(path: Path) -> list[Finding]:
-    """Check both chains of a ledger, row by row, and where they end.
+def _write_all(file: int, content: bytes, place: int) -> None:
+    rest = memoryview(content)
+    while rest:
+        done = os.pwrite(file, rest, place)
+        rest, place = rest[done:], place + done
 
-    Returns:
-        Findings, at least one; the ledger is intact if all of them pass.
-    """
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with closing(_reading(path)) as database:
-            database.text_factory = bytes
-            integrity = [row[0].decode() for row in database.execute("PRAGMA integrity_check")]
-            findings = [_fail("database", "; ".join(integrity))] if integrity != ["ok"] else []
-            heads = _heads(path, findings)
-            for chain in CHAINS:
-                rows = database.execute(f"SELECT seq, name, body, previous, hash FROM {chain} ORDER BY seq")
-                findings += _verify_chain(chain, rows, heads.get(chain))
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        return [_fail("database", f"{path} cannot be read as a ledger: {error}")]
-    return findings
-
-
-def _heads(path: Path, findings: list[Finding]) -> Mapping[str, tuple[int, str]]:
-    try:
-        heads = json.loads(anchor_path(path).read_text(encoding="utf-8"))
-        return {chain: (int(heads[chain][0]), str(heads[chain][1])) for chain in CHAINS}
-    except (OSError, *_UNREADABLE) as error:
-        findings.append(
-            _fail("anchor", f"{anchor_path(path)} cannot be read ({error}), so a cut-off end cannot be seen")
-        )
-        return {}
-
-
-def _verify_chain(chain: str, rows: Iterator[Any], anchor: tuple[int, str] | None) -> list[Finding]:
-    findings: list[Finding] = []
-    previous, expected, anchored = genesis(chain), 1, anchor is None or anchor == (0, genesis(chain))
-    for seq, *columns in rows:
-        where = f"row {seq} of {chain}"
-        if not all(isinstance(each, bytes) for each in columns):
-            findings.append(_fail(chain, f"{where} was altered: it holds something else than text"))
-            expected = seq + 1
-            continue
-        name, body, before, digest = (each.decode("utf-8", "surrogateescape") for each in columns)
-        if seq != expected:
-            findings.append(_fail(chain, f"row {expected} of {chain} is missing; {where} stands in its place"))
-        elif before != previous:
-            findings.append(_fail(chain, f"{where} does not follow from the row before it: one of them was altered"))
-        elif digest != link(before, seq, name, body):
-            findings.append(_fail(chain, f"{where} ({name}) was altered: its content does not give its hash"))
-        elif chain == "decisions" and (problem := _misnamed(name, body)):
-            findings.append(_fail(chain, f"{where}: {problem}"))
-        anchored = anchored or anchor == (seq, digest)
-        previous, expected = digest, seq + 1
-    if not anchored:
-        findings.append(
-            _fail(chain, f"the end of {chain} was cut off or altered: the anchor knows row {anchor and anchor[0]}")
-        )
-    return findings or [
-        Finding(check=chain, outcome=Outcome.PASS, reason=f"{expected - 1} rows, each following from the one before it")
-    ]
-
-
-def _misnamed(name: str, body: str) -> str | None:
-    try:
-        record = parse(body)
-        same = record.id == name and record.body == body
-    except _UNREADABLE as error:
-        return f"is no record: {error}"
-    return None if same else f"is named {name}, but its content is {record.id}"
-
-
-def _fail(check: str, reason: str) -> Finding:
-    return Finding(check=check, outcome=Outcome.FAIL, reason=f"{reason}; restore the home from a backup")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -112,8 +112,11 @@ def policy_text(policy: Policy) -> str:
 
 def shipped_policy() -> Policy:
     """The policy that ships with hpcretrain."""
-    text = resources.files("hpcretrain.config").joinpath(SHIPPED_POLICY).read_text(encoding="utf-8")
-    return parse(Policy, tomllib.loads(text), SHIPPED_POLICY)
+    return parse(Policy, tomllib.loads(_shipped_text()), SHIPPED_POLICY)
+
+
+def _shipped_text() -> str:
+    return resources.files("hpcretrain.config").joinpath(SHIPPED_POLICY).read_text(encoding="utf-8")
 
 
 def load_policy(path: Path | None) -> Policy:
@@ -122,7 +125,43 @@ def load_policy(path: Path | None) -> Policy:
     Raises:
         InputError: The file is missing, or holds what it may not.
     """
-    return shipped_policy() if path is None else parse(Policy, read_toml(path), str(path))
+    return shipped_policy() if path is None else parse(Policy, inherited(path), str(path))
+
+
+def inherited(path: Path) -> dict[str, Any]:
+    """What a policy file says, over what the one says that it `extends`: key by key, a list as a whole.
+
+    Raises:
+        InputError: A file is missing or is no TOML, or they extend each other in a circle.
+    """
+    chain: list[Path] = []
+    contents: list[dict[str, Any]] = []
+    place: Path | None = path
+    while place is not None:
+        if place.resolve() in chain:
+            raise InputError(f"{path}: extends: {place} extends itself, by way of {chain[-1].name}")
+        chain.append(place.resolve())
+        content = read_toml(place)
+        base = content.pop("extends", None)
+        contents.append(content)
+        if base is not None and (not isinstance(base, str) or not base):
+            raise InputError(f"{place}: extends: must be the name of a policy file (got {base!r})")
+        place = None if base is None else place.parent / base
+        if place is not None and base == SHIPPED_POLICY and not place.exists():
+            contents.append(tomllib.loads(_shipped_text()))
+            break
+    merged: dict[str, Any] = {}
+    for content in reversed(contents):
+        merged = _over(merged, content)
+    return merged
+
+
+def _over(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in own.items():
+        before = merged.get(key)
+        merged[key] = _over(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def kept_policy(text: str, where: str, jobs: JobRules | None = None) -> Policy:
@@ -173,7 +212,7 @@ def _policy(name: str, folder: Path) -> Policy:
     path = folder / name
     if name == SHIPPED_POLICY and not path.exists():
         return shipped_policy()
-    return parse(Policy, read_toml(path), str(path))
+    return load_policy(path)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

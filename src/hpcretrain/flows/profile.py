@@ -17,7 +17,7 @@ from prefect.logging import get_run_logger
 from prefect_dask import DaskTaskRunner
 
 from hpcretrain.adapters.dask import OnWorkers, Site, Workers, prepared, workers
-from hpcretrain.adapters.ledger import SqliteLedger
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.config.cluster import load_cluster
 from hpcretrain.counts import BatchCounts
 from hpcretrain.flows.names import home_id
@@ -72,7 +72,7 @@ def profile(
         }
 
 
-def _by_workers(work: Work, ledger: SqliteLedger, place: Site, most: int) -> BatchCounts:
+def _by_workers(work: Work, ledger: FileLedger, place: Site, most: int) -> BatchCounts:
     runner = DaskTaskRunner(
         cluster_class=Workers,
         cluster_kwargs={"site": place},

@@ -15,7 +15,7 @@ from hpcretrain.config.load import Terms
 from hpcretrain.counts import BatchCounts
 from hpcretrain.errors import LedgerError, TableChangedError
 from hpcretrain.history import History
-from hpcretrain.ports import Clock, Ledger, Note, Predictor, Profiles, Registry, Rows, Span, Table, Trainer
+from hpcretrain.ports import Anchors, Clock, Ledger, Note, Predictor, Profiles, Registry, Rows, Span, Table, Trainer
 from hpcretrain.records import Activation, Baseline, Candidate, Job, Record, Slice, Verdict
 
 
@@ -197,6 +197,8 @@ class Desk:
     book: Entries
     attended: bool = False
     """Whether there is somebody to ask: a replay takes as approved what would have been asked."""
+    anchors: Anchors | None = None
+    """Where it is kept elsewhere how far the ledger went at each release; None to keep it nowhere."""
     _spread: float | None = field(default=None, init=False)
     _counts: dict[Span, BatchCounts] = field(default_factory=dict, init=False)
 

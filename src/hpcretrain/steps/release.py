@@ -88,11 +88,14 @@ def _serve(desk: Desk, release: Release) -> Release:
 
 
 def confirm(desk: Desk) -> None:
-    """Move the alias of the newest release, read it back, and confirm; unless that was done, or is to come later."""
+    """Move the alias of the newest release, read it back, confirm and anchor; unless that was done, or comes later."""
     release = desk.history.champion
-    if desk.book.held or desk.ledger.notes("release_confirmed", release.id):
+    if desk.book.held:
         return
-    desk.ledger.note("release_intended", release.id, candidate=release.candidate)
-    desk.registry.alias(release.candidate, "champion")
-    desk.ledger.note("release_confirmed", release.id, candidate=release.candidate)
-    show(desk, release)
+    if not desk.ledger.notes("release_confirmed", release.id):
+        desk.ledger.note("release_intended", release.id, candidate=release.candidate)
+        desk.registry.alias(release.candidate, "champion")
+        desk.ledger.note("release_confirmed", release.id, candidate=release.candidate)
+        show(desk, release)
+    if desk.anchors is not None:
+        desk.anchors.keep(release)

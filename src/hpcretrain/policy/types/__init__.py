@@ -19,6 +19,8 @@ from hpcretrain.policy.types.score import Cure as Cure
 from hpcretrain.policy.types.score import FamilyRule as FamilyRule
 from hpcretrain.policy.types.score import Score as Score
 from hpcretrain.policy.types.tables import Alpha, NotNegative, Positive, Rules, Share
+from hpcretrain.policy.types.windows import Blackout as Blackout
+from hpcretrain.policy.types.windows import Windows as Windows
 
 
 class DataGate(Rules):
@@ -128,6 +130,10 @@ class Policy(Rules):
     jobs: JobRules
     approvals: Approvals | None = Field(
         default=None, description="What a person must approve. Left out: nothing, and only the owner of the home asks."
+    )
+    windows: Windows | None = Field(
+        default=None,
+        description="When traffic is low enough to train. Left out: its defaults, where they are asked for.",
     )
     roles: dict[str, Role] | None = Field(
         default=None, description="Who may do what, by the name of the role. Left out: `approvals` says it."
