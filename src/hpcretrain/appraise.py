@@ -67,21 +67,6 @@ def appraise(measures: Iterable[Measure], policy: Policy, grid: Grid, subject: S
     return Appraisal(scored, advised.action, priority_class, (*scored.findings, advised.finding, why))
 
 
-def measure_of(signal: Signal) -> Measure:
-    """What a signal measures."""
-    return Measure(
-        model=signal.model,
-        family=signal.family,
-        name=signal.name,
-        at=signal.at,
-        effect=signal.effect,
-        lower_bound=signal.lower_bound,
-        n=signal.n,
-        reference=signal.reference,
-        reason=signal.finding.reason,
-    )
-
-
 def _deadline(measures: Iterable[Measure], grid: Grid) -> datetime | None:
     """The next deadline that somebody named; one that has passed presses on for a slot, and then is history."""
     ends = [m.deadline for m in measures if m.deadline is not None and grid.slot(m.at) >= 0]

@@ -53,6 +53,9 @@ class Advice(enum.Enum):
 class Family(enum.Enum):
     """Families of signals; a score's contributions are given by family."""
 
+    # Members are looked up by the ten thousand; Enum's own hash is slow.
+    __hash__ = object.__hash__
+
     PERFORMANCE = "performance"
     CALIBRATION = "calibration"
     INPUT_DRIFT = "input_drift"

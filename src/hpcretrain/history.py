@@ -5,6 +5,7 @@ Nothing here is stored; a restart folds the ledger again and stands where it sto
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -122,6 +123,9 @@ class History:
     """Those about the model that serves."""
     outside: list[Signal] = field(default_factory=list)
     """Those that came from outside, whichever model served."""
+    _at: dict[datetime, list[Signal]] = field(default_factory=dict)
+    """The signals by their times, and these in order: a home may live long without a release."""
+    _times: list[datetime] = field(default_factory=list)
     assessment: Assessment | None = None
     cycles: list[Cycle] = field(default_factory=list)
     going: list[Cycle] = field(default_factory=list)
@@ -205,6 +209,11 @@ class History:
         if not isinstance(record, Release):
             raise LedgerError(f"{identifier} is no release in this ledger")
         return record
+
+    def signals_after(self, moment: datetime | None) -> list[Signal]:
+        """The signals about the model that serves, of after a moment; without one, of the newest time."""
+        first = bisect_right(self._times, moment) if moment is not None else max(len(self._times) - 1, 0)
+        return [signal for at in self._times[first:] for signal in self._at[at]]
 
     def accepted(self) -> list[Span]:
         """Observed slots that are not quarantined."""
@@ -299,6 +308,9 @@ class History:
             return
         span = (signal.slot.start, signal.slot.end)
         self.signals.append(signal)
+        if signal.at not in self._at:
+            insort(self._times, signal.at)
+        self._at.setdefault(signal.at, []).append(signal)
         if signal.family is not Family.DATA_QUALITY:
             return
         if not signal.name.startswith("label") and span not in self.slots[-1:]:
@@ -313,7 +325,7 @@ class History:
 
     def _add_release(self, release: Release) -> None:
         self.releases.append(release)
-        self.signals = []
+        self.signals, self._at, self._times = [], {}, []
         self.assessment = None
         if release.release_kind is ReleaseKind.PROMOTION:
             self._cycle_of(release).release = release

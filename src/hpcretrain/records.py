@@ -25,6 +25,7 @@ from hpcretrain.evidence import Facts as Facts
 from hpcretrain.evidence import Family as Family
 from hpcretrain.evidence import Finding as Finding
 from hpcretrain.evidence import Histogram as Histogram
+from hpcretrain.evidence import Measure as Measure
 from hpcretrain.evidence import Outcome as Outcome
 from hpcretrain.evidence import PriorityClass as PriorityClass
 from hpcretrain.evidence import Reading as Reading
@@ -191,6 +192,14 @@ class Signal(Record):
     reference: float | None
     unit: str
     finding: Finding
+
+    @cached_property
+    def measure(self) -> Measure:
+        """What it measures."""
+        return Measure(
+            self.model, self.family, self.name, self.at, self.effect, self.lower_bound, self.n, self.reference,
+            reason=self.finding.reason,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from hpcretrain.appraise import Subject, appraise, batches, measure_of
+from hpcretrain.appraise import Subject, appraise, batches
 from hpcretrain.errors import LedgerError
 from hpcretrain.history import Cycle, History
 from hpcretrain.policy import approve, emergency
@@ -46,9 +46,11 @@ def assess(history: History, policy: Policy, now: datetime) -> Assessment:
     """The assessment of the model that serves."""
     if history.baseline is None:
         raise LedgerError("nothing can be assessed before there is a baseline")
-    signals, step = history.signals, timedelta(seconds=history.baseline.batch_s)
+    step = timedelta(seconds=history.baseline.batch_s)
+    newest = max((signal.at for signal in history.signals_after(None)), default=now)
+    signals = history.signals_after(newest - step * policy.score.memory_slots)
     found = appraise(
-        [measure_of(signal) for signal in signals],
+        [signal.measure for signal in signals],
         policy,
         batches(signals, step, now, policy.score.memory_slots),
         Subject(now, history.champion.at),
@@ -225,7 +227,7 @@ def situation(
         watching=history.watched is not None,
         spent=history.costs,
         facts=facts,
-        data=_data_gate(history, policy, now),
+        data=_data_gate(history, policy),
         action=_advice(assessment, in_person),
     )
 
@@ -243,11 +245,10 @@ def _advice(assessment: Assessment, in_person: str | None) -> Finding:
     )
 
 
-def _data_gate(history: History, policy: Policy, now: datetime) -> tuple[Finding, ...]:
+def _data_gate(history: History, policy: Policy) -> tuple[Finding, ...]:
     gate = policy.data_gate
     # Between ticks, what the last of them saw.
-    newest = max((signal.at for signal in history.signals), default=now)
-    latest = [signal for signal in history.signals if signal.at == newest]
+    latest = history.signals_after(None)
     quality = tuple(signal.finding for signal in latest if signal.family is Family.DATA_QUALITY)
     return (*quality, structural(latest, gate.structural_psi, gate.structural_share))
 

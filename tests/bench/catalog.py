@@ -148,6 +148,32 @@ GROUPS = (
         ),
     ),
     Group(
+        "score",
+        (
+            Benchmark(
+                "score_1000_models_ms",
+                "1,000 models with 20 features each, from the exact counts of stored profiles to score, action and class",
+                "ms",
+                "lower",
+                100,
+                "Drift, findings and all; reading the profiles from disk is not in it",
+            ),
+        ),
+    ),
+    Group(
+        "replay",
+        (
+            Benchmark(
+                "replay_10000_s",
+                "Making 10,000 decisions of a home again, with all assessments and requests that led to them",
+                "s",
+                "lower",
+                10,
+                "About 11,700 assessments of up to 30 batches of 8 signals each are among them",
+            ),
+        ),
+    ),
+    Group(
         "ledger",
         (
             Benchmark(

@@ -45,6 +45,20 @@ def mlflow() -> Measured:
     return Measured({"log_model_s": Samples(log_model_s())})
 
 
+def score() -> Measured:
+    """Scoring many models."""
+    from bench.scores import score_models
+
+    return score_models()
+
+
+def replay() -> Measured:
+    """Making past decisions again."""
+    from bench.scores import replay_decisions
+
+    return replay_decisions()
+
+
 def ledger() -> Measured:
     """Verifying a ledger."""
     from bench.ledger import verify_s
@@ -132,7 +146,7 @@ def windows() -> Measured:
 MEASURES: dict[str, Callable[[], Measured]] = {
     measure.__name__: measure
     for measures in (
-        (whylogs, large, evidently, mlflow, ledger, demo, drift, promotion),
+        (whylogs, large, evidently, mlflow, ledger, score, replay, demo, drift, promotion),
         (submissions, urgent_starts, requeued, lost_cpu, tracking, signals, serving_log, windows),
     )
     for measure in measures
