@@ -10,12 +10,15 @@ from hpcretrain.backlog import ALL
 from hpcretrain.canonical import plain
 from hpcretrain.errors import InputError
 from hpcretrain.messages import Message, Person, Verb
-from hpcretrain.policy.approve import Standing, accept, may_ask, may_propose
-from hpcretrain.records import Asked, Finding, Outcome
+from hpcretrain.policy import emergency
+from hpcretrain.policy.approve import Standing, accept
+from hpcretrain.policy.rights import APPROVES, Act, holders, known, may, right
+from hpcretrain.records import Approval, Asked, Finding, Outcome
 from hpcretrain.steps import activate as activating
 from hpcretrain.steps import outside
 from hpcretrain.steps.ask import answer, standing
 from hpcretrain.steps.desk import Desk
+from hpcretrain.steps.emergency import break_glass, find, review
 from hpcretrain.steps.tick import conclude_asked, settle
 
 
@@ -54,9 +57,8 @@ class Answer:
 
 def stranger(desk: Desk, person: Person) -> Answer | None:
     """The refusal of somebody who has no say in a home; None for who has. Nothing of it is written down."""
-    allowed = may_ask(person, desk.terms.policy.approvals)
     own = any(cycle.in_person == person.name for cycle in desk.history.cycles if cycle.review is None)
-    return None if allowed.outcome is Outcome.PASS or own else _refused((allowed,))
+    return None if known(person, desk.terms.policy) or own else _refused((may(person, Act.ASK, desk.terms.policy),))
 
 
 def act(desk: Desk, message: Message, person: Person) -> Answer:
@@ -68,6 +70,10 @@ def act(desk: Desk, message: Message, person: Person) -> Answer:
             return _cancel(desk, message, person)
         if message.verb in (Verb.STOP, Verb.RESUME, Verb.ROLLBACK):
             return _order(desk, message, person)
+        if message.verb is Verb.BREAK_GLASS:
+            return _break_glass(desk, message, person)
+        if message.verb is Verb.REVIEW:
+            return _review(desk, message, person)
         if message.verb is Verb.PROPOSE:
             return _propose(desk, message, person)
         return _answer(desk, message, person)
@@ -76,7 +82,7 @@ def act(desk: Desk, message: Message, person: Person) -> Answer:
 
 
 def _request(desk: Desk, message: Message, person: Person) -> Answer:
-    allowed = may_ask(person, desk.terms.policy.approvals)
+    allowed = may(person, Act.ASK, desk.terms.policy, message.priority_class)
     if allowed.outcome is not Outcome.PASS:
         return _refused((allowed,))
     opened = outside.request(desk, message, person)
@@ -91,7 +97,7 @@ def _request(desk: Desk, message: Message, person: Person) -> Answer:
 
 def _cancel(desk: Desk, message: Message, person: Person) -> Answer:
     cycle = outside.find(desk, message.subject or "")
-    allowed = may_ask(person, desk.terms.policy.approvals)
+    allowed = may(person, Act.STOP, desk.terms.policy)
     if allowed.outcome is not Outcome.PASS and person.name != cycle.in_person:
         return _refused((allowed,))
     cycle = outside.cancel(desk, message, person)
@@ -100,7 +106,8 @@ def _cancel(desk: Desk, message: Message, person: Person) -> Answer:
 
 def _order(desk: Desk, message: Message, person: Person) -> Answer:
     """Stop, resume, roll back."""
-    allowed = may_ask(person, desk.terms.policy.approvals)
+    wanted = Act.ROLL_BACK if message.verb is Verb.ROLLBACK else Act.STOP
+    allowed = may(person, wanted, desk.terms.policy)
     if allowed.outcome is not Outcome.PASS:
         return _refused((allowed,))
     scope = message.subject or ""
@@ -111,21 +118,53 @@ def _order(desk: Desk, message: Message, person: Person) -> Answer:
         outside.resume(desk, message, person)
         cycle, assessment = desk.history.open_cycle, desk.history.assessment
         if cycle is None or assessment is None:
-            return Answer(True, f"{_said(scope)} goes on")
+            return Answer(True, f"{_about(scope)} goes on")
         settle(desk, cycle, assessment)
         decided = _decided(desk, cycle.request.id)
-        return Answer(True, f"{_said(scope)} goes on; {decided.reason}", cycle.request.id, decided.findings)
+        return Answer(True, f"{_about(scope)} goes on; {decided.reason}", cycle.request.id, decided.findings)
     ended = outside.stop(desk, message, person)
     what = f"; {ended[0].request.id} is ended, its jobs are told to leave a checkpoint" if ended else ""
-    return Answer(True, f"{_said(scope)} is stopped: nothing is trained or released until `hpcretrain resume`{what}")
+    return Answer(True, f"{_about(scope)} is stopped: nothing is trained or released until `hpcretrain resume`{what}")
 
 
-def _said(scope: str) -> str:
+def _about(scope: str) -> str:
     return {"model": "the model", ALL: "every model of the board"}.get(scope, f"class {scope}")
 
 
+def _break_glass(desk: Desk, message: Message, person: Person) -> Answer:
+    policy, cycle = desk.terms.policy, outside.find(desk, message.subject or "")
+    ends = "ended" if cycle.review else "serves" if cycle.release else None
+    if ends is None and cycle.run and not cycle.asked(Asked.RELEASE):
+        ends = "is in training"
+    checks = emergency.accept(may(person, Act.BREAK_GLASS, policy), desk.history.review_owed, ends, desk.now)
+    if any(check.outcome is not Outcome.PASS for check in checks):
+        return _refused(checks, cycle.request.id)
+    broken = break_glass(desk, message, person, cycle.request, right(person, Act.BREAK_GLASS, policy) or "")
+    if cycle.run:
+        conclude_asked(desk, cycle)
+        came = f"{cycle.request.id}: serves" if cycle.release else f"{cycle.request.id}: does not serve"
+    else:
+        assert desk.history.assessment is not None
+        settle(desk, cycle, desk.history.assessment)
+        came = _decided(desk, cycle.request.id).reason
+    until = f"{broken.expires_at:%H:%M} UTC"
+    reason = f"{came}; it counts until {until}; somebody else must `hpcretrain review {broken.id}`"
+    return Answer(True, reason, broken.id, checks)
+
+
+def _review(desk: Desk, message: Message, person: Person) -> Answer:
+    broken = find(desk, message.subject or "")
+    reviewed = broken.id in desk.history.glass_reviews
+    allowed = may(person, Act.REVIEW, desk.terms.policy)
+    checks = emergency.may_review(person, allowed, broken, reviewed)
+    if any(check.outcome is not Outcome.PASS for check in checks):
+        return _refused(checks, broken.id)
+    said = review(desk, message, person, broken, right(person, Act.REVIEW, desk.terms.policy) or "")
+    return Answer(True, f"{broken.id} is reviewed", said.id, checks)
+
+
 def _propose(desk: Desk, message: Message, person: Person) -> Answer:
-    allowed = may_propose(person, desk.terms.policy.approvals)
+    allowed = may(person, Act.PROPOSE, desk.terms.policy)
     if allowed.outcome is not Outcome.PASS:
         return _refused((allowed,))
     proposal = activating.propose(desk, message, person)
@@ -138,15 +177,29 @@ def _propose(desk: Desk, message: Message, person: Person) -> Answer:
 
 
 def _answer_proposal(desk: Desk, message: Message, person: Person, how: Standing) -> Answer:
-    checks = accept(person, how, desk.terms.policy.approvals, desk.now)
-    if any(check.outcome is not Outcome.PASS for check in checks):
+    said, checks = _said(desk, message, person, how)
+    if said is None:
         return _refused(checks, how.ask.id)
-    proposal = desk.history.proposals[how.ask.subject]
-    approval = answer(desk, message, person, how.ask)
-    if approval.outcome is not Outcome.PASS:
+    proposal = desk.history.proposals.get(how.ask.subject)
+    if proposal is None:
         return Answer(True, "denied; the policy in force stays", how.ask.id, checks)
-    activating.activate(desk, proposal, approval)
+    _, approvals = desk.history.asked[proposal.id]
+    if len(approvals) < how.ask.needed:
+        left = how.ask.needed - len(approvals)
+        return Answer(True, f"approved; it takes {left} more", how.ask.id, checks)
+    activating.activate(desk, proposal, approvals)
     return Answer(True, f"approved; policy {proposal.policy_digest[:16]} is in force", how.ask.id, checks)
+
+
+def _said(desk: Desk, message: Message, person: Person, how: Standing) -> tuple[Approval | None, tuple[Finding, ...]]:
+    """What somebody said to what was asked, recorded if it counts; and every check of that."""
+    policy, act = desk.terms.policy, APPROVES[how.ask.asked]
+    wanted = None if how.ask.asked is Asked.POLICY else how.ask.priority_class
+    allowed = may(person, act, policy, wanted)
+    checks = accept(person, how, allowed, holders(act, policy, wanted), policy.approvals, desk.now)
+    if any(check.outcome is not Outcome.PASS for check in checks):
+        return None, checks
+    return answer(desk, message, person, how.ask, right(person, act, policy, wanted) or ""), checks
 
 
 def _answer(desk: Desk, message: Message, person: Person) -> Answer:
@@ -157,10 +210,9 @@ def _answer(desk: Desk, message: Message, person: Person) -> Answer:
     if found is None:
         return Answer(False, f"nothing asks for {message.subject}; `hpcretrain approve` lists what is asked")
     cycle, how = found
-    checks = accept(person, how, desk.terms.policy.approvals, desk.now)
-    if any(check.outcome is not Outcome.PASS for check in checks):
+    approval, checks = _said(desk, message, person, how)
+    if approval is None:
         return _refused(checks, how.ask.id)
-    approval = answer(desk, message, person, how.ask)
     said = "approved" if approval.outcome is Outcome.PASS else "denied"
     assessment = desk.history.assessment
     if how.ask.asked is Asked.RELEASE:

@@ -12,7 +12,7 @@ from typing import Any
 from hpcretrain.errors import InputError
 
 _FASTEST = 10_000_000
-DONE, NO = 0, 1
+DONE, NO, OUTSIDE_FAILED = 0, 1, 3
 
 
 def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -49,6 +49,13 @@ def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
     end.add_argument("subject", metavar="REQUEST", help="the request, as `hpcretrain status` shows it")
     yes = command(commands, "approve", _approve, "approve what is asked; without ASK, show what is asked")
     no = command(commands, "deny", _deny, "deny what is asked; without ASK, show what is asked")
+    glass = command(commands, "break-glass", _break_glass, "set approvals, budget and queue aside, in an emergency")
+    glass.add_argument("subject", metavar="REQUEST", help="the request, as `hpcretrain status` shows it")
+    look = command(commands, "review", _review, "review that somebody else broke the glass")
+    look.add_argument("subject", metavar="ID", help="what is owed a review, as `hpcretrain status` shows it")
+    command(commands, "notify", _notify, "send a test by each route by which people are told of a home that lives")
+    less = command(commands, "prune", _prune, "remove what the configuration of a home that lives keeps no longer")
+    less.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     for said in (yes, no):
         said.add_argument("subject", nargs="?", metavar="ASK", help="what is asked, by its identifier")
     halt = command(commands, "stop", _stop, "have nothing trained or released until it is resumed")
@@ -61,7 +68,7 @@ def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
         scope.add_argument("--all", dest="scope", action="store_const", const="all", help="every model of the board")
     halt.add_argument("--now", action="store_true", help="end what is under way, too; its jobs leave a checkpoint")
     back = command(commands, "rollback", _rollback, "have the model serve again that served before this one")
-    for each in (wish, end, yes, no, halt, go_on, back):
+    for each in (wish, end, yes, no, halt, go_on, back, glass, look):
         each.add_argument("--reason", default="", metavar="TEXT", help="why, in one line, for the record")
         each.add_argument(
             "--inbox", type=Path, metavar="DIR", help="hand it in there, if the home belongs to somebody else"
@@ -142,6 +149,37 @@ def _cancel(options: argparse.Namespace) -> int:
     from hpcretrain.messages import Message, Verb, identifier
 
     return _send(options, Message(identifier(), Verb.CANCEL, options.reason, options.subject))
+
+
+def _break_glass(options: argparse.Namespace) -> int:
+    from hpcretrain.messages import Message, Verb, identifier
+
+    return _send(options, Message(identifier(), Verb.BREAK_GLASS, options.reason, options.subject))
+
+
+def _review(options: argparse.Namespace) -> int:
+    from hpcretrain.messages import Message, Verb, identifier
+
+    return _send(options, Message(identifier(), Verb.REVIEW, options.reason, options.subject))
+
+
+def _notify(options: argparse.Namespace) -> int:
+    from hpcretrain.adapters.home import default_home
+    from hpcretrain.report.text import show_routes
+    from hpcretrain.telling import try_routes
+
+    found = try_routes(options.home or default_home())
+    print(json.dumps(found) if options.json else show_routes(found))
+    return OUTSIDE_FAILED if any(each["problem"] for each in found) else DONE
+
+
+def _prune(options: argparse.Namespace) -> int:
+    from hpcretrain.report.removed import pruned_text
+    from hpcretrain.ways import prune
+
+    gone = prune(options.home, dry_run=options.dry_run)
+    print(json.dumps(gone) if options.json else pruned_text(gone, dry_run=options.dry_run))
+    return DONE
 
 
 def _approve(options: argparse.Namespace) -> int:

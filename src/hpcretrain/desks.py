@@ -49,12 +49,18 @@ REPLAY = Mode(None, True, False, newest)
 LIVE = Mode("as it comes", False, True, lambda _: None)
 
 
-def open_table(terms: Terms, clock: VirtualClock) -> MemoryTable:
+def open_table(terms: Terms, clock: VirtualClock, home: Path | None = None) -> MemoryTable:
     """The table that a configuration names, as of a clock.
+
+    Args:
+        terms: The terms.
+        clock: The clock.
+        home: Whose key masks what is to be masked; None for a key that nobody keeps.
 
     Raises:
         InputError: It cannot be used.
     """
+    from hpcretrain.adapters.hiding import Hiding, home_key
     from hpcretrain.adapters.table import TableSpec, read
 
     model, data = terms.config.model, terms.config.data
@@ -70,6 +76,7 @@ def open_table(terms: Terms, clock: VirtualClock) -> MemoryTable:
             categorical=model.categorical,
             label_delay=data.label_delay,
             reference_until=terms.reference_until,
+            hiding=Hiding(frozenset(data.drop), frozenset(data.mask), home_key(home) if data.mask else b""),
         ),
         clock,
     )
@@ -102,6 +109,7 @@ def open_desk(
         tell: Called with what could not be done and does not stop anything.
     """
     from hpcretrain.adapters.anchors import Anchors
+    from hpcretrain.adapters.hiding import keep_key
     from hpcretrain.adapters.mlflow import MlflowRegistry
     from hpcretrain.adapters.predictor import ModelPredictor
     from hpcretrain.adapters.slurm import Slurm
@@ -111,6 +119,8 @@ def open_desk(
     origin = _origin(terms, table, (shown or terms.folder).resolve())
     slurm = Slurm(cluster.profile.commands) if cluster else None
     with Home.open(home, _identity(terms, table, mode)) as place:
+        if table.hiding.mask:
+            keep_key(place.path, table.hiding.key)
         ledger = FileLedger(place.ledger)
         book = Book(ledger, mode.resume(ledger))
         terms = governed(terms, book) if mode.attended else terms

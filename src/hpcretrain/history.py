@@ -21,10 +21,12 @@ from hpcretrain.records import (
     Asked,
     Assessment,
     Baseline,
+    BreakGlass,
     Candidate,
     Closing,
     Decision,
     Family,
+    GlassReview,
     Job,
     Outcome,
     PriorityClass,
@@ -43,6 +45,12 @@ from hpcretrain.records import (
 Span = tuple[datetime, datetime]
 
 
+def answer(ask: Ask, said: Sequence[Approval]) -> Approval | None:
+    """What is said to an ask comes to: a denial, or the last of the approvals that it needs; None so far."""
+    denial = next((each for each in said if each.outcome is not Outcome.PASS), None)
+    return denial or (said[-1] if len(said) >= ask.needed else None)
+
+
 @dataclass
 class Cycle:
     """One request and what came of it."""
@@ -52,8 +60,10 @@ class Cycle:
     """Who asked for it; None where the model's decline did."""
     decisions: list[Decision] = field(default_factory=list)
     asks: list[Ask] = field(default_factory=list)
-    approvals: dict[str, Approval] = field(default_factory=dict)
-    """By the identifier of the ask."""
+    approvals: dict[str, list[Approval]] = field(default_factory=dict)
+    """What was said so far, by the identifier of the ask."""
+    broken: list[BreakGlass] = field(default_factory=list)
+    """For what somebody broke the glass."""
     jobs: list[Job] = field(default_factory=list)
     candidates: dict[str, Candidate] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
@@ -80,7 +90,11 @@ class Cycle:
     def asked(self, what: Asked) -> tuple[Ask, Approval | None] | None:
         """What was asked last of this kind, and the answer if there is one."""
         ask = next((each for each in reversed(self.asks) if each.asked is what), None)
-        return (ask, self.approvals.get(ask.id)) if ask else None
+        return (ask, self.answer(ask)) if ask else None
+
+    def answer(self, ask: Ask) -> Approval | None:
+        """The answer to an ask: a denial, or the last of the approvals that it needs; None while there is none."""
+        return answer(ask, self.approvals.get(ask.id, ()))
 
     @property
     def judged(self) -> Verdict | None:
@@ -104,8 +118,8 @@ class History:
     """Of the policy in force."""
     proposals: dict[str, Proposal] = field(default_factory=dict)
     """Those that neither took effect nor were denied, by identifier."""
-    asked: dict[str, tuple[Ask, Approval | None]] = field(default_factory=dict)
-    """What was asked about proposals last, by the identifier of the proposal, with the answer."""
+    asked: dict[str, tuple[Ask, list[Approval]]] = field(default_factory=dict)
+    """What was asked about proposals last, by the identifier of the proposal, with what was said so far."""
     releases: list[Release] = field(default_factory=list)
     signals: list[Signal] = field(default_factory=list)
     """Those about the model that serves."""
@@ -127,6 +141,9 @@ class History:
     """All observed slots."""
     stops: dict[str, Signal] = field(default_factory=dict)
     """Orders to stop that stand, by their scope: "model" or a class."""
+    broken: list[BreakGlass] = field(default_factory=list)
+    glass_reviews: dict[str, GlassReview] = field(default_factory=dict)
+    """By the identifier of what is reviewed."""
     rejections: int = 0
     """Rejected candidates since the last release."""
 
@@ -181,6 +198,11 @@ class History:
     def watched(self) -> Cycle | None:
         """The cycle whose release is still being watched; a newer request may be waiting meanwhile."""
         return next((each for each in reversed(self.going) if each.release), None)
+
+    @property
+    def review_owed(self) -> BreakGlass | None:
+        """That somebody broke the glass, and nobody has reviewed it yet."""
+        return next((each for each in self.broken if each.id not in self.glass_reviews), None)
 
     @property
     def last_run(self) -> datetime | None:
@@ -246,11 +268,16 @@ class History:
                 # What was proposed against the policy before would have to be weighed anew.
                 self.proposals, self.asked = {}, {}
             case Ask(asked=Asked.POLICY):
-                self.asked[record.subject] = (record, None)
+                self.asked[record.subject] = (record, [])
             case Ask():
                 self._cycle_of(record).asks.append(record)
             case Approval():
                 self._add_approval(record)
+            case BreakGlass():
+                self.broken.append(record)
+                self._cycle_of(record).broken.append(record)
+            case GlassReview():
+                self.glass_reviews[record.answers[0]] = record
             case RetrainRequest():
                 self.cycles.append(Cycle(record, self._asked_for(record)))
                 self.going.append(self.cycles[-1])
@@ -278,9 +305,9 @@ class History:
     def _add_approval(self, approval: Approval) -> None:
         ask = self.known[approval.answers[0]]
         if not isinstance(ask, Ask) or ask.asked is not Asked.POLICY:
-            self._cycle_of(approval).approvals[approval.answers[0]] = approval
+            self._cycle_of(approval).approvals.setdefault(approval.answers[0], []).append(approval)
             return
-        self.asked[ask.subject] = (ask, approval)
+        self.asked[ask.subject][1].append(approval)
         if approval.outcome is not Outcome.PASS:
             self.proposals.pop(ask.subject, None)
 
@@ -293,7 +320,7 @@ class History:
         wanted = set(record.answers if answers is None else answers)
         for each in reversed(self.cycles):
             one = (each.request, each.release)
-            many = (*each.watches, *each.decisions, *each.asks, *each.jobs, *each.verdicts)
+            many = (*each.watches, *each.decisions, *each.asks, *each.broken, *each.jobs, *each.verdicts)
             known = {part.id for part in (*one, *many) if part is not None} | each.candidates.keys()
             if known & wanted:
                 return each

@@ -31,9 +31,11 @@ from hpcretrain.steps.release import confirm
 from hpcretrain.steps.review import close
 from hpcretrain.steps.share import tell
 from hpcretrain.steps.tick import Passed, Rejected, begin, conclude, conclude_asked, judge, look, retrain, settle
+from hpcretrain.witnesses import Fate
 
 SEEN, DONE, SAID, WITHDRAWN = "tick_seen", "tick_done", "message_done", "jobs_withdrawn"
 AGAIN = "looked_again"
+_QUEUED = frozenset({Fate.WAITING.value, Fate.HELD.value})
 _INSTANT, _AGAIN = timedelta(microseconds=1), timedelta(minutes=10)
 _Key = tuple[str, str, str]
 """Of a message: who sent it, what for, and its identifier."""
@@ -153,6 +155,11 @@ class Live:
     def next(self) -> datetime:
         """When the next tick is due."""
         return self._last + self._step
+
+    @property
+    def queued(self) -> bool:
+        """Whether there are jobs under way, and none of them has begun."""
+        return bool(self._awaits) and all(how.split(":")[0] in _QUEUED for how in self._awaits.values())
 
     @property
     def now(self) -> datetime:

@@ -21,6 +21,7 @@ from hpcretrain.errors import InputError
 from hpcretrain.history import History
 from hpcretrain.live import Live, Stand
 from hpcretrain.records import Ask, Asked
+from hpcretrain.report.explain import owed
 from hpcretrain.steps.tick import require_reference
 from hpcretrain.trainers import Cluster
 from hpcretrain.wiring import CONFIGURATION, POLICY
@@ -72,7 +73,7 @@ def start_live(
     if board and not os.access(board, os.R_OK | os.W_OK | os.X_OK):
         raise InputError(f"{board} is no folder that can be read and written: make it, and give it to who shares it")
     clock = VirtualClock(terms.reference_until)
-    table = open_table(terms, clock)
+    table = open_table(terms, clock, place)
     require_reference(table, table.first_time, terms.reference_until)
     if inbox:
         Inbox.make(inbox, place)
@@ -95,7 +96,7 @@ def at_work(home: Path, tell: Tell) -> Iterator[Live]:
     clock = VirtualClock(terms.reference_until)
     # What arrives while the table is read may not be in it.
     read_until = None if settings.pace else settings.now()
-    table = open_table(terms, clock)
+    table = open_table(terms, clock, home)
     cluster = Cluster(load_cluster(settings.cluster), tell) if settings.cluster else None
     with open_desk(terms, table, clock, home, cluster=cluster, mode=LIVE, board=settings.board, tell=tell) as (desk, _):
         yield Live(desk, clock, settings.now, tell, read_until)
@@ -113,6 +114,7 @@ def describe(live: Live, stand: Stand, made: list[str]) -> dict[str, Any]:
         "score": history.assessment.score if history.assessment else None,
         "open": _open(history),
         "asks": [told(ask) for ask in open_asks(history, live.now)],
+        "review_owed": owed(history),
         "made": [{"kind": history.known[each].kind, "id": each} for each in made],
         "ledger_head": live.desk.ledger.head(),
     }
@@ -125,7 +127,7 @@ def open_asks(history: History, now: datetime) -> list[Ask]:
         for cycle in history.cycles
         if cycle.review is None and cycle.release is None
         for ask in cycle.asks[-1:]
-        if ask.id not in cycle.approvals and now < ask.expires_at and not (cycle.run and ask.asked is Asked.RUN)
+        if cycle.answer(ask) is None and now < ask.expires_at and not (cycle.run and ask.asked is Asked.RUN)
     ]
 
 
@@ -138,6 +140,7 @@ def told(ask: Ask) -> dict[str, Any]:
         "model": ask.model,
         "priority_class": ask.priority_class.value,
         "requester": ask.requester,
+        "needed": ask.needed,
         "overrules": list(ask.overrules),
         "expires_at": plain(ask.expires_at),
         "facts": plain(ask.facts),

@@ -32,6 +32,8 @@ class Verb(enum.Enum):
     STOP = "stop"
     RESUME = "resume"
     ROLLBACK = "rollback"
+    BREAK_GLASS = "break_glass"
+    REVIEW = "review"
 
 
 PROMPT = frozenset({Verb.STOP, Verb.ROLLBACK})
@@ -43,17 +45,19 @@ SCOPES = ("model", *(each.value for each in PriorityClass), ALL)
 
 @dataclass(frozen=True)
 class Person:
-    """A user of the operating system, as it tells.
+    """A person, as the operating system or the site's own identity source tells.
 
     Attributes:
-        name: The user's name.
-        groups: Names of the groups that the user is in.
+        name: The person's name.
+        groups: Names of the groups that the person is in now.
         owner: Whether the home belongs to this user.
+        identity: Who vouches for it.
     """
 
     name: str
     groups: frozenset[str] = frozenset()
     owner: bool = False
+    identity: str = "operating system"
 
     def among(self, names: Sequence[str]) -> bool:
         """Whether one of `names` is the user's, or, behind a percent sign, a group's of the user."""
@@ -172,5 +176,7 @@ def _problem(message: Message) -> str | None:
     if message.policy is not None:
         return "only a proposal holds a policy"
     if not message.subject or len(message.subject) > MOST_CHARACTERS or not message.subject.isprintable():
-        return f"to {message.verb.value}, name what: `hpcretrain status` shows it"
+        return f"to {message.verb.value.replace('_', ' ')}, name what: `hpcretrain status` shows it"
+    if message.verb in (Verb.BREAK_GLASS, Verb.REVIEW) and not message.reason.strip():
+        return f"to {message.verb.value.replace('_', ' ')}, say why: --reason"
     return None

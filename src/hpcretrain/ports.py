@@ -179,6 +179,16 @@ class Trainer(Protocol):
     def withdraw(self, jobs: Sequence[Job]) -> bool:
         """End what is under way of these jobs; each leaves a checkpoint if it can. Whether all have ended."""
 
+    def left(self, job: str) -> bool:
+        """Whether the folder of a job that has ended is still there."""
+
+    def forget(self, job: str) -> None:
+        """Remove the folder of a job that has ended, which nobody will ask for again.
+
+        Raises:
+            OSError: It is still there, or a part of it.
+        """
+
     def outlook(self, priority_class: PriorityClass) -> tuple[Finding, ...]:
         """What a training would meet now: "load", and what it "preempts"."""
 

@@ -8,6 +8,7 @@ is made: what decides is exactly what is written down.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import json
 from collections.abc import Mapping
@@ -103,6 +104,9 @@ class Record(Plain):
     """What every record has: the model, the (virtual) time, and the identifiers of the records that it answers."""
 
     kind: ClassVar[str]
+    later: ClassVar[tuple[str, ...]] = ()
+    """Fields that came with a later version: where they hold their default they are not written, so that what was
+    written before keeps its identifier."""
 
     model: str
     at: datetime
@@ -111,7 +115,11 @@ class Record(Plain):
     @cached_property
     def body(self) -> str:
         """The record as canonical JSON."""
-        return canonical({"kind": self.kind, **plain(self)})
+        content = plain(self)
+        for field in dataclasses.fields(self):
+            if field.name in self.later and getattr(self, field.name) == field.default:
+                del content[field.name]
+        return canonical({"kind": self.kind, **content})
 
     @cached_property
     def id(self) -> str:
@@ -254,10 +262,12 @@ class Ask(Record):
 
     Answers a decision, a verdict or a proposal. `subject` is the identifier of the request (to run), of the candidate
     (to release) with its `model_digest`, or of the proposal.
-    `overrules` names the checks of the decision that do not pass and that an approval sets aside.
+    `overrules` names the checks of the decision that do not pass and that an approval sets aside. It is approved once
+    `needed` people said so.
     """
 
     kind = "ask"
+    later = ("needed",)
 
     asked: Asked
     subject: str
@@ -268,20 +278,56 @@ class Ask(Record):
     overrules: tuple[str, ...]
     facts: tuple[Finding, ...]
     expires_at: datetime
+    needed: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Approval(Record):
     """What a person said to what was asked: PASS to approve it, FAIL to deny it. Answers the ask.
 
-    `actor` is the name that the operating system knows the person by; `token` is the identifier of the message.
+    `actor` is the person's name, `identity` who vouches for it; `right` is by what the person may say so, as it was at
+    that moment; `token` is the identifier of the message.
     """
 
     kind = "approval"
+    later = ("right", "identity")
 
     outcome: Outcome
     actor: str
     reason: str
+    token: str
+    right: str = ""
+    identity: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BreakGlass(Record):
+    """Somebody set approvals, budgets and the queue aside for a request, in an emergency. Answers the request.
+
+    It counts until `expires_at`, and somebody else reviews it, by `review_by`; for the rest see `Approval`.
+    """
+
+    kind = "break_glass"
+
+    actor: str
+    reason: str
+    right: str
+    identity: str
+    token: str
+    expires_at: datetime
+    review_by: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlassReview(Record):
+    """What somebody else says of it afterwards. Answers it."""
+
+    kind = "glass_review"
+
+    actor: str
+    reason: str
+    right: str
+    identity: str
     token: str
 
 
@@ -392,6 +438,8 @@ KINDS: dict[str, type[Record]] = {
         Decision,
         Ask,
         Approval,
+        BreakGlass,
+        GlassReview,
         Job,
         Candidate,
         Verdict,

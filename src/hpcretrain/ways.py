@@ -16,7 +16,7 @@ from hpcretrain.adapters import controlsocket
 from hpcretrain.adapters.home import default_home
 from hpcretrain.adapters.inbox import Inbox
 from hpcretrain.adapters.livesettings import LiveSettings
-from hpcretrain.errors import HomeInUse, InputError
+from hpcretrain.errors import HomeInUse, InputError, LedgerDamagedError
 from hpcretrain.messages import PROMPT, Message, Verb, identifier
 from hpcretrain.records import PriorityClass
 
@@ -89,6 +89,21 @@ def cancel(
     return send(home or default_home(), message, patience_s=patience_s)
 
 
+def prune(home: Path | None = None, *, dry_run: bool = False) -> list[dict[str, Any]]:
+    """Remove what the configuration of a home that lives keeps no longer; what was, or would be, removed.
+
+    Args:
+        home: The folder. Default: `HPCRETRAIN_HOME`, or `.hpcretrain/`.
+        dry_run: Whether only to say what would be.
+
+    Raises:
+        InputError: There is no such home, or its configuration keeps everything.
+    """
+    answer = _through(home or default_home(), {"do": "prune", "dry_run": dry_run}, lambda _: None, PATIENCE_S)
+    gone: list[dict[str, Any]] = answer["removed"]
+    return gone
+
+
 def approve(home: Path | None, subject: str, reason: str = "") -> dict[str, Any]:
     """Approve what was asked; `subject` is the ask. See `request` for what is returned."""
     return send(home or default_home(), Message(identifier(), Verb.APPROVE, reason, subject))
@@ -159,17 +174,25 @@ def _through(home: Path, call: Mapping[str, Any], tell: Tell, patience_s: float)
         except ConnectionError:
             # Whoever reaches a controller need not load all that works in a home.
             from hpcretrain.livehome import at_work
+            from hpcretrain.retaining import tidy
             from hpcretrain.service import empty, serve, understand
+            from hpcretrain.telling import tell_damage, telling
 
             try:
-                with at_work(home, tell) as live:
-                    wanted = understand(call, os.getuid(), home)
+                with at_work(home, tell) as live, telling(live, home, tell):
+                    wanted = understand(call, os.getuid(), home, live.desk.terms.config.identity)
                     if isinstance(wanted, tuple) and wanted[0].verb in PROMPT:
-                        answer = serve(live, wanted)
+                        answer = serve(live, wanted, home)
                         empty(live, home, inbox, tell)
                         return answer
                     empty(live, home, inbox, tell)
-                    return serve(live, wanted)
+                    answer = serve(live, wanted, home)
+                    if call["do"] == "tick":
+                        tidy(live, home, tell)
+                    return answer
+            except LedgerDamagedError as error:
+                tell_damage(home, error, tell)
+                raise
             except HomeInUse:
                 if time.monotonic() >= give_up_at:
                     raise

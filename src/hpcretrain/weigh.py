@@ -14,7 +14,7 @@ from hpcretrain import claims
 from hpcretrain.appraise import Subject, appraise, batches
 from hpcretrain.errors import LedgerError
 from hpcretrain.history import Cycle, History
-from hpcretrain.policy import approve
+from hpcretrain.policy import approve, emergency
 from hpcretrain.policy import decide as choices
 from hpcretrain.policy.observe import structural
 from hpcretrain.policy.request import wish
@@ -103,7 +103,7 @@ def decide(
         policy: The policy in force.
         now: The time of the decision.
     """
-    priority_class = classify(cycle, assessment, policy)
+    priority_class = classify(cycle, assessment, policy, now)
     # What was asked for in person stands until that person withdraws it.
     gone = None if cycle.in_person else choices.withdraw(max(assessment.decline, assessment.fresh), policy)
     scope = claims.scope(history, cycle, priority_class, facts, policy, now)
@@ -118,12 +118,12 @@ def decide(
     )
     choice = claims.admitted(history, cycle, priority_class, choice, facts.shared, policy, now)
     digest = history.activation.policy_digest if history.activation else ""
-    permitted = permit(cycle, priority_class, choice, (policy, digest), now) if facts.attended else Permitted(choice)
-    given = [permitted.approval] if permitted.approval else []
+    asks = facts.attended or bool(cycle.broken)
+    permitted = permit(cycle, priority_class, choice, (policy, digest), now) if asks else Permitted(choice)
     decision = Decision(
         model=assessment.model,
         at=now,
-        answers=tuple(dict.fromkeys((cycle.request.id, assessment.id, *given))),
+        answers=tuple(dict.fromkeys((cycle.request.id, assessment.id, *permitted.by))),
         policy_digest=digest,
         rule_version=RULE_VERSION,
         action=permitted.choice.action,
@@ -136,8 +136,10 @@ def decide(
     return Weighed(decision, permitted.asks)
 
 
-def classify(cycle: Cycle, assessment: Assessment, policy: Policy) -> PriorityClass:
-    """The class of the request, or a more urgent one that the newest assessment asks for."""
+def classify(cycle: Cycle, assessment: Assessment, policy: Policy, now: datetime) -> PriorityClass:
+    """The class of the request, or a more urgent one that the newest assessment, or an emergency, asks for."""
+    if emergency.holding(cycle.broken, now) is not None:
+        return PriorityClass.URGENT
     asked = wish(assessment, policy.score)
     order = list(PriorityClass)
     classes = [cycle.request.priority_class] + ([asked.priority_class] if asked else [])
@@ -157,12 +159,12 @@ class Permitted:
 
     Attributes:
         choice: The choice.
-        approval: The identifier of the answer that it goes by; None without one.
+        by: Identifiers of what people said that it goes by.
         asks: The checks that an approval, which is to be asked for now, would set aside; None where none is.
     """
 
     choice: choices.Choice
-    approval: str | None = None
+    by: tuple[str, ...] = ()
     asks: tuple[str, ...] | None = None
 
 
@@ -179,29 +181,35 @@ def permit(
         now: The time.
     """
     rules = policy[0].approvals
+    broken = emergency.holding(cycle.broken, now)
+    if broken is not None and choice.outcome in (Outcome.PASS, Outcome.WAIT):
+        findings = emergency.set_aside(choice.findings, broken)
+        return Permitted(choices.choose(choice.cost_mrow_passes, findings), (broken.id,))
     if rules is None:
         return Permitted(choice)
     ask, approval = cycle.asked(Asked.RUN) or (None, None)
     if ask is not None and ask.policy_digest != policy[1]:
         ask, approval = None, None
     if ask is not None and approval is not None and approve.denied(approval):
-        return Permitted(_dropped(choice, choice.findings, approve.awaited(ask, approval, now)), approval.id)
+        return Permitted(_dropped(choice, choice.findings, approve.awaited(ask, approval, now)), (approval.id,))
     if choice.outcome not in (Outcome.PASS, Outcome.WAIT):
         return Permitted(choice)
     findings, given = choice.findings, None
     if ask is not None and approval is not None and approve.holds(ask, priority_class, now):
         findings, given = approve.overrule(findings, ask, approval), approval
-    used = given.id if given else None
+    said_so_far = cycle.approvals.get(ask.id, []) if ask else []
+    used = tuple(each.id for each in said_so_far) if given else ()
     needs = approve.overrulable(priority_class, findings, rules, in_person=cycle.in_person is not None)
     if needs is None:
         return Permitted(choices.choose(choice.cost_mrow_passes, findings), used)
     spent = approval is not None and given is None
     if ask is None or spent or not set(needs) <= set(ask.overrules) or ask.priority_class is not priority_class:
-        said = approve.needed(Asked.RUN, approve.expiry(now, rules))
+        said = approve.needed(Asked.RUN, approve.expiry(now, rules), rules.people(priority_class))
         return Permitted(choices.choose(choice.cost_mrow_passes, (*findings, said)), used, needs)
     if given is None and now >= ask.expires_at:
         return Permitted(_dropped(choice, findings, approve.awaited(ask, None, now)))
-    return Permitted(choices.choose(choice.cost_mrow_passes, (*findings, approve.awaited(ask, given, now))), used)
+    said = approve.awaited(ask, given, now, said_so_far)
+    return Permitted(choices.choose(choice.cost_mrow_passes, (*findings, said)), used)
 
 
 def _dropped(choice: choices.Choice, findings: tuple[Finding, ...], said: Finding) -> choices.Choice:

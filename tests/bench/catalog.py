@@ -152,7 +152,7 @@ GROUPS = (
         (
             Benchmark(
                 "score_1000_models_ms",
-                "1,000 models with 20 features each, from exact counts of stored profiles to score, action and class",
+                "1,000 models of 20 features each, from exact counts of stored profiles to score, action and class",
                 "ms",
                 "lower",
                 100,

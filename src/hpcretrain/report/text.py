@@ -8,6 +8,7 @@ from typing import Any
 from hpcretrain.history import Cycle
 from hpcretrain.records import Outcome
 from hpcretrain.report.cluster import cluster_line
+from hpcretrain.report.explain import owed_line
 
 
 def show_result(result: Mapping[str, Any]) -> str:
@@ -90,6 +91,7 @@ def show_stand(stand: Mapping[str, Any]) -> str:
         score = "" if stand["score"] is None else f", score {stand['score']} of 1000"
         lines.append(f"{stand['serves']} serves{score}")
     lines += [f"waits for {each['job']}: {each['stands']}" for each in awaits]
+    lines += [owed_line(stand["review_owed"])] if stand["review_owed"] else []
     lines.append(f"the next batch is complete at {stand['next']}")
     return "\n".join(lines)
 
@@ -130,6 +132,13 @@ def show_backlog(backlog: Mapping[str, Any]) -> str:
     return "\n".join(lines) or "nothing waits, and nothing runs"
 
 
+def show_routes(routes: Sequence[Mapping[str, Any]]) -> str:
+    """What came of a test of who is told."""
+    if not routes:
+        return "nobody is told: the configuration has no [[notify]]"
+    return "\n".join(f"{each['route']} ({each['kind']}): {each['problem'] or 'taken'}" for each in routes)
+
+
 def show_asks(asks: Sequence[Mapping[str, Any]]) -> str:
     """What awaits an approval, with what an approver needs to know."""
     if not asks:
@@ -138,6 +147,7 @@ def show_asks(asks: Sequence[Mapping[str, Any]]) -> str:
     for ask in asks:
         what = "train" if ask["what"] == "run" else "release"
         whose = f", requested by {ask['requester']}" if ask["requester"] else ""
+        whose += f", {ask['needed']} approvals" if ask["needed"] > 1 else ""
         lines.append(f"{ask['id']}  {what} {ask['model']}, {ask['priority_class']}{whose}; until {ask['expires_at']}")
         if ask["overrules"]:
             lines.append(f"  beyond the policy: {', '.join(ask['overrules'])}")

@@ -17,7 +17,7 @@ from hpcretrain.steps.share import sharing, tell
 
 def decide(desk: Desk, cycle: Cycle, assessment: Assessment, plan: Plan) -> Decision:
     """Record the decision about an open request; a dropped request is reviewed at once."""
-    with sharing(desk, weigh.classify(cycle, assessment, desk.terms.policy)) as shared:
+    with sharing(desk, weigh.classify(cycle, assessment, desk.terms.policy, desk.now)) as shared:
         facts = _facts(desk, plan, shared)
         weighed = weigh.decide(desk.history, cycle, assessment, facts, desk.terms.policy, desk.now)
         decision = weighed.decision
@@ -32,7 +32,7 @@ def decide(desk: Desk, cycle: Cycle, assessment: Assessment, plan: Plan) -> Deci
 
 def would_run(desk: Desk, cycle: Cycle, assessment: Assessment, plan: Plan) -> bool:
     """Whether the decision would be to run now; nothing is recorded."""
-    with sharing(desk, weigh.classify(cycle, assessment, desk.terms.policy)) as shared:
+    with sharing(desk, weigh.classify(cycle, assessment, desk.terms.policy, desk.now)) as shared:
         facts = _facts(desk, plan, shared)
     made = weigh.decide(desk.history, cycle, assessment, facts, desk.terms.policy, desk.now).decision
     return made.action is Action.RUN

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hpcretrain.records import Approval, Candidate, Reading, Release, ReleaseKind, Signal, Verdict, Watch
+from collections.abc import Sequence
+
+from hpcretrain.records import Approval, BreakGlass, Candidate, Reading, Release, ReleaseKind, Signal, Verdict, Watch
 from hpcretrain.report.holdout import reading_numbers
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.show import show
@@ -31,7 +33,7 @@ def promote(
     judged: Verdict,
     twin: Candidate,
     refit: tuple[Verdict, Candidate] | None,
-    approval: Approval | None = None,
+    said: Sequence[Approval | BreakGlass] = (),
 ) -> Release:
     """Record the promotion of a judged candidate, or of the refit that was checked against it.
 
@@ -40,10 +42,10 @@ def promote(
         judged: The verdict of the gate.
         twin: What it judged.
         refit: The full fit with its verdict.
-        approval: The approval, where one was asked for.
+        said: What people said to it, where they were asked.
     """
     served = refit[1] if refit else twin
-    answers = (judged.id, *((refit[0].id,) if refit else ()), *((approval.id,) if approval else ()))
+    answers = (judged.id, *((refit[0].id,) if refit else ()), *(each.id for each in said))
     release = Release(
         model=twin.model,
         at=desk.now,

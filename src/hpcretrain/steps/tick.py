@@ -11,6 +11,7 @@ from hpcretrain.errors import InputError, TrainingError
 from hpcretrain.history import Cycle
 from hpcretrain.policy import scope
 from hpcretrain.policy.approve import awaited
+from hpcretrain.policy.emergency import holding
 from hpcretrain.policy.validate import readings
 from hpcretrain.ports import Table
 from hpcretrain.records import (
@@ -206,6 +207,9 @@ def conclude(desk: Desk, cycle: Cycle, came: Passed | Rejected) -> None:
         return
     candidate = came.refit[1] if came.refit else came.twin
     rules = desk.terms.policy.approvals
+    if broken := holding(cycle.broken, desk.now):
+        promote(desk, came.judged, came.twin, came.refit, (broken,))
+        return
     if rules is None or not desk.attended or cycle.decisions[-1].priority_class not in rules.release:
         promote(desk, came.judged, came.twin, came.refit)
         return
@@ -219,12 +223,18 @@ def conclude_asked(desk: Desk, cycle: Cycle) -> bool:
         return False
     if paused(desk, cycle):
         return True
-    said = awaited(ask, approval, desk.now).outcome
-    if said is Outcome.PASS:
+    said, broken = awaited(ask, approval, desk.now).outcome, holding(cycle.broken, desk.now)
+    if said is Outcome.PASS or broken:
         [judged] = [verdict for verdict in cycle.verdicts if verdict.id in ask.answers]
         twin, served = cycle.candidates[judged.candidate], cycle.candidates[ask.subject]
         refits = [each for each in cycle.verdicts if each.stage is Stage.REFIT and each.candidate == served.id]
-        promote(desk, judged, twin, (refits[-1], served) if refits else None, approval)
+        promote(
+            desk,
+            judged,
+            twin,
+            (refits[-1], served) if refits else None,
+            (broken,) if broken else cycle.approvals[ask.id],
+        )
     elif said is Outcome.FAIL:
         close(desk, cycle, Closing.REJECTED, approval.id if approval else ask.id)
     return True
