@@ -35,6 +35,8 @@ PLACEHOLDERS: Guesses = {
 
 # What a key may look like that has no value by default.
 _EXAMPLES: Mapping[str, Any] = {
+    "model.team": "shop",
+    "model.traffic": "traffic.csv",
     "model.primary_metric": "auc",
     "model.guard_metrics": ("log_loss",),
     "model.features": ("amount", "country"),
