@@ -14,6 +14,8 @@ from functools import cache
 from typing import Any
 
 _NINE_DIGITS = ".9g"
+_CLEAN = frozenset({str, int, bool, type(None)})
+"""Types of values that are recorded as they are."""
 
 
 def rounded(value: float) -> float:
@@ -41,6 +43,8 @@ class Plain:
     def __post_init__(self) -> None:
         for name in _names(type(self)):  # type: ignore[arg-type]  # mypy takes the hash of its objects for that of a class
             value = getattr(self, name)
+            if value.__class__ in _CLEAN:
+                continue
             cleaned = _clean(value)
             if cleaned is not value:
                 object.__setattr__(self, name, cleaned)
