@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,3 +33,11 @@ def pytest_runtest_makereport() -> Generator[None, Any, Any]:
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, Any, Any]:
     return refused((yield))
+
+
+@pytest.fixture(scope="session")
+def governed_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a governed home, to be copied; see `governed_home`."""
+    from governed_home import make
+
+    return make(tmp_path_factory.mktemp("governed"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from hpcretrain.appraise import Appraisal, Subject, appraise, batches, measure_of
+from hpcretrain.appraise import Appraisal, Subject, appraise, batches
 from hpcretrain.config.load import shipped_policy
 from hpcretrain.evidence import Measure
 from hpcretrain.policy.types import Policy
@@ -43,7 +43,7 @@ def measure(family: Family, week: int, bound: float | None, name: str = "s", n: 
 def appraised(signals: list[Signal], policy: Policy = POLICY) -> Appraisal:
     """What signals come to, by weeks."""
     now = max(signal.at for signal in signals)
-    return appraise([measure_of(each) for each in signals], policy, batches(signals, WEEK, now), Subject(now))
+    return appraise([each.measure for each in signals], policy, batches(signals, WEEK, now), Subject(now))
 
 
 def assessment(signals: list[Signal], policy: Policy = POLICY) -> Assessment:

@@ -20,12 +20,14 @@ from hpcretrain.records import (
     Asked,
     Assessment,
     Baseline,
+    BreakGlass,
     Candidate,
     Closing,
     Decision,
     Facts,
     Family,
     Finding,
+    GlassReview,
     Job,
     Outcome,
     PriorityClass,
@@ -166,6 +168,10 @@ def whole_cycle(digest: Callable[[str], str] = str) -> list[Record]:
         priority_class=PriorityClass.STANDARD, requester=None, overrules=(), facts=(FINE,), expires_at=AT + 9 * DAY,
     )  # fmt: skip
     chain.make(Approval, "approval", 7, ("ask",), outcome=Outcome.PASS, actor="ann", reason="", token="t")
+    said = {"actor": "bob", "reason": "r", "right": "as oncall", "identity": "operating system", "token": "t"}
+    until = {"expires_at": AT + 8 * DAY, "review_by": AT + 9 * DAY}
+    chain.make(BreakGlass, "glass", 7, ("request",), **said, **until)
+    chain.make(GlassReview, "glass_review", 7, ("glass",), **{**said, "actor": "cat"})
     chain.release("release1", 7, ("verdict", "verdict2", "approval"), ReleaseKind.PROMOTION, "refit", "twin")
     chain.make(Watch, "watch", 14, ("release1",), look=1, outcome=Outcome.FAIL, slot=SPAN, findings=(FINE,))
     chain.release("release2", 14, ("watch",), ReleaseKind.ROLLBACK, "first", "twin0")
@@ -353,3 +359,83 @@ def test_a_request_answers_its_assessment_and_no_signal_but_one_from_outside() -
     outside = replace(signal, family=Family.EXTERNAL)  # type: ignore[call-arg]
     known = History.fold([*records[:at], outside]).known
     check(replace(request, answers=(assessment.id, outside.id)), known)
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "legal"),
+    [
+        (Family.EXTERNAL, "rollback", True),
+        (Family.EXTERNAL, "request", False),
+        (Family.PERFORMANCE, "rollback", False),
+    ],
+)
+def test_a_person_orders_a_roll_back_and_nothing_else_that_is_said_does(family: Family, name: str, legal: bool) -> None:
+    records = whole_cycle()
+    at = next(
+        place for place, each in enumerate(records) if getattr(each, "release_kind", None) is ReleaseKind.ROLLBACK
+    )
+    history = History.fold(records[:at])
+    some = next(each for each in records if isinstance(each, Signal))
+    said = replace(some, at=records[at].at, answers=(history.champion.id,), family=family, name=name)
+    history.add(said)
+    ordered = replace(records[at], answers=(said.id,))
+    if legal:
+        history.add(ordered)
+        assert history.champion.candidate == history.releases[0].candidate
+    else:
+        with pytest.raises(LifeCycleError, match="a person's order"):
+            history.add(ordered)
+
+
+def test_the_glass_is_broken_again_only_once_somebody_else_has_reviewed_it_once() -> None:
+    records = whole_cycle()
+    broken, reviewed = records[position(BreakGlass)], records[position(GlassReview)]
+    refused(position(GlassReview), replace(broken, at=broken.at + DAY), f"nobody has reviewed {broken.id} yet")
+    refused(position(GlassReview), replace(reviewed, actor="bob"), "somebody else reviews it")  # type: ignore[call-arg]
+    refused(position(GlassReview) + 1, replace(reviewed, at=reviewed.at + DAY), "reviewed already")
+    History.fold(records[: position(GlassReview) + 1]).add(replace(broken, at=broken.at + DAY))
+
+
+def test_nothing_is_decided_or_released_by_glass_that_counts_no_more() -> None:
+    records = whole_cycle()
+    broken, released = records[position(BreakGlass)], position(Release, 1)
+    by = tuple(each for each in records[released].answers if not each.startswith("approval"))
+    history = History.fold(records[:released])
+    refused(released, replace(records[released], at=AT + 8 * DAY, answers=(*by, broken.id)), "counts no more")
+    history.add(replace(records[released], answers=(*by, broken.id)))
+    decision = records[position(Decision)]
+    late = replace(decision, at=AT + 8 * DAY, answers=(*decision.answers, broken.id))
+    refused(released, late, "counts no more")
+
+
+def test_each_answers_an_ask_once_and_never_who_asked() -> None:
+    records = whole_cycle()
+    asked, said = position(Ask), position(Approval)
+    ask = replace(records[asked], needed=2, requester="eve")  # type: ignore[call-arg]
+    history = History.fold([*records[:asked], ask])
+    first = replace(records[said], answers=(ask.id,))
+    history.add(first)
+    assert history.cycles[0].asked(Asked.RELEASE) == (ask, None)
+    for actor, words in (("ann", "ann answered it already"), ("eve", "eve asked for it")):
+        with pytest.raises(LifeCycleError, match=words):
+            history.add(replace(first, actor=actor, token="u"))  # type: ignore[call-arg]
+    second = replace(first, actor="bob")  # type: ignore[call-arg]
+    history.add(second)
+    assert history.cycles[0].asked(Asked.RELEASE) == (ask, second)
+    with pytest.raises(LifeCycleError, match="has its answer already"):
+        history.add(replace(first, actor="cat"))  # type: ignore[call-arg]
+
+
+def test_nothing_goes_by_fewer_approvals_than_were_asked_for() -> None:
+    records = whole_cycle()
+    asked, said, released = position(Ask), position(Approval), position(Release, 1)
+    ask = replace(records[asked], needed=2)  # type: ignore[call-arg]
+    history = History.fold([*records[:asked], ask])
+    first = replace(records[said], answers=(ask.id,))
+    history.add(first)
+    second = replace(first, actor="bob")  # type: ignore[call-arg]
+    history.add(second)
+    verdicts = tuple(each for each in records[released].answers if each.startswith("verdict"))
+    with pytest.raises(LifeCycleError, match="approved by 1 of 2"):
+        check(replace(records[released], answers=(*verdicts, first.id)), history.known)
+    check(replace(records[released], answers=(*verdicts, first.id, second.id)), history.known)

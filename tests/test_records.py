@@ -79,7 +79,7 @@ def test_a_time_without_a_zone_is_refused() -> None:
 
 
 def test_every_kind_has_one_class_and_a_decision_is_a_decision() -> None:
-    assert len(KINDS) == 15
+    assert len(KINDS) == 17
     assert KINDS["decision"] is Decision
 
 

@@ -79,7 +79,7 @@ def test_what_is_told_counts_at_once_and_is_in_the_ledger_with_who_told_it(home:
     [signal] = told(history)
     assert answer.done
     assert "1 signals are new" in answer.reason
-    assert (signal.told_by, signal.at, signal.measured_at) == ("svc", history.known[signal.id].at, line(home).at)
+    assert (signal.told_by, signal.at, signal.measure.at) == ("svc", history.known[signal.id].at, line(home).at)
     assert (signal.effect, signal.lower_bound, signal.finding.outcome) == (1.0, 0.5, Outcome.FAIL)
     assert before is not None
     assert before.contributions["serving"] == 0
@@ -103,7 +103,7 @@ def test_told_signals_outlive_a_restart_and_replay_to_the_same_bytes(home: Home)
 
 
 def test_a_signal_that_names_no_deadline_and_no_teller_is_written_as_before(home: Home) -> None:
-    own = home.history().measured[0]
+    own = home.history().signals[0]
     assert "deadline" not in json.loads(own.body)
     assert "told_by" not in json.loads(own.body)
 
@@ -242,19 +242,6 @@ def test_an_event_without_a_deadline_asks_for_one_training(home: Home) -> None:
     assert not history.standing
     home.advance(tick(home) + home.step)
     assert len(home.history().cycles) == 1
-
-
-def test_a_request_may_name_a_deadline_which_makes_it_more_urgent_as_it_comes_near(home: Home) -> None:
-    def ask(until: datetime) -> Answer:
-        message = Message(identifier(), Verb.REQUEST, "an audit", None, PriorityClass.BACKGROUND, deadline=until)
-        return home.answer(tick(home) + HOUR, Message.parse(message.text), OWNER)
-
-    assert "has passed: it is" in ask(tick(home)).reason
-    assert ask(tick(home) + 10 * HOUR).done
-    cycle = home.history().cycles[-1]
-    assert cycle.request.priority_class is PriorityClass.BACKGROUND
-    assert cycle.decisions[-1].priority_class is PriorityClass.URGENT
-    assert {each.same for each in replayed(home)} == {True}
 
 
 def test_a_message_that_tells_comes_through_as_it_was() -> None:

@@ -6,16 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hpcretrain.backlog import ALL
 from hpcretrain.canonical import plain
 from hpcretrain.errors import InputError
 from hpcretrain.messages import Message, Person, Verb
-from hpcretrain.policy.approve import Standing, accept, may_ask, may_propose
-from hpcretrain.records import Asked, Finding, Outcome
+from hpcretrain.policy import emergency
+from hpcretrain.policy.approve import Standing, accept
+from hpcretrain.policy.rights import APPROVES, Act, holders, known, may, right
+from hpcretrain.records import Approval, Asked, Finding, Outcome
 from hpcretrain.steps import activate as activating
 from hpcretrain.steps import outside
 from hpcretrain.steps.ask import answer, standing
 from hpcretrain.steps.assess import assess
 from hpcretrain.steps.desk import Desk
+from hpcretrain.steps.emergency import break_glass, find, review
 from hpcretrain.steps.tick import conclude_asked, judge, settle
 
 
@@ -54,9 +58,8 @@ class Answer:
 
 def stranger(desk: Desk, person: Person) -> Answer | None:
     """The refusal of somebody who has no say in a home; None for who has. Nothing of it is written down."""
-    allowed = may_ask(person, desk.terms.policy.approvals)
     own = any(cycle.in_person == person.name for cycle in desk.history.cycles if cycle.review is None)
-    return None if allowed.outcome is Outcome.PASS or own else _refused((allowed,))
+    return None if known(person, desk.terms.policy) or own else _refused((may(person, Act.ASK, desk.terms.policy),))
 
 
 def act(desk: Desk, message: Message, person: Person) -> Answer:
@@ -66,6 +69,12 @@ def act(desk: Desk, message: Message, person: Person) -> Answer:
             return _request(desk, message, person)
         if message.verb is Verb.CANCEL:
             return _cancel(desk, message, person)
+        if message.verb in (Verb.STOP, Verb.RESUME, Verb.ROLLBACK):
+            return _order(desk, message, person)
+        if message.verb is Verb.BREAK_GLASS:
+            return _break_glass(desk, message, person)
+        if message.verb is Verb.REVIEW:
+            return _review(desk, message, person)
         if message.verb is Verb.PROPOSE:
             return _propose(desk, message, person)
         if message.verb is Verb.TELL:
@@ -76,7 +85,7 @@ def act(desk: Desk, message: Message, person: Person) -> Answer:
 
 
 def _request(desk: Desk, message: Message, person: Person) -> Answer:
-    allowed = may_ask(person, desk.terms.policy.approvals)
+    allowed = may(person, Act.ASK, desk.terms.policy, message.priority_class)
     if allowed.outcome is not Outcome.PASS:
         return _refused((allowed,))
     opened = outside.request(desk, message, person)
@@ -90,7 +99,7 @@ def _request(desk: Desk, message: Message, person: Person) -> Answer:
 
 
 def _tell(desk: Desk, message: Message, person: Person) -> Answer:
-    allowed = may_ask(person, desk.terms.policy.approvals)
+    allowed = may(person, Act.ASK, desk.terms.policy)
     if allowed.outcome is not Outcome.PASS:
         return _refused((allowed,))
     told = outside.tell(desk, message, person)
@@ -111,15 +120,74 @@ def _tell(desk: Desk, message: Message, person: Person) -> Answer:
 
 def _cancel(desk: Desk, message: Message, person: Person) -> Answer:
     cycle = outside.find(desk, message.subject or "")
-    allowed = may_ask(person, desk.terms.policy.approvals)
+    allowed = may(person, Act.STOP, desk.terms.policy)
     if allowed.outcome is not Outcome.PASS and person.name != cycle.in_person:
         return _refused((allowed,))
     cycle = outside.cancel(desk, message, person)
     return Answer(True, f"{cycle.request.id} is ended; its jobs are told to leave a checkpoint", cycle.request.id)
 
 
+def _order(desk: Desk, message: Message, person: Person) -> Answer:
+    """Stop, resume, roll back."""
+    wanted = Act.ROLL_BACK if message.verb is Verb.ROLLBACK else Act.STOP
+    allowed = may(person, wanted, desk.terms.policy)
+    if allowed.outcome is not Outcome.PASS:
+        return _refused((allowed,))
+    scope = message.subject or ""
+    if message.verb is Verb.ROLLBACK:
+        release = outside.take_back(desk, message, person)
+        return Answer(True, f"{release.candidate} serves again ({release.id})", release.id)
+    if message.verb is Verb.RESUME:
+        outside.resume(desk, message, person)
+        cycle, assessment = desk.history.open_cycle, desk.history.assessment
+        if cycle is None or assessment is None:
+            return Answer(True, f"{_about(scope)} goes on")
+        settle(desk, cycle, assessment)
+        decided = _decided(desk, cycle.request.id)
+        return Answer(True, f"{_about(scope)} goes on; {decided.reason}", cycle.request.id, decided.findings)
+    ended = outside.stop(desk, message, person)
+    what = f"; {ended[0].request.id} is ended, its jobs are told to leave a checkpoint" if ended else ""
+    return Answer(True, f"{_about(scope)} is stopped: nothing is trained or released until `hpcretrain resume`{what}")
+
+
+def _about(scope: str) -> str:
+    return {"model": "the model", ALL: "every model of the board"}.get(scope, f"class {scope}")
+
+
+def _break_glass(desk: Desk, message: Message, person: Person) -> Answer:
+    policy, cycle = desk.terms.policy, outside.find(desk, message.subject or "")
+    ends = "ended" if cycle.review else "serves" if cycle.release else None
+    if ends is None and cycle.run and not cycle.asked(Asked.RELEASE):
+        ends = "is in training"
+    checks = emergency.accept(may(person, Act.BREAK_GLASS, policy), desk.history.review_owed, ends, desk.now)
+    if any(check.outcome is not Outcome.PASS for check in checks):
+        return _refused(checks, cycle.request.id)
+    broken = break_glass(desk, message, person, cycle.request, right(person, Act.BREAK_GLASS, policy) or "")
+    if cycle.run:
+        conclude_asked(desk, cycle)
+        came = f"{cycle.request.id}: serves" if cycle.release else f"{cycle.request.id}: does not serve"
+    else:
+        assert desk.history.assessment is not None
+        settle(desk, cycle, desk.history.assessment)
+        came = _decided(desk, cycle.request.id).reason
+    until = f"{broken.expires_at:%H:%M} UTC"
+    reason = f"{came}; it counts until {until}; somebody else must `hpcretrain review {broken.id}`"
+    return Answer(True, reason, broken.id, checks)
+
+
+def _review(desk: Desk, message: Message, person: Person) -> Answer:
+    broken = find(desk, message.subject or "")
+    reviewed = broken.id in desk.history.glass_reviews
+    allowed = may(person, Act.REVIEW, desk.terms.policy)
+    checks = emergency.may_review(person, allowed, broken, reviewed)
+    if any(check.outcome is not Outcome.PASS for check in checks):
+        return _refused(checks, broken.id)
+    said = review(desk, message, person, broken, right(person, Act.REVIEW, desk.terms.policy) or "")
+    return Answer(True, f"{broken.id} is reviewed", said.id, checks)
+
+
 def _propose(desk: Desk, message: Message, person: Person) -> Answer:
-    allowed = may_propose(person, desk.terms.policy.approvals)
+    allowed = may(person, Act.PROPOSE, desk.terms.policy)
     if allowed.outcome is not Outcome.PASS:
         return _refused((allowed,))
     proposal = activating.propose(desk, message, person)
@@ -132,15 +200,29 @@ def _propose(desk: Desk, message: Message, person: Person) -> Answer:
 
 
 def _answer_proposal(desk: Desk, message: Message, person: Person, how: Standing) -> Answer:
-    checks = accept(person, how, desk.terms.policy.approvals, desk.now)
-    if any(check.outcome is not Outcome.PASS for check in checks):
+    said, checks = _said(desk, message, person, how)
+    if said is None:
         return _refused(checks, how.ask.id)
-    proposal = desk.history.proposals[how.ask.subject]
-    approval = answer(desk, message, person, how.ask)
-    if approval.outcome is not Outcome.PASS:
+    proposal = desk.history.proposals.get(how.ask.subject)
+    if proposal is None:
         return Answer(True, "denied; the policy in force stays", how.ask.id, checks)
-    activating.activate(desk, proposal, approval)
+    _, approvals = desk.history.asked[proposal.id]
+    if len(approvals) < how.ask.needed:
+        left = how.ask.needed - len(approvals)
+        return Answer(True, f"approved; it takes {left} more", how.ask.id, checks)
+    activating.activate(desk, proposal, approvals)
     return Answer(True, f"approved; policy {proposal.policy_digest[:16]} is in force", how.ask.id, checks)
+
+
+def _said(desk: Desk, message: Message, person: Person, how: Standing) -> tuple[Approval | None, tuple[Finding, ...]]:
+    """What somebody said to what was asked, recorded if it counts; and every check of that."""
+    policy, act = desk.terms.policy, APPROVES[how.ask.asked]
+    wanted = None if how.ask.asked is Asked.POLICY else how.ask.priority_class
+    allowed = may(person, act, policy, wanted)
+    checks = accept(person, how, allowed, holders(act, policy, wanted), policy.approvals, desk.now)
+    if any(check.outcome is not Outcome.PASS for check in checks):
+        return None, checks
+    return answer(desk, message, person, how.ask, right(person, act, policy, wanted) or ""), checks
 
 
 def _answer(desk: Desk, message: Message, person: Person) -> Answer:
@@ -151,10 +233,9 @@ def _answer(desk: Desk, message: Message, person: Person) -> Answer:
     if found is None:
         return Answer(False, f"nothing asks for {message.subject}; `hpcretrain approve` lists what is asked")
     cycle, how = found
-    checks = accept(person, how, desk.terms.policy.approvals, desk.now)
-    if any(check.outcome is not Outcome.PASS for check in checks):
+    approval, checks = _said(desk, message, person, how)
+    if approval is None:
         return _refused(checks, how.ask.id)
-    approval = answer(desk, message, person, how.ask)
     said = "approved" if approval.outcome is Outcome.PASS else "denied"
     assessment = desk.history.assessment
     if how.ask.asked is Asked.RELEASE:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from hpcretrain.evidence import Advice, Family, Finding, Measure, Outcome, PriorityClass
+from hpcretrain.evidence import Advice, Family, Finding, Measure, PriorityClass
 from hpcretrain.policy.advise import State, advise
 from hpcretrain.policy.assess import Grid, Scored, assess
 from hpcretrain.policy.classify import Case, classify
@@ -66,24 +65,6 @@ def appraise(measures: Iterable[Measure], policy: Policy, grid: Grid, subject: S
     impact = policy.score.business.impact if policy.score.business else 1.0
     priority_class, why = classify(Case(scored.score, impact, deadline, hours, subject.now), policy.classes)
     return Appraisal(scored, advised.action, priority_class, (*scored.findings, advised.finding, why))
-
-
-def measure_of(signal: Signal) -> Measure:
-    """What a signal measures."""
-    # No record holds what is not finite; it was told all the same.
-    broken = signal.told_by is not None and signal.finding.outcome is Outcome.ERROR
-    return Measure(
-        model=signal.model,
-        family=signal.family,
-        name=signal.name,
-        at=signal.measured_at,
-        effect=math.nan if broken else signal.effect,
-        lower_bound=math.nan if broken else signal.lower_bound,
-        n=signal.n,
-        reference=signal.reference,
-        deadline=signal.deadline,
-        reason=signal.finding.reason,
-    )
 
 
 def placed(measure: Measure, grid: Grid, now: datetime) -> Measure:

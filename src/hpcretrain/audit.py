@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.errors import InputError, LedgerError, LifeCycleError, ModelFileError
 from hpcretrain.history import History
 from hpcretrain.records import Candidate, Finding, Outcome
+from hpcretrain.report.removed import REMOVED, removed
 
 
 def verify(home: Path | None = None, kept: Path | None = None) -> list[Finding]:
@@ -33,8 +35,9 @@ def verify(home: Path | None = None, kept: Path | None = None) -> list[Finding]:
         with closing(FileLedger(place.ledger, read_only=True)) as ledger:
             history: History | None = History.fold(ledger.records())
             noted = anchors.newest_noted(ledger)
+            gone = removed(ledger.notes(REMOVED))
     except (LedgerError, LifeCycleError) as error:
-        history = noted = None
+        history, noted, gone = None, None, {}
         trouble = str(error)
     found = anchors.find(place.path, folder) if folder else None
     lines = found.lines if isinstance(found, anchors.Kept) else ()
@@ -48,7 +51,7 @@ def verify(home: Path | None = None, kept: Path | None = None) -> list[Finding]:
     elif found:
         findings.append(found)
     if history is not None and checked.intact:
-        findings.append(check_models(place, history))
+        findings.append(check_models(place, history, gone))
     elif checked.intact:
         findings.append(Finding(check="records", outcome=Outcome.FAIL, reason=trouble))
     return findings
@@ -87,18 +90,22 @@ def export(home: Path | None, file: Path) -> dict[str, Any]:
     return ledger_export.export(place.ledger, file)
 
 
-def check_models(place: Home, history: History) -> Finding:
-    """Whether the folder of each candidate has the digest that the ledger names."""
+def check_models(place: Home, history: History, gone: Mapping[str, str]) -> Finding:
+    """Whether the folder of each candidate has the digest that the ledger names, unless retention removed it."""
     from hpcretrain.node.model import verify as verify_model
 
-    digests = sorted({record.model_digest for record in history.known.values() if isinstance(record, Candidate)})
+    named = sorted({record.model_digest for record in history.known.values() if isinstance(record, Candidate)})
+    kept = [digest for digest in named if digest not in gone or (place.models / digest).exists()]
     wrong = []
-    for digest in digests:
+    for digest in kept:
         try:
             verify_model(place.models / digest, digest)
         except ModelFileError as error:
             wrong.append(str(error))
-    reason = f"{len(digests)} models, each with the digest that the ledger names" if not wrong else "; ".join(wrong)
+    reason = f"{len(kept)} models, each with the digest that the ledger names" if not wrong else "; ".join(wrong)
+    if len(kept) < len(named):
+        last = max(gone[digest] for digest in named if digest not in kept)
+        reason += f"; the payload of {len(named) - len(kept)} more was removed by retention, the last on {last}"
     return Finding(
         check="models",
         outcome=Outcome.FAIL if wrong else Outcome.PASS,

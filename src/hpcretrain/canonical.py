@@ -10,16 +10,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
-_SIGNIFICANT_DIGITS = 9
+_NINE_DIGITS = ".9g"
+_CLEAN = frozenset({str, int, bool, type(None)})
+"""Types of values that are recorded as they are."""
 
 
 def rounded(value: float) -> float:
     """`value` to nine significant digits; the noise of the last bits would make identifiers differ."""
     if value == 0 or not math.isfinite(value):
         return value
-    return float(f"{value:.{_SIGNIFICANT_DIGITS}g}")
+    return float(format(value, _NINE_DIGITS))
 
 
 def utc(moment: datetime) -> datetime:
@@ -38,12 +41,22 @@ class Plain:
     """Frozen data whose floats are rounded and whose times are aware and in UTC."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _clean(getattr(self, field.name)))
+        for name in _names(type(self)):  # type: ignore[arg-type]  # mypy takes the hash of its objects for that of a class
+            value = getattr(self, name)
+            if value.__class__ in _CLEAN:
+                continue
+            cleaned = _clean(value)
+            if cleaned is not value:
+                object.__setattr__(self, name, cleaned)
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 def _clean(value: Any) -> Any:
-    if isinstance(value, bool | int | str | enum.Enum | Plain) or value is None:
+    if value is None or isinstance(value, _AS_IT_IS):
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -56,6 +69,9 @@ def _clean(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(_clean(item) for item in value)
     raise TypeError(f"{type(value).__name__} cannot be recorded")
+
+
+_AS_IT_IS = (str, int, enum.Enum, Plain)
 
 
 def plain(value: Any) -> Any:

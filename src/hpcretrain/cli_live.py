@@ -12,7 +12,7 @@ from typing import Any
 from hpcretrain.errors import InputError
 
 _FASTEST = 10_000_000
-DONE, NO = 0, 1
+DONE, NO, OUTSIDE_FAILED = 0, 1, 3
 
 
 def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -26,6 +26,9 @@ def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
     alive.add_argument("--from", dest="from_time", metavar="TIME", help="let the past pass as if live, from then on")
     alive.add_argument("--speed", type=float, metavar="N", help="how many times faster the past passes (1)")
     alive.add_argument("--inbox", type=Path, metavar="DIR", help="folder where others hand in requests and approvals")
+    alive.add_argument(
+        "--board", type=Path, metavar="DIR", help="folder where homes that share limits tell each other how they stand"
+    )
     once = command(commands, "tick", _tick, "do all that is due in a home that lives; waits for no training")
     once.add_argument(
         "--until",
@@ -39,8 +42,9 @@ def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
         "--class", dest="priority_class", choices=("urgent", "standard", "background"), default="standard",
         help="how urgent it is (standard)",
     )  # fmt: skip
-    wish.add_argument("--deadline", metavar="TIME", help="until when it is needed; ISO 8601, without a zone it is UTC")
+    wish.add_argument("--deadline", metavar="TIME", help="until when the new model must serve")
     wish.add_argument("--key", metavar="TEXT", help="requests with the same key are one request")
+    command(commands, "backlog", _backlog, "who waits, in which order, for what, and when it should begin")
     told = command(commands, "tell", _tell_signals, "tell a home that lives what was measured elsewhere")
     told.add_argument(
         "signals", metavar="SIGNALS.jsonl", help="lines as `hpcretrain observe --json` prints them; - reads them here"
@@ -49,9 +53,26 @@ def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
     end.add_argument("subject", metavar="REQUEST", help="the request, as `hpcretrain status` shows it")
     yes = command(commands, "approve", _approve, "approve what is asked; without ASK, show what is asked")
     no = command(commands, "deny", _deny, "deny what is asked; without ASK, show what is asked")
+    glass = command(commands, "break-glass", _break_glass, "set approvals, budget and queue aside, in an emergency")
+    glass.add_argument("subject", metavar="REQUEST", help="the request, as `hpcretrain status` shows it")
+    look = command(commands, "review", _review, "review that somebody else broke the glass")
+    look.add_argument("subject", metavar="ID", help="what is owed a review, as `hpcretrain status` shows it")
+    command(commands, "notify", _notify, "send a test by each route by which people are told of a home that lives")
+    less = command(commands, "prune", _prune, "remove what the configuration of a home that lives keeps no longer")
+    less.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     for said in (yes, no):
         said.add_argument("subject", nargs="?", metavar="ASK", help="what is asked, by its identifier")
-    for each in (wish, told, end, yes, no):
+    halt = command(commands, "stop", _stop, "have nothing trained or released until it is resumed")
+    go_on = command(commands, "resume", _resume, "lift a stop")
+    for about in (halt, go_on):
+        scope = about.add_mutually_exclusive_group()
+        scope.add_argument(
+            "--class", dest="scope", choices=("urgent", "standard", "background"), help="only this class (the model)"
+        )
+        scope.add_argument("--all", dest="scope", action="store_const", const="all", help="every model of the board")
+    halt.add_argument("--now", action="store_true", help="end what is under way, too; its jobs leave a checkpoint")
+    back = command(commands, "rollback", _rollback, "have the model serve again that served before this one")
+    for each in (wish, told, end, yes, no, halt, go_on, back, glass, look):
         each.add_argument("--reason", default="", metavar="TEXT", help="why, in one line, for the record")
         each.add_argument(
             "--inbox", type=Path, metavar="DIR", help="hand it in there, if the home belongs to somebody else"
@@ -81,6 +102,7 @@ def _live(options: argparse.Namespace) -> int:
         from_time=moment(options.from_time) if options.from_time else None,
         speed=options.speed or 1.0,
         inbox=options.inbox,
+        board=options.board,
     )
     home = options.home or default_home()
     print(json.dumps({"home": str(home)}) if options.json else f"{home} lives; `hpcretrain tick` does what is due")
@@ -113,9 +135,18 @@ def _request(options: argparse.Namespace) -> int:
     from hpcretrain.report.served import moment
 
     wanted = PriorityClass(options.priority_class)
-    deadline = moment(options.deadline) if options.deadline else None
-    message = Message(identifier(options.key), Verb.REQUEST, options.reason, None, wanted, deadline=deadline)
+    until = moment(options.deadline) if options.deadline else None
+    message = Message(identifier(options.key), Verb.REQUEST, options.reason, None, wanted, deadline=until)
     return _send(options, message)
+
+
+def _backlog(options: argparse.Namespace) -> int:
+    from hpcretrain.lineup import backlog
+    from hpcretrain.report.text import show_backlog
+
+    found = backlog(options.home)
+    print(json.dumps(found) if options.json else show_backlog(found))
+    return DONE
 
 
 def _tell_signals(options: argparse.Namespace) -> int:
@@ -134,6 +165,37 @@ def _cancel(options: argparse.Namespace) -> int:
     return _send(options, Message(identifier(), Verb.CANCEL, options.reason, options.subject))
 
 
+def _break_glass(options: argparse.Namespace) -> int:
+    from hpcretrain.messages import Message, Verb, identifier
+
+    return _send(options, Message(identifier(), Verb.BREAK_GLASS, options.reason, options.subject))
+
+
+def _review(options: argparse.Namespace) -> int:
+    from hpcretrain.messages import Message, Verb, identifier
+
+    return _send(options, Message(identifier(), Verb.REVIEW, options.reason, options.subject))
+
+
+def _notify(options: argparse.Namespace) -> int:
+    from hpcretrain.adapters.home import default_home
+    from hpcretrain.report.text import show_routes
+    from hpcretrain.telling import try_routes
+
+    found = try_routes(options.home or default_home())
+    print(json.dumps(found) if options.json else show_routes(found))
+    return OUTSIDE_FAILED if any(each["problem"] for each in found) else DONE
+
+
+def _prune(options: argparse.Namespace) -> int:
+    from hpcretrain.report.removed import pruned_text
+    from hpcretrain.ways import prune
+
+    gone = prune(options.home, dry_run=options.dry_run)
+    print(json.dumps(gone) if options.json else pruned_text(gone, dry_run=options.dry_run))
+    return DONE
+
+
 def _approve(options: argparse.Namespace) -> int:
     from hpcretrain.messages import Verb
 
@@ -144,6 +206,26 @@ def _deny(options: argparse.Namespace) -> int:
     from hpcretrain.messages import Verb
 
     return _say(options, Verb.DENY)
+
+
+def _stop(options: argparse.Namespace) -> int:
+    from hpcretrain.messages import Message, Verb, identifier
+
+    return _send(
+        options, Message(identifier(), Verb.STOP, options.reason, options.scope or "model", at_once=options.now)
+    )
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from hpcretrain.messages import Message, Verb, identifier
+
+    return _send(options, Message(identifier(), Verb.RESUME, options.reason, options.scope or "model"))
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    from hpcretrain.messages import Message, Verb, identifier
+
+    return _send(options, Message(identifier(), Verb.ROLLBACK, options.reason))
 
 
 def _say(options: argparse.Namespace, verb: Any) -> int:

@@ -17,13 +17,16 @@ from hpcretrain.adapters.livesettings import LiveSettings
 from hpcretrain.errors import HpcretrainError, LedgerDamagedError
 from hpcretrain.live import Live
 from hpcretrain.livehome import at_work
+from hpcretrain.retaining import tidy
 from hpcretrain.service import empty, serve, understand
+from hpcretrain.telling import tell_damage, telling
 
 Tell = Callable[[str], None]
 
 _LISTEN_S = 0.2
 """How long it listens before it looks about: at jobs that ring, at the inbox, and at the clock."""
 _LONGEST_PAUSE_S = 60.0
+_TIDY_EVERY_S = 3_600.0
 _STOP = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -55,7 +58,8 @@ def run(home: Path | None = None, tell: Tell = lambda _: None) -> None:
                         tell(f"the controller of {place} is at work")
                     held = True
                     _Controller(live, place, listener, tell).work(stopped, well)
-            except LedgerDamagedError:
+            except LedgerDamagedError as error:
+                tell_damage(place, error, tell)
                 raise
             except (HpcretrainError, OSError) as error:
                 if not held:
@@ -78,6 +82,7 @@ class _Controller:
         self._seen = self._files()
         self._failure: Exception | None = None
         self._troubles: list[str] = []
+        self._tidy_at = time.monotonic()
 
     def work(self, stopped: list[int], well: Callable[[], None]) -> None:
         """Go on until this process is told to stop, or the table or the terms are others than were read.
@@ -86,24 +91,29 @@ class _Controller:
             stopped: Not empty once it is told to stop.
             well: Called after each round in which nothing failed.
         """
-        self._live.advance()
-        while not stopped:
-            if self._live.stale() or (self._live.due() and self._files() != self._seen):
-                return
-            if self._live.due() or self._live.stirs():
-                self._live.advance()
-            # Whoever may enter the home does not wait for strangers.
-            self._listener.serve(_LISTEN_S, self._do)
-            if self._failure is not None:
-                raise self._failure
-            self._empty()
-            well()
+        with telling(self._live, self._home, self._tell) as teller:
+            self._live.advance()
+            while not stopped:
+                if self._live.stale() or (self._live.due() and self._files() != self._seen):
+                    return
+                if self._live.due() or self._live.stirs():
+                    self._live.advance()
+                # Whoever may enter the home does not wait for strangers.
+                self._listener.serve(_LISTEN_S, self._do)
+                if self._failure is not None:
+                    raise self._failure
+                self._empty()
+                if time.monotonic() >= self._tidy_at:
+                    self._tidy_at = time.monotonic() + _TIDY_EVERY_S
+                    tidy(self._live, self._home, self._tell)
+                teller.look()
+                well()
 
     def _do(self, call: Mapping[str, Any], uid: int, _: Tell) -> dict[str, Any]:
         # What cannot be understood touches nothing, so nothing has to be done again.
-        wanted = understand(call, uid, self._home)
+        wanted = understand(call, uid, self._home, self._live.desk.terms.config.identity)
         try:
-            return serve(self._live, wanted)
+            return serve(self._live, wanted, self._home)
         except (HpcretrainError, OSError) as error:
             # Who called is told; what was done by halves is done again from the ledger.
             self._failure = error

@@ -25,6 +25,7 @@ from hpcretrain.errors import HpcretrainError, InputError
 from hpcretrain.history import History
 from hpcretrain.node.durable import sync_all
 from hpcretrain.records import Outcome
+from hpcretrain.report.removed import REMOVED, removed
 
 
 def backup(home: Path | None, file: Path) -> dict[str, Any]:
@@ -194,7 +195,7 @@ def _head(home: Path) -> str:
     if checked.intact:
         try:
             with closing(FileLedger(place.ledger, read_only=True)) as ledger:
-                findings.append(check_models(place, History.fold(ledger.records())))
+                findings.append(check_models(place, History.fold(ledger.records()), removed(ledger.notes(REMOVED))))
         except HpcretrainError as error:
             raise InputError(f"the backup holds no home that can be read: {error}") from error
     for finding in findings:

@@ -43,4 +43,6 @@ def distribution(column: ColumnCounts) -> tuple[int, ...]:
 
 def total(batches: Sequence[BatchCounts], column: str) -> tuple[int, ...]:
     """The sum of `distribution` over batches; counts in frozen bins add up exactly."""
+    if len(batches) == 1:
+        return distribution(batches[0].columns[column])
     return tuple(sum(cells) for cells in zip(*(distribution(batch.columns[column]) for batch in batches), strict=True))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from hpcretrain.errors import LifeCycleError
@@ -15,9 +16,11 @@ from hpcretrain.records import (
     Ask,
     Assessment,
     Baseline,
+    BreakGlass,
     Candidate,
     Decision,
     Family,
+    GlassReview,
     Job,
     Outcome,
     Proposal,
@@ -39,13 +42,15 @@ FOLLOWS: Mapping[str, frozenset[str]] = {
     "signal": frozenset({"release"}),
     "assessment": frozenset({"signal"}),
     "request": frozenset({"assessment", "signal"}),
-    "decision": frozenset({"request", "assessment", "approval"}),
+    "decision": frozenset({"request", "assessment", "approval", "break_glass"}),
     "ask": frozenset({"decision", "verdict", "proposal"}),
     "approval": frozenset({"ask"}),
+    "break_glass": frozenset({"request"}),
+    "glass_review": frozenset({"break_glass"}),
     "job": frozenset({"baseline", "decision", "verdict"}),
     "candidate": frozenset({"job", "candidate"}),
     "verdict": frozenset({"candidate", "job", "release", "verdict"}),
-    "release": frozenset({"candidate", "verdict", "watch", "approval"}),
+    "release": frozenset({"candidate", "verdict", "watch", "approval", "break_glass", "signal"}),
     "watch": frozenset({"release"}),
     "review": frozenset({"request", "signal", "assessment", "decision", "approval", "ask", "verdict", "watch"}),
 }
@@ -100,7 +105,14 @@ def _refusal(record: Record, answered: list[Record], known: Mapping[str, Record]
     if isinstance(record, RetrainRequest):
         return _refuse_request(answered)
     if isinstance(record, Approval):
-        return _refuse_approval(answered, known)
+        return _refuse_approval(record, answered, known)
+    if isinstance(record, BreakGlass):
+        return _refuse_break_glass(answered, known)
+    if isinstance(record, GlassReview):
+        return _refuse_glass_review(record, answered, known)
+    if isinstance(record, Decision):
+        few = _too_few(answered, known) if record.action is Action.RUN else None
+        return few or _expired(record, answered)
     if isinstance(record, Job):
         return _refuse_job(record, answered)
     if isinstance(record, Candidate):
@@ -125,7 +137,7 @@ def _refuse_activation(activation: Activation, answered: list[Record], known: Ma
             return f"{approval.id} denies it"
         if not isinstance(ask, Ask) or ask.subject != proposals[0].id:
             return f"{approval.id} approves something else"
-    return None
+    return _too_few(answered, known)
 
 
 def _refuse_request(answered: list[Record]) -> str | None:
@@ -136,13 +148,52 @@ def _refuse_request(answered: list[Record]) -> str | None:
     return None
 
 
-def _refuse_approval(answered: list[Record], known: Mapping[str, Record]) -> str | None:
-    asks = {other.id for other in answered}
+def _refuse_approval(approval: Approval, answered: list[Record], known: Mapping[str, Record]) -> str | None:
+    asks = {other.id: other for other in answered if isinstance(other, Ask)}
     if len(asks) != 1:
         return "an approval answers one ask"
-    if any(isinstance(other, Approval) and asks & set(other.answers) for other in known.values()):
+    [ask] = asks.values()
+    if ask.requester == approval.actor:
+        return f"{approval.actor} asked for it"
+    said = [other for other in known.values() if isinstance(other, Approval) and ask.id in other.answers]
+    if any(other.outcome is not Outcome.PASS for other in said) or len(said) >= ask.needed:
         return "what was asked has its answer already"
+    return f"{approval.actor} answered it already" if any(other.actor == approval.actor for other in said) else None
+
+
+def _refuse_break_glass(answered: list[Record], known: Mapping[str, Record]) -> str | None:
+    if len(answered) != 1:
+        return "the glass is broken for one request"
+    reviewed = {other.answers[0] for other in known.values() if isinstance(other, GlassReview)}
+    owed = [other.id for other in known.values() if isinstance(other, BreakGlass) and other.id not in reviewed]
+    return f"nobody has reviewed {owed[0]} yet" if owed else None
+
+
+def _refuse_glass_review(review: GlassReview, answered: list[Record], known: Mapping[str, Record]) -> str | None:
+    if len(answered) != 1:
+        return "a review of broken glass answers one"
+    if any(isinstance(other, BreakGlass) and other.actor == review.actor for other in answered):
+        return f"{review.actor} broke the glass, and somebody else reviews it"
+    if any(isinstance(other, GlassReview) and other.answers == review.answers for other in known.values()):
+        return "it is reviewed already"
     return None
+
+
+def _too_few(answered: list[Record], known: Mapping[str, Record]) -> str | None:
+    """Whether an ask that it goes by was approved by fewer people than it needs."""
+    said = Counter(
+        other.answers[0] for other in answered if isinstance(other, Approval) and other.outcome is Outcome.PASS
+    )
+    for identifier, people in said.items():
+        ask = known[identifier]
+        if isinstance(ask, Ask) and people < ask.needed:
+            return f"{ask.id} was approved by {people} of {ask.needed}"
+    return None
+
+
+def _expired(record: Record, answered: list[Record]) -> str | None:
+    late = [other.id for other in answered if isinstance(other, BreakGlass) and record.at >= other.expires_at]
+    return f"{late[0]} counts no more" if late else None
 
 
 def _refuse_job(job: Job, answered: list[Record]) -> str | None:
@@ -185,15 +236,19 @@ def _refuse_release(release: Release, answered: list[Record], known: Mapping[str
             return "a model serves already; only a promotion or a roll-back may replace it"
         return None if all(isinstance(other, Candidate) for other in answered) else "a first release answers candidates"
     if release.release_kind is ReleaseKind.ROLLBACK:
-        watches = [other for other in answered if isinstance(other, Watch)]
-        if not watches or any(watch.outcome is not Outcome.FAIL for watch in watches):
-            return "a roll-back answers a watch that failed"
+        if not all(_takes_back(other) for other in answered):
+            return "a roll-back answers a watch that failed, or a person's order"
         return None
     verdicts = [other for other in answered if isinstance(other, Verdict)]
     approvals = [other for other in answered if isinstance(other, Approval)]
-    if len(verdicts) + len(approvals) != len(answered) or not verdicts:
-        return "a promotion answers verdicts, and the approval where one was asked for"
-    if problem := _refuse_approved(release, approvals, known):
+    broken = [other for other in answered if isinstance(other, BreakGlass)]
+    if len(verdicts) + len(approvals) + len(broken) != len(answered) or not verdicts:
+        return "a promotion answers verdicts, and the approval or the broken glass where one was asked for"
+    if (
+        problem := _refuse_approved(release, approvals, known)
+        or _too_few(answered, known)
+        or _expired(release, answered)
+    ):
         return problem
     if any(verdict.outcome is not Outcome.PASS for verdict in verdicts):
         return "a verdict that it answers did not pass"
@@ -205,6 +260,12 @@ def _refuse_release(release: Release, answered: list[Record], known: Mapping[str
     ):
         return "the full fit was not found to stand in for its judged twin"
     return None
+
+
+def _takes_back(record: Record) -> bool:
+    if isinstance(record, Watch):
+        return record.outcome is Outcome.FAIL
+    return isinstance(record, Signal) and record.family is Family.EXTERNAL and record.name == ReleaseKind.ROLLBACK.value
 
 
 def _refuse_approved(release: Release, approvals: list[Approval], known: Mapping[str, Record]) -> str | None:

@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpcretrain.adapters.board import FolderBoard
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.home import Home
 from hpcretrain.adapters.ledger import FileLedger
+from hpcretrain.adapters.refreshed import modified
+from hpcretrain.adapters.trafficfile import past_traffic
 from hpcretrain.config.load import Terms, under
 from hpcretrain.ports import Ledger
 from hpcretrain.records import RULE_VERSION
@@ -45,12 +49,18 @@ REPLAY = Mode(None, True, False, newest)
 LIVE = Mode("as it comes", False, True, lambda _: None)
 
 
-def open_table(terms: Terms, clock: VirtualClock) -> MemoryTable:
+def open_table(terms: Terms, clock: VirtualClock, home: Path | None = None) -> MemoryTable:
     """The table that a configuration names, as of a clock.
+
+    Args:
+        terms: The terms.
+        clock: The clock.
+        home: Whose key masks what is to be masked; None for a key that nobody keeps.
 
     Raises:
         InputError: It cannot be used.
     """
+    from hpcretrain.adapters.hiding import Hiding, home_key
     from hpcretrain.adapters.table import TableSpec, read
 
     model, data = terms.config.model, terms.config.data
@@ -66,6 +76,7 @@ def open_table(terms: Terms, clock: VirtualClock) -> MemoryTable:
             categorical=model.categorical,
             label_delay=data.label_delay,
             reference_until=terms.reference_until,
+            hiding=Hiding(frozenset(data.drop), frozenset(data.mask), home_key(home) if data.mask else b""),
         ),
         clock,
     )
@@ -81,6 +92,7 @@ def open_desk(
     cluster: Cluster | None = None,
     *,
     mode: Mode = REPLAY,
+    board: Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[Desk, Home]]:
     """The desk of a model, over its locked home.
@@ -93,9 +105,11 @@ def open_desk(
         shown: Where people find configuration and table; by default where they lie.
         cluster: Where to train; by default on this machine.
         mode: Whether history is replayed, or passes.
+        board: Where homes that share limits meet.
         tell: Called with what could not be done and does not stop anything.
     """
     from hpcretrain.adapters.anchors import Anchors
+    from hpcretrain.adapters.hiding import keep_key
     from hpcretrain.adapters.mlflow import MlflowRegistry
     from hpcretrain.adapters.predictor import ModelPredictor
     from hpcretrain.adapters.slurm import Slurm
@@ -105,6 +119,8 @@ def open_desk(
     origin = _origin(terms, table, (shown or terms.folder).resolve())
     slurm = Slurm(cluster.profile.commands) if cluster else None
     with Home.open(home, _identity(terms, table, mode)) as place:
+        if table.hiding.mask:
+            keep_key(place.path, table.hiding.key)
         ledger = FileLedger(place.ledger)
         book = Book(ledger, mode.resume(ledger))
         terms = governed(terms, book) if mode.attended else terms
@@ -127,6 +143,9 @@ def open_desk(
                     trainer=trainer,
                     predictor=predictor,
                     registry=MlflowRegistry(place.mlflow, model.name, place.models, ledger, clock=clock, origin=origin),
+                    board=FolderBoard(board, model.name, home) if board else None,
+                    modified=partial(modified, terms.folder),
+                    traffic=partial(past_traffic, terms.folder / model.traffic if model.traffic else None),
                     book=book,
                     attended=mode.attended,
                     anchors=Anchors(place.path, ledger, model.name, tell),

@@ -19,9 +19,8 @@ class Outcome(enum.Enum):
     FAIL = "fail"
     ERROR = "error"
 
-    @property
-    def severity(self) -> int:
-        return list(Outcome).index(self)
+    def __init__(self, _: str) -> None:
+        self.severity = len(type(self).__members__)
 
     @staticmethod
     def worst(outcomes: Iterable[Outcome]) -> Outcome:
@@ -52,6 +51,9 @@ class Advice(enum.Enum):
 
 class Family(enum.Enum):
     """Families of signals; a score's contributions are given by family."""
+
+    # Members are looked up by the ten thousand; Enum's own hash is slow.
+    __hash__ = object.__hash__
 
     PERFORMANCE = "performance"
     CALIBRATION = "calibration"
@@ -112,29 +114,6 @@ class Finding(Plain):
     reason: str
     observed: float | int | str | None = None
     limit: float | int | str | None = None
-
-
-@dataclass(frozen=True)
-class Facts(Plain):
-    """What a decision saw that no record holds.
-
-    Attributes:
-        attended: Whether there was somebody to ask.
-        training_rows: Matured rows to train on.
-        selection_rows: Matured rows for pilots to compete on.
-        holdout_rows: Matured rows that the champion has not seen.
-        fresh_rows: Matured rows since those of the gate's last verdict.
-        class_rows: Labels of the rarer class, where the pilots compete or at the gate, whichever has fewer.
-        passes: How often one training reads each row.
-    """
-
-    attended: bool
-    training_rows: int
-    selection_rows: int
-    holdout_rows: int
-    fresh_rows: int
-    class_rows: int
-    passes: int
 
 
 @dataclass(frozen=True)

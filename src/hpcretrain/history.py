@@ -5,11 +5,13 @@ Nothing here is stored; a restart folds the ledger again and stands where it sto
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from hpcretrain import cycle
+from hpcretrain.backlog import ALL, MODEL, Stop
 from hpcretrain.errors import LedgerError
 from hpcretrain.records import (
     Action,
@@ -19,12 +21,15 @@ from hpcretrain.records import (
     Asked,
     Assessment,
     Baseline,
+    BreakGlass,
     Candidate,
     Closing,
     Decision,
     Family,
+    GlassReview,
     Job,
     Outcome,
+    PriorityClass,
     Proposal,
     Record,
     Release,
@@ -40,6 +45,12 @@ from hpcretrain.records import (
 Span = tuple[datetime, datetime]
 
 
+def answer(ask: Ask, said: Sequence[Approval]) -> Approval | None:
+    """What is said to an ask comes to: a denial, or the last of the approvals that it needs; None so far."""
+    denial = next((each for each in said if each.outcome is not Outcome.PASS), None)
+    return denial or (said[-1] if len(said) >= ask.needed else None)
+
+
 @dataclass
 class Cycle:
     """One request and what came of it."""
@@ -49,8 +60,10 @@ class Cycle:
     """Who asked for it; None where the model's decline did."""
     decisions: list[Decision] = field(default_factory=list)
     asks: list[Ask] = field(default_factory=list)
-    approvals: dict[str, Approval] = field(default_factory=dict)
-    """By the identifier of the ask."""
+    approvals: dict[str, list[Approval]] = field(default_factory=dict)
+    """What was said so far, by the identifier of the ask."""
+    broken: list[BreakGlass] = field(default_factory=list)
+    """For what somebody broke the glass."""
     jobs: list[Job] = field(default_factory=list)
     candidates: dict[str, Candidate] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
@@ -77,7 +90,11 @@ class Cycle:
     def asked(self, what: Asked) -> tuple[Ask, Approval | None] | None:
         """What was asked last of this kind, and the answer if there is one."""
         ask = next((each for each in reversed(self.asks) if each.asked is what), None)
-        return (ask, self.approvals.get(ask.id)) if ask else None
+        return (ask, self.answer(ask)) if ask else None
+
+    def answer(self, ask: Ask) -> Approval | None:
+        """The answer to an ask: a denial, or the last of the approvals that it needs; None while there is none."""
+        return answer(ask, self.approvals.get(ask.id, ()))
 
     @property
     def judged(self) -> Verdict | None:
@@ -101,15 +118,20 @@ class History:
     """Of the policy in force."""
     proposals: dict[str, Proposal] = field(default_factory=dict)
     """Those that neither took effect nor were denied, by identifier."""
-    asked: dict[str, tuple[Ask, Approval | None]] = field(default_factory=dict)
-    """What was asked about proposals last, by the identifier of the proposal, with the answer."""
+    asked: dict[str, tuple[Ask, list[Approval]]] = field(default_factory=dict)
+    """What was asked about proposals last, by the identifier of the proposal, with what was said so far."""
     releases: list[Release] = field(default_factory=list)
     signals: list[Signal] = field(default_factory=list)
-    """Those about the model that serves, by the home itself or told."""
+    """Those about the model that serves."""
+    heard: list[Signal] = field(default_factory=list)
+    """Those about it that were told."""
     told: set[tuple[object, ...]] = field(default_factory=set)
     """What was told, to know it when it is told again."""
     outside: list[Signal] = field(default_factory=list)
     """Those that came from outside, whichever model served."""
+    _at: dict[datetime, list[Signal]] = field(default_factory=dict)
+    """The signals by their times, and these in order: a home may live long without a release."""
+    _times: list[datetime] = field(default_factory=list)
     assessment: Assessment | None = None
     cycles: list[Cycle] = field(default_factory=list)
     going: list[Cycle] = field(default_factory=list)
@@ -121,6 +143,11 @@ class History:
     """Stretches of rows that failed the data gate."""
     slots: list[Span] = field(default_factory=list)
     """All observed slots."""
+    stops: dict[str, Signal] = field(default_factory=dict)
+    """Orders to stop that stand, by their scope: "model" or a class."""
+    broken: list[BreakGlass] = field(default_factory=list)
+    glass_reviews: dict[str, GlassReview] = field(default_factory=dict)
+    """By the identifier of what is reviewed."""
     rejections: int = 0
     """Rejected candidates since the last release."""
 
@@ -148,13 +175,8 @@ class History:
         return next((each for each in reversed(self.releases) if each.at <= moment), None)
 
     @property
-    def measured(self) -> list[Signal]:
-        """What the home itself measured of the model that serves."""
-        return [signal for signal in self.signals if signal.told_by is None]
-
-    @property
     def standing(self) -> list[Signal]:
-        """What somebody told from outside, or asked for until a deadline, that no release has answered.
+        """What was told from outside that no release has answered.
 
         A release that was taken back answered nothing. What names neither deadline nor effect asks for one training.
         """
@@ -162,18 +184,21 @@ class History:
             return []
         since = min(each.at for each in self.releases if each.candidate == self.champion.candidate)
         ended = [each for each in self.cycles if each.review is not None]
-        done = {answered for each in ended for answered in each.request.answers}
         judged = max((each.run.at for each in ended if each.run and not each.broken_off), default=None)
         return [
             each
             for each in self.outside
-            if each.at >= since
-            and each.id not in done
-            and (
-                each.deadline is not None
-                or (each.told_by and (each.effect is not None or judged is None or each.at > judged))
-            )
+            if each.told_by is not None
+            and each.at >= since
+            and (each.deadline is not None or each.effect is not None or judged is None or each.at > judged)
         ]
+
+    @property
+    def earlier(self) -> Release | None:
+        """The release that served before what serves now was first released; None where that is the first."""
+        candidate = self.champion.candidate
+        made = next(each for each in self.releases if each.candidate == candidate)
+        return self.release(made.previous) if made.previous else None
 
     @property
     def learned(self) -> Span:
@@ -202,6 +227,11 @@ class History:
         return next((each for each in reversed(self.going) if each.release), None)
 
     @property
+    def review_owed(self) -> BreakGlass | None:
+        """That somebody broke the glass, and nobody has reviewed it yet."""
+        return next((each for each in self.broken if each.id not in self.glass_reviews), None)
+
+    @property
     def last_run(self) -> datetime | None:
         """When a training was last ordered that was, or is to be, seen through."""
         ended = (each for each in reversed(self.cycles) if each.run and not each.under_way and not each.broken_off)
@@ -217,6 +247,26 @@ class History:
         if not isinstance(record, Release):
             raise LedgerError(f"{identifier} is no release in this ledger")
         return record
+
+    def stopped(self, priority_class: PriorityClass) -> tuple[Stop, ...]:
+        """The stops that stand here for a class."""
+        return tuple(
+            Stop("" if scope == MODEL else scope, str(signal.finding.observed), signal.at, signal.finding.reason)
+            for scope, signal in self.stops.items()
+            if scope in (MODEL, priority_class.value)
+        )
+
+    def deadline(self, cycle: Cycle) -> datetime | None:
+        """Until when a request is to be served, by whoever asked for it; None where nobody said."""
+        said = [each.slot for each in self.outside if each.id in cycle.request.answers]
+        if Family.EXTERNAL.value in cycle.request.triggers and not said:
+            return min((each.deadline for each in self.standing if each.deadline), default=None)
+        return next((slot.end for slot in said if slot.end > slot.start), None)
+
+    def signals_after(self, moment: datetime | None) -> list[Signal]:
+        """The signals about the model that serves, of after a moment; without one, of the newest time."""
+        first = bisect_right(self._times, moment) if moment is not None else max(len(self._times) - 1, 0)
+        return [signal for at in self._times[first:] for signal in self._at[at]]
 
     def accepted(self) -> list[Span]:
         """Observed slots that are not quarantined."""
@@ -247,11 +297,16 @@ class History:
                 # What was proposed against the policy before would have to be weighed anew.
                 self.proposals, self.asked = {}, {}
             case Ask(asked=Asked.POLICY):
-                self.asked[record.subject] = (record, None)
+                self.asked[record.subject] = (record, [])
             case Ask():
                 self._cycle_of(record).asks.append(record)
             case Approval():
                 self._add_approval(record)
+            case BreakGlass():
+                self.broken.append(record)
+                self._cycle_of(record).broken.append(record)
+            case GlassReview():
+                self.glass_reviews[record.answers[0]] = record
             case RetrainRequest():
                 self.cycles.append(Cycle(record, self._asked_for(record)))
                 self.going.append(self.cycles[-1])
@@ -279,9 +334,9 @@ class History:
     def _add_approval(self, approval: Approval) -> None:
         ask = self.known[approval.answers[0]]
         if not isinstance(ask, Ask) or ask.asked is not Asked.POLICY:
-            self._cycle_of(approval).approvals[approval.answers[0]] = approval
+            self._cycle_of(approval).approvals.setdefault(approval.answers[0], []).append(approval)
             return
-        self.asked[ask.subject] = (ask, approval)
+        self.asked[ask.subject][1].append(approval)
         if approval.outcome is not Outcome.PASS:
             self.proposals.pop(ask.subject, None)
 
@@ -294,7 +349,7 @@ class History:
         wanted = set(record.answers if answers is None else answers)
         for each in reversed(self.cycles):
             one = (each.request, each.release)
-            many = (*each.watches, *each.decisions, *each.asks, *each.jobs, *each.verdicts)
+            many = (*each.watches, *each.decisions, *each.asks, *each.broken, *each.jobs, *each.verdicts)
             known = {part.id for part in (*one, *many) if part is not None} | each.candidates.keys()
             if known & wanted:
                 return each
@@ -305,14 +360,25 @@ class History:
             self.told.add(signal.said)
         if signal.family is Family.EXTERNAL:
             self.outside.append(signal)
+            if signal.told_by is not None:
+                return
+            verb, _, scope = signal.name.partition(":")
+            # A stop of every model stands on the board, where each home may lift it.
+            if verb == "stop" and scope != ALL:
+                self.stops[scope] = signal
+            elif verb == "resume":
+                self.stops.pop(scope, None)
             return
         if signal.told_by is not None:
             # What was measured before the last release is about the model before it; rows are quarantined here alone.
             if signal.answers == (self.champion.id,):
-                self.signals.append(signal)
+                self.heard.append(signal)
             return
         span = (signal.slot.start, signal.slot.end)
         self.signals.append(signal)
+        if signal.at not in self._at:
+            insort(self._times, signal.at)
+        self._at.setdefault(signal.at, []).append(signal)
         if signal.family is not Family.DATA_QUALITY:
             return
         if not signal.name.startswith("label") and span not in self.slots[-1:]:
@@ -327,11 +393,14 @@ class History:
 
     def _add_release(self, release: Release) -> None:
         self.releases.append(release)
-        self.signals = []
+        self.signals, self._at, self._times = [], {}, []
         self.assessment = None
         if release.release_kind is ReleaseKind.PROMOTION:
             self._cycle_of(release).release = release
             self.rejections = 0
         elif release.release_kind is ReleaseKind.ROLLBACK:
-            self._cycle_of(release).rollback = release
+            taken = self.releases[-2].candidate
+            for each in self.cycles:
+                if each.release and each.release.candidate == taken:
+                    each.rollback = release
             self.rejections += 1

@@ -60,6 +60,11 @@ class Terms:
         if sha256(text) != baseline.config_digest:
             raise InputError(f"{path} is not what the ledger was made under; the same backtest, run again, mends it")
         data = json.loads(text)["data"]
+        if data.get("mask"):
+            raise InputError(
+                f"home {home.path} masks {', '.join(data['mask'])}, by a key that leaves the home for no worker: large "
+                "tables are profiled only where nothing is masked"
+            )
         contract = read_contract(home.profiles, baseline.contract_digest)
         return Terms(baseline.model, contract, data["time_column"], data["timezone"], data["time_format"])
 

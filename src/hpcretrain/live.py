@@ -16,20 +16,27 @@ from typing import Any
 
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.answer import Answer, act, stranger
+from hpcretrain.claims import restless
 from hpcretrain.config.load import under
 from hpcretrain.errors import HpcretrainError, InputError, LedgerError, TableChangedError
-from hpcretrain.messages import Message, Person
+from hpcretrain.messages import PROMPT, Message, Person
 from hpcretrain.ports import Awaited, Note
 from hpcretrain.records import Closing
+from hpcretrain.steps.decide import would_run
 from hpcretrain.steps.desk import Branch, Desk
+from hpcretrain.steps.outside import paused
 from hpcretrain.steps.plan import plan
 from hpcretrain.steps.release import confirm
 from hpcretrain.steps.review import close
-from hpcretrain.steps.tick import Passed, Rejected, begin, conclude, conclude_asked, judge, look, retrain
+from hpcretrain.steps.share import tell
+from hpcretrain.steps.tick import Passed, Rejected, begin, conclude, conclude_asked, judge, look, retrain, settle
 from hpcretrain.weigh import wanted
+from hpcretrain.witnesses import Fate
 
 SEEN, DONE, SAID, WITHDRAWN = "tick_seen", "tick_done", "message_done", "jobs_withdrawn"
-_INSTANT = timedelta(microseconds=1)
+AGAIN = "looked_again"
+_QUEUED = frozenset({Fate.WAITING.value, Fate.HELD.value})
+_INSTANT, _AGAIN = timedelta(microseconds=1), timedelta(minutes=10)
 _Key = tuple[str, str, str]
 """Of a message: who sent it, what for, and its identifier."""
 
@@ -97,6 +104,7 @@ class Live:
         self._awaits: Mapping[str, str] = {}
         self._began_under = desk.terms.policy_digest
         self._leaving = False
+        self._looked: datetime | None = None
         self._trouble: HpcretrainError | None = None
         self._said = ""
 
@@ -111,13 +119,18 @@ class Live:
             self._look_after(until)
             while self.due() and self._tick(until if not self.due(2) else Step.RELEASE):
                 ticks.append(self._last)
+            if until is Step.RELEASE and self._restless():
+                self._look_again()
         trouble, self._trouble = self._trouble, None
         if trouble is not None:
             raise trouble
         return Stand(tuple(ticks), self._awaits, self.next)
 
     def answer(self, message: Message, person: Person) -> Answer:
-        """Do what somebody asks for, after all that is due; the same message has the same answer."""
+        """Do what somebody asks for, after all that is due unless it is to stop or roll back.
+
+        The same message has the same answer.
+        """
         key = (person.name, message.verb.value, message.id)
         if key in self._answers:
             return self._answers[key]
@@ -125,10 +138,12 @@ class Live:
             return refusal
         if not self._start():
             return Answer(done=False, reason="no model serves yet: the first champion is being trained; ask again then")
-        while self.due():
+        while self.due() and message.verb not in PROMPT:
             self._tick(Step.RELEASE)
         self._say(f"{person.name}: {message.verb.value}")
-        desk, self._clock.moment = self._desk, max(self._here(), self._newest() + _INSTANT)
+        # What is done before a batch that is due must not be later than it.
+        desk, after = self._desk, timedelta(0) if self.due() else _INSTANT
+        self._clock.moment = max(self._here(), self._newest() + after)
         answer = Answer(done=False, reason="")
         with desk.book.together(lambda: Note(SAID, message.id, _said(message, person, answer))):
             answer = act(desk, message, person)
@@ -140,6 +155,11 @@ class Live:
     def next(self) -> datetime:
         """When the next tick is due."""
         return self._last + self._step
+
+    @property
+    def queued(self) -> bool:
+        """Whether there are jobs under way, and none of them has begun."""
+        return bool(self._awaits) and all(how.split(":")[0] in _QUEUED for how in self._awaits.values())
 
     @property
     def now(self) -> datetime:
@@ -164,9 +184,30 @@ class Live:
 
     def stirs(self) -> bool:
         """Whether there may be something to do about trainings: about the one under way, or one that is ended."""
-        if self._trouble is not None:
+        if self._trouble is not None or self._restless():
             return True
         return (bool(self._awaits) or self._leaving) and self._desk.trainer.stirs()
+
+    def _restless(self) -> bool:
+        """Whether a request waits for what may be there at any time, and was not looked at for a while."""
+        cycle = restless(self._desk.history)
+        if cycle is None or self._desk.history.assessment is None:
+            return False
+        looked = max(cycle.decisions[-1].at, self._looked or cycle.decisions[-1].at)
+        return self._now() - looked >= _AGAIN
+
+    def _look_again(self) -> None:
+        """Decide about such a request anew if it may begin now; looking leaves no record."""
+        desk, self._looked = self._desk, self._now()
+        cycle, assessment = desk.history.open_cycle, desk.history.assessment
+        assert cycle is not None
+        assert assessment is not None
+        self._clock.moment = max(self._here(), self._newest() + _INSTANT)
+        if not would_run(desk, cycle, assessment, plan(desk, desk.history.learned[1])):
+            return
+        with desk.book.together(lambda: Note(AGAIN, cycle.request.id, {})):
+            settle(desk, cycle, assessment)
+        self._look_after(Step.RELEASE)
 
     def _say(self, line: str) -> None:
         if line != self._said:
@@ -238,11 +279,16 @@ class Live:
             except HpcretrainError as error:
                 # A training that cannot go on holds up neither batches nor people.
                 self._trouble = error
+        try:
+            tell(self._desk)
+        except OSError as error:
+            # Before anything is decided upon it, it is told again.
+            self._say(f"the board cannot be written: {error}")
 
     def _pursue(self, until: Step) -> None:
         """Go on with the training that is under way, if there is one, and conclude it once it has come to an end."""
         desk, cycle = self._desk, self._desk.history.training
-        if cycle is None or cycle.run is None:
+        if cycle is None or cycle.run is None or paused(desk, cycle):
             return
         self._clock.moment = max(self._here(), self._newest())
         if conclude_asked(desk, cycle):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from hpcretrain.errors import InputError
 from hpcretrain.history import History
 from hpcretrain.live import Live, Stand
 from hpcretrain.records import Ask, Asked
+from hpcretrain.report.explain import owed
 from hpcretrain.steps.tick import require_reference
 from hpcretrain.trainers import Cluster
 from hpcretrain.wiring import CONFIGURATION, POLICY
@@ -36,6 +38,7 @@ def start_live(
     from_time: datetime | None = None,
     speed: float = 1.0,
     inbox: Path | None = None,
+    board: Path | None = None,
 ) -> LiveSettings:
     """Make a home that lives. Nothing is trained yet; the first tick does that.
 
@@ -47,6 +50,7 @@ def start_live(
         from_time: A time in the table's past that it is now, as if live; without one the present passes.
         speed: How many times faster than the present the past then passes.
         inbox: A folder that others reach too, where they hand in requests and approvals.
+        board: A folder where homes that share limits tell each other how they stand.
 
     Raises:
         InputError: Something cannot be used, or the folder holds something else; nothing was changed.
@@ -61,12 +65,15 @@ def start_live(
         arrival.total_seconds(),
         pace,
         inbox.resolve() if inbox else None,
+        board.resolve() if board else None,
     )
     terms = load(config)
     if cluster:
         load_cluster(cluster)
+    if board and not os.access(board, os.R_OK | os.W_OK | os.X_OK):
+        raise InputError(f"{board} is no folder that can be read and written: make it, and give it to who shares it")
     clock = VirtualClock(terms.reference_until)
-    table = open_table(terms, clock)
+    table = open_table(terms, clock, place)
     require_reference(table, table.first_time, terms.reference_until)
     if inbox:
         Inbox.make(inbox, place)
@@ -89,9 +96,9 @@ def at_work(home: Path, tell: Tell) -> Iterator[Live]:
     clock = VirtualClock(terms.reference_until)
     # What arrives while the table is read may not be in it.
     read_until = None if settings.pace else settings.now()
-    table = open_table(terms, clock)
+    table = open_table(terms, clock, home)
     cluster = Cluster(load_cluster(settings.cluster), tell) if settings.cluster else None
-    with open_desk(terms, table, clock, home, cluster=cluster, mode=LIVE, tell=tell) as (desk, _):
+    with open_desk(terms, table, clock, home, cluster=cluster, mode=LIVE, board=settings.board, tell=tell) as (desk, _):
         yield Live(desk, clock, settings.now, tell, read_until)
 
 
@@ -107,6 +114,7 @@ def describe(live: Live, stand: Stand, made: list[str]) -> dict[str, Any]:
         "score": history.assessment.score if history.assessment else None,
         "open": _open(history),
         "asks": [told(ask) for ask in open_asks(history, live.now)],
+        "review_owed": owed(history),
         "made": [{"kind": history.known[each].kind, "id": each} for each in made],
         "ledger_head": live.desk.ledger.head(),
     }
@@ -119,7 +127,7 @@ def open_asks(history: History, now: datetime) -> list[Ask]:
         for cycle in history.cycles
         if cycle.review is None and cycle.release is None
         for ask in cycle.asks[-1:]
-        if ask.id not in cycle.approvals and now < ask.expires_at and not (cycle.run and ask.asked is Asked.RUN)
+        if cycle.answer(ask) is None and now < ask.expires_at and not (cycle.run and ask.asked is Asked.RUN)
     ]
 
 
@@ -132,6 +140,7 @@ def told(ask: Ask) -> dict[str, Any]:
         "model": ask.model,
         "priority_class": ask.priority_class.value,
         "requester": ask.requester,
+        "needed": ask.needed,
         "overrules": list(ask.overrules),
         "expires_at": plain(ask.expires_at),
         "facts": plain(ask.facts),

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from hpcretrain.canonical import canonical, plain, utc
+from hpcretrain.backlog import ALL
+from hpcretrain.canonical import canonical
 from hpcretrain.errors import InputError
 from hpcretrain.evidence import Measure
 from hpcretrain.records import PriorityClass
@@ -33,21 +34,35 @@ class Verb(enum.Enum):
     """What was measured elsewhere."""
     APPROVE = "approve"
     DENY = "deny"
+    STOP = "stop"
+    RESUME = "resume"
+    ROLLBACK = "rollback"
+    BREAK_GLASS = "break_glass"
+    REVIEW = "review"
+
+
+PROMPT = frozenset({Verb.STOP, Verb.ROLLBACK})
+"""What is done before all that is due, and before all that was asked earlier."""
+
+SCOPES = ("model", *(each.value for each in PriorityClass), ALL)
+"""What a stop can be about."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """A user of the operating system, as it tells.
+    """A person, as the operating system or the site's own identity source tells.
 
     Attributes:
-        name: The user's name.
-        groups: Names of the groups that the user is in.
+        name: The person's name.
+        groups: Names of the groups that the person is in now.
         owner: Whether the home belongs to this user.
+        identity: Who vouches for it.
     """
 
     name: str
     groups: frozenset[str] = frozenset()
     owner: bool = False
+    identity: str = "operating system"
 
     def among(self, names: Sequence[str]) -> bool:
         """Whether one of `names` is the user's, or, behind a percent sign, a group's of the user."""
@@ -62,11 +77,12 @@ class Message:
         id: 32 hexadecimal digits; the token of an approval.
         verb: What it is for.
         reason: Why, in one line.
-        subject: The ask that is answered, or the request that is to end; None to request.
+        subject: The ask that is answered, the request that is to end, or what is to stop; None to request.
         priority_class: The class that is requested; None otherwise.
+        at_once: Whether a stop ends what is under way, too.
+        deadline: Until when what is requested must serve; None where nothing presses.
         policy: The canonical text of the policy that is proposed; None otherwise.
         signals: Lines of signals that are told; None otherwise. See `measures`.
-        deadline: Until when the retraining that is requested is needed; None where nothing presses.
     """
 
     id: str
@@ -74,9 +90,10 @@ class Message:
     reason: str = ""
     subject: str | None = None
     priority_class: PriorityClass | None = None
+    at_once: bool = False
+    deadline: datetime | None = None
     policy: str | None = None
     signals: str | None = None
-    deadline: datetime | None = None
 
     def __post_init__(self) -> None:
         if problem := _problem(self):
@@ -91,9 +108,10 @@ class Message:
             "reason": self.reason,
             "subject": self.subject,
             "priority_class": self.priority_class.value if self.priority_class else None,
+            **({"at_once": True} if self.at_once else {}),
+            **({"deadline": self.deadline.isoformat()} if self.deadline else {}),
             **({"policy": self.policy} if self.policy is not None else {}),
             **({"signals": self.signals} if self.signals is not None else {}),
-            **({"deadline": plain(self.deadline)} if self.deadline is not None else {}),
         }
 
     def measures(self) -> list[Measure]:
@@ -127,9 +145,10 @@ class Message:
                 str(content["reason"]),
                 None if content["subject"] is None else str(content["subject"]),
                 PriorityClass(wanted) if wanted else None,
+                content.get("at_once", False) is True,
+                datetime.fromisoformat(until) if (until := content.get("deadline")) else None,
                 None if content.get("policy") is None else str(content["policy"]),
                 None if content.get("signals") is None else str(content["signals"]),
-                None if content.get("deadline") is None else utc(datetime.fromisoformat(content["deadline"])),
             )
         except (LookupError, TypeError, ValueError) as error:
             raise InputError(f"no message: {error!r}") from error
@@ -170,13 +189,21 @@ def _problem(message: Message) -> str | None:
         return f"{message.id[:40]!r} is no identifier of a message"
     if len(message.reason) > MOST_CHARACTERS or not message.reason.isprintable():
         return f"a reason is one line of at most {MOST_CHARACTERS} characters that can be printed"
-    for name, verb in (("policy", Verb.PROPOSE), ("signals", Verb.TELL), ("deadline", Verb.REQUEST)):
+    for name, verb in (("policy", Verb.PROPOSE), ("signals", Verb.TELL)):
         if getattr(message, name) is not None and message.verb is not verb:
             return f"only to {verb.value} holds a message {name}"
+    if message.deadline is not None and message.deadline.tzinfo is None:
+        return "a deadline has a time zone"
     if message.verb is Verb.REQUEST:
         if message.priority_class is None:
             return "a request names a class"
         return None if message.reason.strip() else "a request has a reason: why is the model to be retrained?"
+    if message.verb in (Verb.STOP, Verb.RESUME, Verb.ROLLBACK) and not message.reason.strip():
+        return f"a {message.verb.value} has a reason: why, in one line?"
+    if message.verb is Verb.ROLLBACK:
+        return None
+    if message.verb in (Verb.STOP, Verb.RESUME):
+        return None if message.subject in SCOPES else f"{message.subject!r} cannot be stopped; name {', '.join(SCOPES)}"
     if message.verb is Verb.PROPOSE:
         if not message.policy or len(message.policy) > MOST_OF_POLICY:
             return f"a proposal holds a policy, of at most {MOST_OF_POLICY:,} characters"
@@ -186,5 +213,7 @@ def _problem(message: Message) -> str | None:
             return f"signals are told in at most {MOST_OF_SIGNALS:,} bytes at once: tell them in parts"
         return None
     if not message.subject or len(message.subject) > MOST_CHARACTERS or not message.subject.isprintable():
-        return f"to {message.verb.value}, name what: `hpcretrain status` shows it"
+        return f"to {message.verb.value.replace('_', ' ')}, name what: `hpcretrain status` shows it"
+    if message.verb in (Verb.BREAK_GLASS, Verb.REVIEW) and not message.reason.strip():
+        return f"to {message.verb.value.replace('_', ' ')}, say why: --reason"
     return None

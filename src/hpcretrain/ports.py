@@ -7,6 +7,7 @@ Ports pass references (`Rows`, digests), numpy arrays and count records, never d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from hpcretrain.backlog import Entry, Stop
 from hpcretrain.counts import BatchCounts as BatchCounts
 from hpcretrain.counts import ColumnCounts as ColumnCounts
 from hpcretrain.errors import TrainingError
@@ -177,6 +179,16 @@ class Trainer(Protocol):
     def withdraw(self, jobs: Sequence[Job]) -> bool:
         """End what is under way of these jobs; each leaves a checkpoint if it can. Whether all have ended."""
 
+    def left(self, job: str) -> bool:
+        """Whether the folder of a job that has ended is still there."""
+
+    def forget(self, job: str) -> None:
+        """Remove the folder of a job that has ended, which nobody will ask for again.
+
+        Raises:
+            OSError: It is still there, or a part of it.
+        """
+
     def outlook(self, priority_class: PriorityClass) -> tuple[Finding, ...]:
         """What a training would meet now: "load", and what it "preempts"."""
 
@@ -252,6 +264,42 @@ class Registry(Protocol):
 
     def alias(self, candidate_id: str, alias: str) -> None:
         """Point `alias` at the candidate's version and read it back."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a board says: what other homes told, the stop of all if one stands, and what could not be read."""
+
+    entries: tuple[Entry, ...]
+    stop: Stop | None
+    troubles: tuple[Finding, ...]
+
+
+class Board(Protocol):
+    """Where homes that share limits tell each other how they stand. What cannot be read is told, never raised."""
+
+    home: str
+    """The name of this home, which no other has."""
+
+    def meet(self) -> AbstractContextManager[Told]:
+        """What others told, and nobody else decides until it is left."""
+
+    def read(self) -> Told:
+        """What others told."""
+
+    def tell(self, entry: Entry) -> None:
+        """Tell how this home stands.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+
+    def stop(self, stop: Stop | None) -> None:
+        """Stop every model; None lifts it.
+
+        Raises:
+            InputError: It cannot be written.
+        """
 
 
 def histogram(edges: Sequence[float], values: FloatArray) -> Histogram:

@@ -8,8 +8,10 @@ is made: what decides is exactly what is written down.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,15 +22,16 @@ from pydantic import TypeAdapter
 
 from hpcretrain.canonical import Plain, canonical, plain, sha256
 from hpcretrain.evidence import Advice as Advice
-from hpcretrain.evidence import Facts as Facts
 from hpcretrain.evidence import Family as Family
 from hpcretrain.evidence import Finding as Finding
 from hpcretrain.evidence import Histogram as Histogram
+from hpcretrain.evidence import Measure as Measure
 from hpcretrain.evidence import Outcome as Outcome
 from hpcretrain.evidence import PriorityClass as PriorityClass
 from hpcretrain.evidence import Reading as Reading
 from hpcretrain.evidence import Slice as Slice
 from hpcretrain.evidence import Window as Window
+from hpcretrain.facts import Facts as Facts
 
 RULE_VERSION = "4"
 """The version of the decision rules; it stands in every baseline, since other rules make other decisions."""
@@ -102,8 +105,9 @@ class Record(Plain):
     """What every record has: the model, the (virtual) time, and the identifiers of the records that it answers."""
 
     kind: ClassVar[str]
-    unless_none: ClassVar[frozenset[str]] = frozenset()
-    """Fields that are left out of the text where they are None: records had none when they were first written."""
+    later: ClassVar[tuple[str, ...]] = ()
+    """Fields that came with a later version: where they hold their default they are not written, so that what was
+    written before keeps its identifier."""
 
     model: str
     at: datetime
@@ -113,9 +117,9 @@ class Record(Plain):
     def body(self) -> str:
         """The record as canonical JSON."""
         content = plain(self)
-        for name in self.unless_none:
-            if content[name] is None:
-                del content[name]
+        for field in dataclasses.fields(self):
+            if field.name in self.later and getattr(self, field.name) == field.default:
+                del content[field.name]
         return canonical({"kind": self.kind, **content})
 
     @cached_property
@@ -180,7 +184,7 @@ class Signal(Record):
     """
 
     kind = "signal"
-    unless_none = frozenset({"deadline", "told_by"})
+    later = ("deadline", "told_by")
 
     family: Family
     name: str
@@ -195,15 +199,22 @@ class Signal(Record):
     told_by: str | None = None
 
     @property
-    def measured_at(self) -> datetime:
-        """When it was measured."""
-        return self.at if self.told_by is None else self.slot.end
-
-    @property
     def said(self) -> tuple[object, ...]:
         """What it says, whoever told it and when: what is told twice says the same."""
         numbers = (self.effect, self.lower_bound, self.n, self.reference, self.finding.outcome)
         return (self.family, self.name, self.slot.end, *numbers, self.deadline, self.finding.reason)
+
+    @cached_property
+    def measure(self) -> Measure:
+        """What it measures."""
+        # No record holds what is not finite; it was told all the same.
+        broken = self.told_by is not None and self.finding.outcome is Outcome.ERROR
+        effect, bound = (math.nan, math.nan) if broken else (self.effect, self.lower_bound)
+        at = self.at if self.told_by is None else self.slot.end
+        return Measure(
+            self.model, self.family, self.name, at, effect, bound, self.n, self.reference, self.deadline,
+            self.finding.reason,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,10 +277,12 @@ class Ask(Record):
 
     Answers a decision, a verdict or a proposal. `subject` is the identifier of the request (to run), of the candidate
     (to release) with its `model_digest`, or of the proposal.
-    `overrules` names the checks of the decision that do not pass and that an approval sets aside.
+    `overrules` names the checks of the decision that do not pass and that an approval sets aside. It is approved once
+    `needed` people said so.
     """
 
     kind = "ask"
+    later = ("needed",)
 
     asked: Asked
     subject: str
@@ -280,20 +293,56 @@ class Ask(Record):
     overrules: tuple[str, ...]
     facts: tuple[Finding, ...]
     expires_at: datetime
+    needed: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Approval(Record):
     """What a person said to what was asked: PASS to approve it, FAIL to deny it. Answers the ask.
 
-    `actor` is the name that the operating system knows the person by; `token` is the identifier of the message.
+    `actor` is the person's name, `identity` who vouches for it; `right` is by what the person may say so, as it was at
+    that moment; `token` is the identifier of the message.
     """
 
     kind = "approval"
+    later = ("right", "identity")
 
     outcome: Outcome
     actor: str
     reason: str
+    token: str
+    right: str = ""
+    identity: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BreakGlass(Record):
+    """Somebody set approvals, budgets and the queue aside for a request, in an emergency. Answers the request.
+
+    It counts until `expires_at`, and somebody else reviews it, by `review_by`; for the rest see `Approval`.
+    """
+
+    kind = "break_glass"
+
+    actor: str
+    reason: str
+    right: str
+    identity: str
+    token: str
+    expires_at: datetime
+    review_by: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlassReview(Record):
+    """What somebody else says of it afterwards. Answers it."""
+
+    kind = "glass_review"
+
+    actor: str
+    reason: str
+    right: str
+    identity: str
     token: str
 
 
@@ -404,6 +453,8 @@ KINDS: dict[str, type[Record]] = {
         Decision,
         Ask,
         Approval,
+        BreakGlass,
+        GlassReview,
         Job,
         Candidate,
         Verdict,

@@ -5,21 +5,32 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hpcretrain.adapters.inboxkeeper import Handed, Keeper
 from hpcretrain.adapters.people import person
+from hpcretrain.config.types import IdentityConfig
 from hpcretrain.errors import InputError
 from hpcretrain.live import Live, Step
 from hpcretrain.livehome import describe, open_asks, told
-from hpcretrain.messages import Message, Person
-
-Wanted = tuple[Message, Person] | Step
-"""What somebody says, or how far to go with what is due."""
+from hpcretrain.messages import PROMPT, Message, Person
+from hpcretrain.retaining import prune
 
 
-def understand(call: Mapping[str, Any], uid: int, home: Path) -> Wanted:
+@dataclass(frozen=True)
+class Prune:
+    """That what is kept no longer is to be removed, or only to be told."""
+
+    dry_run: bool
+
+
+Wanted = tuple[Message, Person] | Step | Prune
+"""What somebody says, how far to go with what is due, or what to remove."""
+
+
+def understand(call: Mapping[str, Any], uid: int, home: Path, identity: IdentityConfig | None) -> Wanted:
     """What a user, by number, calls for.
 
     Raises:
@@ -27,7 +38,9 @@ def understand(call: Mapping[str, Any], uid: int, home: Path) -> Wanted:
     """
     match call.get("do"):
         case "message":
-            return Message.of(call.get("message") or {}), person(uid, home)
+            return Message.of(call.get("message") or {}), person(uid, home, identity)
+        case "prune":
+            return Prune(bool(call.get("dry_run")))
         case "tick":
             try:
                 return Step(call.get("until"))
@@ -36,8 +49,10 @@ def understand(call: Mapping[str, Any], uid: int, home: Path) -> Wanted:
     raise InputError(f"{call.get('do')!r} is nothing that a controller does; is it of another version?")
 
 
-def serve(live: Live, wanted: Wanted) -> dict[str, Any]:
+def serve(live: Live, wanted: Wanted, home: Path) -> dict[str, Any]:
     """Do what was called for."""
+    if isinstance(wanted, Prune):
+        return {"removed": prune(live, home, dry_run=wanted.dry_run)}
     if not isinstance(wanted, Step):
         message, who = wanted
         return {**live.answer(message, who).content, "token": message.id}
@@ -64,7 +79,8 @@ def empty(live: Live, home: Path, inbox: Path | None, tell: Callable[[str], None
         keeper: Keeper | None = None
         with _telling(tell, inbox):
             keeper = held.enter_context(contextlib.closing(Keeper(inbox)))
-            waiting = keeper.waiting()
+            # Whoever stops something does not wait behind what others ask.
+            waiting = sorted(keeper.waiting(), key=lambda each: each.message is None or each.message.verb not in PROMPT)
         if keeper is None:
             return
         for handed in waiting:
@@ -81,7 +97,7 @@ def _answer(live: Live, home: Path, handed: Handed) -> dict[str, Any]:
     if handed.message is None:
         return {}
     try:
-        who = person(handed.uid, home)
+        who = person(handed.uid, home, live.desk.terms.config.identity)
     except InputError as error:
         said: dict[str, Any] = {"done": False, "reason": str(error), "subject": handed.message.subject, "findings": []}
     else:

@@ -17,8 +17,8 @@ from hpcretrain.adapters import controlsocket
 from hpcretrain.adapters.home import default_home
 from hpcretrain.adapters.inbox import Inbox
 from hpcretrain.adapters.livesettings import LiveSettings
-from hpcretrain.errors import HomeInUse, InputError
-from hpcretrain.messages import Message, Verb, identifier
+from hpcretrain.errors import HomeInUse, InputError, LedgerDamagedError
+from hpcretrain.messages import PROMPT, Message, Verb, identifier
 from hpcretrain.records import PriorityClass
 
 Tell = Callable[[str], None]
@@ -92,6 +92,21 @@ def cancel(
     return send(home or default_home(), message, patience_s=patience_s)
 
 
+def prune(home: Path | None = None, *, dry_run: bool = False) -> list[dict[str, Any]]:
+    """Remove what the configuration of a home that lives keeps no longer; what was, or would be, removed.
+
+    Args:
+        home: The folder. Default: `HPCRETRAIN_HOME`, or `.hpcretrain/`.
+        dry_run: Whether only to say what would be.
+
+    Raises:
+        InputError: There is no such home, or its configuration keeps everything.
+    """
+    answer = _through(home or default_home(), {"do": "prune", "dry_run": dry_run}, lambda _: None, PATIENCE_S)
+    gone: list[dict[str, Any]] = answer["removed"]
+    return gone
+
+
 def approve(home: Path | None, subject: str, reason: str = "") -> dict[str, Any]:
     """Approve what was asked; `subject` is the ask. See `request` for what is returned."""
     return send(home or default_home(), Message(identifier(), Verb.APPROVE, reason, subject))
@@ -100,6 +115,21 @@ def approve(home: Path | None, subject: str, reason: str = "") -> dict[str, Any]
 def deny(home: Path | None, subject: str, reason: str = "") -> dict[str, Any]:
     """Deny what was asked; `subject` is the ask. See `request` for what is returned."""
     return send(home or default_home(), Message(identifier(), Verb.DENY, reason, subject))
+
+
+def stop(home: Path | None, reason: str, scope: str = "model", *, now: bool = False) -> dict[str, Any]:
+    """Stop what would be trained or released; `scope` is "model", a class, or "all". `now` ends what is under way."""
+    return send(home or default_home(), Message(identifier(), Verb.STOP, reason, scope, at_once=now))
+
+
+def resume(home: Path | None, reason: str, scope: str = "model") -> dict[str, Any]:
+    """Lift a stop of that scope. See `request` for what is returned."""
+    return send(home or default_home(), Message(identifier(), Verb.RESUME, reason, scope))
+
+
+def rollback(home: Path | None, reason: str) -> dict[str, Any]:
+    """Have the model serve again that served before this one. See `request` for what is returned."""
+    return send(home or default_home(), Message(identifier(), Verb.ROLLBACK, reason))
 
 
 def asked(home: Path | None, inbox: Path | None = None) -> list[dict[str, Any]]:
@@ -147,13 +177,25 @@ def _through(home: Path, call: Mapping[str, Any], tell: Tell, patience_s: float)
         except ConnectionError:
             # Whoever reaches a controller need not load all that works in a home.
             from hpcretrain.livehome import at_work
+            from hpcretrain.retaining import tidy
             from hpcretrain.service import empty, serve, understand
+            from hpcretrain.telling import tell_damage, telling
 
             try:
-                with at_work(home, tell) as live:
-                    wanted = understand(call, os.getuid(), home)
+                with at_work(home, tell) as live, telling(live, home, tell):
+                    wanted = understand(call, os.getuid(), home, live.desk.terms.config.identity)
+                    if isinstance(wanted, tuple) and wanted[0].verb in PROMPT:
+                        answer = serve(live, wanted, home)
+                        empty(live, home, inbox, tell)
+                        return answer
                     empty(live, home, inbox, tell)
-                    return serve(live, wanted)
+                    answer = serve(live, wanted, home)
+                    if call["do"] == "tick":
+                        tidy(live, home, tell)
+                    return answer
+            except LedgerDamagedError as error:
+                tell_damage(home, error, tell)
+                raise
             except HomeInUse:
                 if time.monotonic() >= give_up_at:
                     raise

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from hpcretrain.appraise import Subject, appraise, batches, measure_of, placed
+from hpcretrain import claims
+from hpcretrain.appraise import Subject, appraise, batches, placed
 from hpcretrain.errors import LedgerError
 from hpcretrain.history import Cycle, History
-from hpcretrain.policy import approve
+from hpcretrain.policy import approve, emergency
 from hpcretrain.policy import decide as choices
 from hpcretrain.policy.observe import structural
 from hpcretrain.policy.request import Wish, wish
@@ -49,10 +50,13 @@ def assess(history: History, policy: Policy, now: datetime) -> Assessment:
     """The assessment of the model that serves."""
     if history.baseline is None:
         raise LedgerError("nothing can be assessed before there is a baseline")
-    signals, step = history.signals, timedelta(seconds=history.baseline.batch_s)
-    grid = batches(history.measured, step, now, policy.score.memory_slots)
+    step = timedelta(seconds=history.baseline.batch_s)
+    newest = max((signal.at for signal in history.signals_after(None)), default=now)
+    signals = history.signals_after(newest - step * policy.score.memory_slots)
+    grid = batches(signals, step, now, policy.score.memory_slots)
+    outside = [*history.heard, *history.standing]
     found = appraise(
-        [placed(measure_of(signal), grid, now) for signal in (*signals, *history.standing)],
+        [signal.measure for signal in signals] + [placed(signal.measure, grid, now) for signal in outside],
         policy,
         grid,
         Subject(now, history.champion.at),
@@ -60,7 +64,7 @@ def assess(history: History, policy: Policy, now: datetime) -> Assessment:
     return Assessment(
         model=history.baseline.model,
         at=now,
-        answers=tuple(signal.id for signal in (*signals, *history.outside) if signal.at == now),
+        answers=tuple(signal.id for signal in (*signals, *history.heard, *history.outside) if signal.at == now),
         score=found.scored.score,
         decline=found.scored.decline,
         fresh=found.scored.fresh,
@@ -130,23 +134,28 @@ def decide(
         policy: The policy in force.
         now: The time of the decision.
     """
-    priority_class = classify(history, cycle, assessment, policy)
+    priority_class = classify(history, cycle, assessment, policy, now)
     # What was asked for in person stands until that person withdraws it, and while somebody outside waits for it.
-    gone = (
-        None
-        if cycle.in_person or asking(history, now)
-        else choices.withdraw(max(assessment.decline, assessment.fresh), policy)
+    waited_for = cycle.in_person or asking(history, now)
+    gone = None if waited_for else choices.withdraw(max(assessment.decline, assessment.fresh), policy)
+    scope = claims.scope(history, cycle, priority_class, facts, policy, now)
+    choice = gone or claims.scoped(
+        choices.decide(
+            priority_class,
+            situation(history, assessment, facts, policy, now, cycle.in_person),
+            policy,
+            scope.training if scope else None,
+        ),
+        scope,
     )
-    choice = gone or choices.decide(
-        priority_class, situation(history, assessment, facts, policy, now, cycle.in_person), policy
-    )
+    choice = claims.admitted(history, cycle, priority_class, choice, facts.shared, policy, now)
     digest = history.activation.policy_digest if history.activation else ""
-    permitted = permit(cycle, priority_class, choice, (policy, digest), now) if facts.attended else Permitted(choice)
-    given = [permitted.approval] if permitted.approval else []
+    asks = facts.attended or bool(cycle.broken)
+    permitted = permit(cycle, priority_class, choice, (policy, digest), now) if asks else Permitted(choice)
     decision = Decision(
         model=assessment.model,
         at=now,
-        answers=tuple(dict.fromkeys((cycle.request.id, assessment.id, *given))),
+        answers=tuple(dict.fromkeys((cycle.request.id, assessment.id, *permitted.by))),
         policy_digest=digest,
         rule_version=RULE_VERSION,
         action=permitted.choice.action,
@@ -159,8 +168,10 @@ def decide(
     return Weighed(decision, permitted.asks)
 
 
-def classify(history: History, cycle: Cycle, assessment: Assessment, policy: Policy) -> PriorityClass:
-    """The class of the request, or a more urgent one that the newest assessment asks for."""
+def classify(history: History, cycle: Cycle, assessment: Assessment, policy: Policy, now: datetime) -> PriorityClass:
+    """The class of the request, or a more urgent one that the newest assessment, or an emergency, asks for."""
+    if emergency.holding(cycle.broken, now) is not None:
+        return PriorityClass.URGENT
     asked = wanted(history, assessment, policy)
     order = list(PriorityClass)
     classes = [cycle.request.priority_class] + ([asked.priority_class] if asked else [])
@@ -180,12 +191,12 @@ class Permitted:
 
     Attributes:
         choice: The choice.
-        approval: The identifier of the answer that it goes by; None without one.
+        by: Identifiers of what people said that it goes by.
         asks: The checks that an approval, which is to be asked for now, would set aside; None where none is.
     """
 
     choice: choices.Choice
-    approval: str | None = None
+    by: tuple[str, ...] = ()
     asks: tuple[str, ...] | None = None
 
 
@@ -202,29 +213,35 @@ def permit(
         now: The time.
     """
     rules = policy[0].approvals
+    broken = emergency.holding(cycle.broken, now)
+    if broken is not None and choice.outcome in (Outcome.PASS, Outcome.WAIT):
+        findings = emergency.set_aside(choice.findings, broken)
+        return Permitted(choices.choose(choice.cost_mrow_passes, findings), (broken.id,))
     if rules is None:
         return Permitted(choice)
     ask, approval = cycle.asked(Asked.RUN) or (None, None)
     if ask is not None and ask.policy_digest != policy[1]:
         ask, approval = None, None
     if ask is not None and approval is not None and approve.denied(approval):
-        return Permitted(_dropped(choice, choice.findings, approve.awaited(ask, approval, now)), approval.id)
+        return Permitted(_dropped(choice, choice.findings, approve.awaited(ask, approval, now)), (approval.id,))
     if choice.outcome not in (Outcome.PASS, Outcome.WAIT):
         return Permitted(choice)
     findings, given = choice.findings, None
     if ask is not None and approval is not None and approve.holds(ask, priority_class, now):
         findings, given = approve.overrule(findings, ask, approval), approval
-    used = given.id if given else None
+    said_so_far = cycle.approvals.get(ask.id, []) if ask else []
+    used = tuple(each.id for each in said_so_far) if given else ()
     needs = approve.overrulable(priority_class, findings, rules, in_person=cycle.in_person is not None)
     if needs is None:
         return Permitted(choices.choose(choice.cost_mrow_passes, findings), used)
     spent = approval is not None and given is None
     if ask is None or spent or not set(needs) <= set(ask.overrules) or ask.priority_class is not priority_class:
-        said = approve.needed(Asked.RUN, approve.expiry(now, rules))
+        said = approve.needed(Asked.RUN, approve.expiry(now, rules), rules.people(priority_class))
         return Permitted(choices.choose(choice.cost_mrow_passes, (*findings, said)), used, needs)
     if given is None and now >= ask.expires_at:
         return Permitted(_dropped(choice, findings, approve.awaited(ask, None, now)))
-    return Permitted(choices.choose(choice.cost_mrow_passes, (*findings, approve.awaited(ask, given, now))), used)
+    said = approve.awaited(ask, given, now, said_so_far)
+    return Permitted(choices.choose(choice.cost_mrow_passes, (*findings, said)), used)
 
 
 def _dropped(choice: choices.Choice, findings: tuple[Finding, ...], said: Finding) -> choices.Choice:
@@ -251,7 +268,7 @@ def situation(
         watching=history.watched is not None,
         spent=history.costs,
         facts=facts,
-        data=_data_gate(history, policy, now),
+        data=_data_gate(history, policy),
         action=_advice(assessment, in_person),
     )
 
@@ -269,12 +286,10 @@ def _advice(assessment: Assessment, in_person: str | None) -> Finding:
     )
 
 
-def _data_gate(history: History, policy: Policy, now: datetime) -> tuple[Finding, ...]:
+def _data_gate(history: History, policy: Policy) -> tuple[Finding, ...]:
     gate = policy.data_gate
     # Between ticks, what the last of them saw.
-    measured = history.measured
-    newest = max((signal.at for signal in measured), default=now)
-    latest = [signal for signal in measured if signal.at == newest]
+    latest = history.signals_after(None)
     quality = tuple(signal.finding for signal in latest if signal.family is Family.DATA_QUALITY)
     return (*quality, structural(latest, gate.structural_psi, gate.structural_share))
 

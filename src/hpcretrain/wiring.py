@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +80,7 @@ def _run(
     model = terms.config.model
     load_recipe(model.recipe, model.params, search_path=terms.folder)
     clock = VirtualClock(terms.reference_until)
-    table = open_table(terms, clock)
+    table = open_table(terms, clock, home)
     require_reference(table, table.first_time, terms.reference_until)
     shown = home / "demo" if keep else terms.folder
     with open_desk(terms, table, clock, home, shown, cluster) as (desk, place):
@@ -120,7 +120,11 @@ def read_history(home: Path | str | None = None) -> tuple[History, FileLedger]:
 def read_status(home: Path | str | None = None) -> dict[str, Any]:
     """How the model of a home stands; see docs/reference/json.md."""
     history, ledger = read_history(home)
-    return status(history, ledger.head(), _cpu(ledger), cluster_use(ledger.notes()))
+    from hpcretrain.adapters.courier import undelivered
+
+    notes = ledger.notes()
+    told = status(history, ledger.head(), _cpu(ledger), cluster_use(notes))
+    return {**told, "undelivered": undelivered(notes, datetime.now(UTC))}
 
 
 def write_report(home: Path | str | None = None, output: Path | str | None = None) -> Path:

@@ -148,6 +148,32 @@ GROUPS = (
         ),
     ),
     Group(
+        "score",
+        (
+            Benchmark(
+                "score_1000_models_ms",
+                "1,000 models of 20 features each, from exact counts of stored profiles to score, action and class",
+                "ms",
+                "lower",
+                100,
+                "Drift, findings and all; reading the profiles from disk is not in it",
+            ),
+        ),
+    ),
+    Group(
+        "replay",
+        (
+            Benchmark(
+                "replay_10000_s",
+                "Making 10,000 decisions of a home again, with all assessments and requests that led to them",
+                "s",
+                "lower",
+                10,
+                "About 11,700 assessments of up to 30 batches of 8 signals each are among them",
+            ),
+        ),
+    ),
+    Group(
         "ledger",
         (
             Benchmark(
@@ -360,6 +386,19 @@ GROUPS = (
                 100,
                 "The socket, assessment, decision, the rows of three pilots written, intents, fences, one array",
                 quantile=0.95,
+            ),
+        ),
+    ),
+    Group(
+        "admissions",
+        (
+            Benchmark(
+                "decide_10000_s",
+                "CPU s for decisions on a backlog of 10,000 requests: order, every finding, expected starts",
+                "s",
+                "lower",
+                1,
+                "Slots, CPU hours and risk by model and team, dependencies, deadlines; 80 trainings under way",
             ),
         ),
     ),

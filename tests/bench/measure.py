@@ -45,6 +45,20 @@ def mlflow() -> Measured:
     return Measured({"log_model_s": Samples(log_model_s())})
 
 
+def score() -> Measured:
+    """Scoring many models."""
+    from bench.scores import score_models
+
+    return score_models()
+
+
+def replay() -> Measured:
+    """Making past decisions again."""
+    from bench.scores import replay_decisions
+
+    return replay_decisions()
+
+
 def ledger() -> Measured:
     """Verifying a ledger."""
     from bench.ledger import verify_s
@@ -57,6 +71,13 @@ def demo() -> Measured:
     from bench.demo import run
 
     return Measured(run())
+
+
+def admissions() -> Measured:
+    """Decisions on a backlog."""
+    from bench.admissions import decide_10000_s
+
+    return Measured({"decide_10000_s": Samples(decide_10000_s())})
 
 
 def drift() -> Measured:
@@ -132,7 +153,7 @@ def windows() -> Measured:
 MEASURES: dict[str, Callable[[], Measured]] = {
     measure.__name__: measure
     for measures in (
-        (whylogs, large, evidently, mlflow, ledger, demo, drift, promotion),
+        (whylogs, large, evidently, mlflow, ledger, score, replay, demo, drift, promotion, admissions),
         (submissions, urgent_starts, requeued, lost_cpu, tracking, signals, serving_log, windows),
     )
     for measure in measures

@@ -39,7 +39,7 @@ def count(batch: Batch, reference: MemoryTable, contract: Contract, model: str) 
     from hpcretrain.adapters import whylogs_bins
 
     names = [column.name for column in reference.columns]
-    sheet = load(batch.path, [*names, batch.time_column])
+    sheet = load(batch.path, [*names, batch.time_column], reference.hiding)
     if batch.time_column not in sheet.names:
         raise InputError(f"{batch.path}: has no column {batch.time_column}, which data.time_column names")
     if not set(names) & set(sheet.names):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hpcretrain.errors import HomeInUse, InputError
 
-_LOCK, _IDENTITY = "home.lock", "home.json"
+_LOCK, IDENTITY = "home.lock", "home.json"
 
 
 def default_home() -> Path:
@@ -89,9 +89,9 @@ class Home:
             InputError: It cannot be read.
         """
         try:
-            return str(json.loads((self.path / _IDENTITY).read_text(encoding="utf-8"))["model"])
+            return str(json.loads((self.path / IDENTITY).read_text(encoding="utf-8"))["model"])
         except (OSError, ValueError, TypeError, LookupError) as error:
-            raise InputError(f"{self.path / _IDENTITY} cannot be read: {error!r}") from error
+            raise InputError(f"{self.path / IDENTITY} cannot be read: {error!r}") from error
 
     @classmethod
     def existing(cls, path: Path) -> Home:
@@ -101,7 +101,7 @@ class Home:
             InputError: There is none.
         """
         try:
-            found = (path / _IDENTITY).is_file()
+            found = (path / IDENTITY).is_file()
         except OSError as error:
             raise InputError(f"home {path} cannot be read: {error.strerror or error}") from error
         if not found:
@@ -167,9 +167,9 @@ class Home:
 
     def _make(self, identity: Mapping[str, str]) -> None:
         # The identity comes first: only what it marks as ours is ever written into.
-        if not (self.path / _IDENTITY).exists():
+        if not (self.path / IDENTITY).exists():
             self.path.chmod(0o700)
-            self.write(_IDENTITY, json.dumps(dict(identity), indent=1))
+            self.write(IDENTITY, json.dumps(dict(identity), indent=1))
         for folder in (self.profiles, self.spool, self.models, self.mlflow):
             folder.mkdir(mode=0o700, exist_ok=True)
 
@@ -180,10 +180,10 @@ class Home:
     def _check(self, identity: Mapping[str, str]) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"home {self.path} is a file; pass --home with a folder")
-        known = self.path / _IDENTITY
+        known = self.path / IDENTITY
         if not known.exists():
             present = {each.name for each in self.path.iterdir()} if self.path.is_dir() else set()
-            strangers = present - {_LOCK, f".{_IDENTITY}.part"}
+            strangers = present - {_LOCK, f".{IDENTITY}.part"}
             if strangers:
                 raise InputError(
                     f"home {self.path} is not empty and is no home (it holds {sorted(strangers)[0]}); "

@@ -42,6 +42,7 @@ class LiveSettings:
         arrival_s: Seconds after its time within which a row arrives in the table.
         pace: How the past passes; None where the present does.
         inbox: Where others than the owner of the home hand in what they ask; None where they cannot.
+        board: Where homes that share limits tell each other how they stand; None for a home that shares with none.
     """
 
     config: Path
@@ -49,6 +50,7 @@ class LiveSettings:
     arrival_s: float
     pace: Pace | None
     inbox: Path | None
+    board: Path | None = None
 
     def now(self) -> datetime:
         """Until when rows are in the table."""
@@ -88,4 +90,5 @@ def _understood(content: Mapping[str, object]) -> LiveSettings:
         arrival_s=float(str(content["arrival_s"])),
         pace=pace or None,
         inbox=Path(str(content["inbox"])) if content["inbox"] else None,
+        board=Path(str(content["board"])) if content.get("board") else None,
     )

@@ -150,3 +150,15 @@ def door(what: str, subject: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         told = " ".join(str(error).split())[:_LONGEST_MESSAGE] or type(error).__name__
         raise HpcretrainError(f"MLflow could not {what} {subject}: {told}") from error
+
+
+def remove_model(folder: Path, run: str) -> None:
+    """Remove the files of the model that a run logged; what else it logged stays.
+
+    Args:
+        folder: Where the store is.
+        run: Identifier of the run.
+    """
+    place = (folder / "artifacts" / run / "artifacts" / "model").resolve()
+    if place.is_relative_to((folder / "artifacts").resolve()):
+        shutil.rmtree(place, ignore_errors=True)

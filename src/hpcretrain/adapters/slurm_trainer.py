@@ -138,6 +138,18 @@ class SlurmTrainer:
         """Whether there may be something to do about a job; Slurm is asked once a minute at most."""
         return self._jobs.look()
 
+    def left(self, job: str) -> bool:
+        """Whether the folder of a job that has ended is still there."""
+        return self._spool.left(job)
+
+    def forget(self, job: str) -> None:
+        """Remove the folder of a job that has ended.
+
+        Raises:
+            OSError: It is still there, or a part of it.
+        """
+        self._spool.forget(job)
+
     def withdraw(self, jobs: Sequence[Job]) -> bool:
         """Cancel what is under way of these jobs; each leaves a checkpoint if it can. To be repeated until it is so.
 

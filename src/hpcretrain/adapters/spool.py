@@ -159,6 +159,18 @@ class Spool:
             part.rename(target)
         verify(target, digest)
 
+    def left(self, job: str) -> bool:
+        """Whether the folder of a job is there."""
+        return (self.jobs / job).exists()
+
+    def forget(self, job: str) -> None:
+        """Remove the folder of a job.
+
+        Raises:
+            OSError: It is still there, or a part of it.
+        """
+        shutil.rmtree(self.jobs / job)
+
     def drop_snapshots(self, jobs: Iterable[Job]) -> None:
         """Remove the rows of jobs that all have their results; several jobs may have read the same ones."""
         for job in jobs:

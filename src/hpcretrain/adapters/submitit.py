@@ -84,6 +84,18 @@ class LocalTrainer:
         """Never: a job is waited for."""
         return False
 
+    def left(self, job: str) -> bool:
+        """Whether the folder of a job that has ended is still there."""
+        return self._spool.left(job)
+
+    def forget(self, job: str) -> None:
+        """Remove the folder of a job that has ended.
+
+        Raises:
+            OSError: It is still there, or a part of it.
+        """
+        self._spool.forget(job)
+
     def withdraw(self, jobs: Sequence[Job]) -> bool:
         """Whoever could withdraw a job here waits until it has ended."""
         return True

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hpcretrain.adapters.hiding import NOTHING
 from hpcretrain.adapters.tablecells import mixed, number_bytes, number_hashes
 from hpcretrain.adapters.tablefile import IntArray
 from hpcretrain.adapters.tableschema import LABEL as LABEL
@@ -40,7 +41,9 @@ def read(spec: TableSpec, clock: Clock) -> MemoryTable:
         InputError: The table cannot be used; all that is wrong with it, with files and rows (counted from 1 below the
             header) and how to mend it.
     """
-    return MemoryTable(assemble(spec), spec.label_delay, clock)
+    table = MemoryTable(assemble(spec), spec.label_delay, clock)
+    table.hiding = spec.hiding
+    return table
 
 
 class MemoryTable:
@@ -51,7 +54,10 @@ class MemoryTable:
     Attributes:
         columns: The features, in order.
         label_delay: How long after a row its label is known.
+        hiding: What of it is not to be known.
     """
+
+    hiding = NOTHING
 
     def __init__(self, content: Content, label_delay: timedelta, clock: Clock) -> None:
         self.columns = content.columns

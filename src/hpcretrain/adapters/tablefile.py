@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from hpcretrain.adapters.hiding import NOTHING, Hiding
 from hpcretrain.errors import InputError
 from hpcretrain.ports import FloatArray
 
@@ -58,9 +59,11 @@ class Sheet:
     columns: Mapping[str, Any]
     rows: int
     typed: bool
+    dropped: tuple[str, ...] = ()
+    """Columns of the file that are not to be known."""
 
 
-def load(path: Path, wanted: Collection[str] | None) -> Sheet:
+def load(path: Path, wanted: Collection[str] | None, hiding: Hiding = NOTHING) -> Sheet:
     """Read a file.
 
     Columns without a name, and an index that pandas left, are not columns.
@@ -68,12 +71,13 @@ def load(path: Path, wanted: Collection[str] | None) -> Sheet:
     Args:
         path: A .csv (comma, header, UTF-8) or .parquet file.
         wanted: Columns to read, whether or not the file has them; None for all.
+        hiding: What is not to be known: columns that are not read, and columns whose cells are masked as text.
 
     Raises:
         InputError: It is of another kind, cannot be read, or names two columns alike.
     """
     reader = _reader(path)
-    return _sheet(path, lambda: reader(path, wanted), typed=reader is _read_parquet)
+    return _sheet(path, lambda: reader(path, wanted, hiding.drop), typed=reader is _read_parquet, hiding=hiding)
 
 
 def load_groups(path: Path, wanted: Collection[str], groups: Sequence[int]) -> Sheet:
@@ -82,7 +86,7 @@ def load_groups(path: Path, wanted: Collection[str], groups: Sequence[int]) -> S
     Raises:
         InputError: It cannot be read, or names two columns alike.
     """
-    return _sheet(path, lambda: _read_parquet(path, wanted, groups), typed=True)
+    return _sheet(path, lambda: _read_parquet(path, wanted, frozenset(), groups), typed=True)
 
 
 def outline(path: Path) -> tuple[tuple[str, ...], tuple[int, ...] | None]:
@@ -101,19 +105,33 @@ def outline(path: Path) -> tuple[tuple[str, ...], tuple[int, ...] | None]:
         raise InputError(f"{path}: cannot be read: {error}") from error
 
 
-def _sheet(path: Path, read: Callable[[], tuple[list[str], Any]], *, typed: bool) -> Sheet:
+def _sheet(path: Path, read: Callable[[], tuple[list[str], Any]], *, typed: bool, hiding: Hiding = NOTHING) -> Sheet:
     try:
         names, table = read()
         table.validate(full=True)
     except (pa.ArrowException, OSError, UnicodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+        # Where cells are hidden, no trace may quote them either.
+        raise InputError(f"{path}: cannot be read: {hiding.words(error)}") from (None if hiding.any else error)
+    columns = {name: _plain(table.column(name)) for name in table.column_names}
+    for name in hiding.mask & columns.keys():
+        columns[name] = _masked(columns[name], name, hiding, typed=typed)
     return Sheet(
         path=path,
-        names=tuple(names),
-        columns={name: _plain(table.column(name)) for name in table.column_names},
+        names=tuple(name for name in names if name not in hiding.drop),
+        columns=columns,
         rows=table.num_rows,
         typed=typed,
+        dropped=tuple(name for name in names if name in hiding.drop),
     )
+
+
+def _masked(column: Any, name: str, hiding: Hiding, *, typed: bool) -> Any:
+    """A column of which only those cells can be told that are equal."""
+    coded = pc.dictionary_encode(
+        pa.concat_arrays(as_text(column, typed=typed).chunks or [pa.nulls(0, pa.large_string())])
+    )
+    words = pa.array([hiding.masked(name, text) for text in coded.dictionary.to_pylist()], pa.large_string())
+    return pa.chunked_array([pc.take(words, coded.indices)], pa.large_string())
 
 
 def _header(path: Path) -> list[str]:
@@ -121,7 +139,7 @@ def _header(path: Path) -> list[str]:
         return next(csv.reader(file), [])
 
 
-def _read_csv(path: Path, wanted: Collection[str] | None) -> tuple[list[str], Any]:
+def _read_csv(path: Path, wanted: Collection[str] | None, drop: Collection[str]) -> tuple[list[str], Any]:
     header = _header(path)
     names = _named(path, header)
     table = pacsv.read_csv(
@@ -131,7 +149,7 @@ def _read_csv(path: Path, wanted: Collection[str] | None) -> tuple[list[str], An
         parse_options=pacsv.ParseOptions(newlines_in_values=True),
         convert_options=pacsv.ConvertOptions(
             column_types=dict.fromkeys(header, pa.large_string()),
-            include_columns=_chosen(names, wanted),
+            include_columns=_chosen(names, wanted, drop),
             null_values=list(MISSING),
             strings_can_be_null=True,
         ),
@@ -140,21 +158,22 @@ def _read_csv(path: Path, wanted: Collection[str] | None) -> tuple[list[str], An
 
 
 def _read_parquet(
-    path: Path, wanted: Collection[str] | None, groups: Sequence[int] | None = None
+    path: Path, wanted: Collection[str] | None, drop: Collection[str], groups: Sequence[int] | None = None
 ) -> tuple[list[str], Any]:
     with pq.ParquetFile(path) as file:
         names = _named(path, file.schema_arrow.names)
-        chosen = _chosen(names, wanted)
+        chosen = _chosen(names, wanted, drop)
         return names, file.read(columns=chosen) if groups is None else file.read_row_groups(groups, columns=chosen)
 
 
-_READERS: dict[str, Callable[[Path, Collection[str] | None], tuple[list[str], Any]]] = {
+_Read = Callable[[Path, Collection[str] | None, Collection[str]], tuple[list[str], Any]]
+_READERS: dict[str, _Read] = {
     ".csv": _read_csv,
     ".parquet": _read_parquet,
 }
 
 
-def _reader(path: Path) -> Callable[[Path, Collection[str] | None], tuple[list[str], Any]]:
+def _reader(path: Path) -> _Read:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise InputError(f'{path}: files must end in .csv or .parquet, not in "{path.suffix}"; convert it')
@@ -171,10 +190,11 @@ def _named(path: Path, header: list[str]) -> list[str]:
     return names
 
 
-def _chosen(names: list[str], wanted: Collection[str] | None) -> list[str]:
-    chosen = [name for name in names if wanted is None or name in wanted]
+def _chosen(names: list[str], wanted: Collection[str] | None, drop: Collection[str]) -> list[str]:
+    known = [name for name in names if name not in drop]
+    chosen = [name for name in known if wanted is None or name in wanted]
     # Arrow takes an empty list for all columns; one is enough to count rows.
-    return chosen or names[:1]
+    return chosen or known[:1]
 
 
 def _plain(column: Any) -> Any:

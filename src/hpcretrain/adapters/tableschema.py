@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hpcretrain.adapters import tablefile
+from hpcretrain.adapters.hiding import NOTHING, Hiding
 from hpcretrain.adapters.tablecells import CategoryCells, Cells, NumberCells
 from hpcretrain.adapters.tablefile import BoolArray, IntArray, Sheet
 from hpcretrain.canonical import utc
@@ -52,6 +53,7 @@ class TableSpec:
     categorical: tuple[str, ...] | None
     label_delay: timedelta
     reference_until: datetime
+    hiding: Hiding = NOTHING
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ def assemble(spec: TableSpec) -> Content:
     existing = _existing(sheets, reference)
     if sheets:
         problems += _absent(spec, existing)
+        problems += _not_hidden(spec, sheets)
     problems.settle()
 
     parts = _features(spec, sheets, reference, existing)
@@ -194,6 +197,15 @@ def _contradictions(spec: TableSpec) -> Iterator[str]:
     for name, what in ((spec.target, "the target"), (spec.time_column, "the time column")):
         if name in (*(features or ()), *categorical):
             yield f'model.features: "{name}" is {what} and cannot be a feature; take it out'
+    for key, hidden in (("data.drop", spec.hiding.drop), ("data.mask", spec.hiding.mask)):
+        for name, what in ((spec.target, "the target"), (spec.time_column, "the time column")):
+            if name in hidden:
+                yield f'{key}: "{name}" is {what}, which is needed as it is'
+    for name in sorted(spec.hiding.drop):
+        if name in (*(features or ()), *categorical):
+            yield f'model.features: "{name}" is in data.drop, so nothing is known of it; take it out of one of them'
+        if name in spec.hiding.mask:
+            yield f'data.mask: "{name}" is in data.drop too; it takes one'
     for name in dict.fromkeys(features or ()):
         if (features or ()).count(name) > 1:
             yield f'model.features: "{name}" stands there more than once'
@@ -207,7 +219,7 @@ def _load(spec: TableSpec, problems: _Problems) -> list[Sheet]:
     wanted = None if spec.features is None else {spec.time_column, spec.target, *spec.features}
     for path in spec.paths:
         with problems.collected():
-            sheets.append(tablefile.load(path, wanted))
+            sheets.append(tablefile.load(path, wanted, spec.hiding))
     return sheets
 
 
@@ -257,6 +269,14 @@ def _absent(spec: TableSpec, existing: Sequence[str]) -> Iterator[str]:
                 yield f'{key}: the reference has no column "{name}"; it has: {", ".join(existing)}'
     if LABEL in existing and (spec.features is None or LABEL in spec.features):
         yield f'model.features: the name "{LABEL}" is taken; rename the column'
+
+
+def _not_hidden(spec: TableSpec, sheets: Sequence[Sheet]) -> Iterator[str]:
+    """What is to be hidden and is in no file: hidden by a misspelled name it would be known."""
+    for key, names in (("data.drop", spec.hiding.drop), ("data.mask", spec.hiding.mask)):
+        for name in sorted(names):
+            if not any(name in (*sheet.names, *sheet.dropped) for sheet in sheets):
+                yield f'{key}: no file has a column "{name}"; what is to be hidden must be named as it is'
 
 
 def _parts(sheets: Sequence[Sheet], name: str, deciding: Sequence[BoolArray]) -> list[_Part]:

@@ -235,3 +235,12 @@ def _length(seconds: int) -> str:
 
 def _told(time_s: int) -> str:
     return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def past_traffic(path: Path | None, zone: ZoneInfo) -> Series | None:
+    """All that a file tells; None where no file is named.
+
+    Raises:
+        InputError: As for `read_traffic`.
+    """
+    return None if path is None else read_traffic(path, zone).series(None)

@@ -26,8 +26,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 SHIPPED_POLICY = "standard.toml"
 
-# Where files lie says nothing about what they hold: a moved table or a renamed policy is the same configuration.
-_NO_TERMS: Any = {"policy": True, "data": {"path"}}
+# Where files lie says nothing about what they hold: a moved table or a renamed policy is the same configuration. Who
+# people are, and how they are told, decides nothing about a model, and must be mendable while a home is at work.
+_NO_TERMS: Any = {"policy": True, "data": {"path"}, "identity": True, "notify": True, "retention": True}
+_LATER = {"model": ("team", "after", "traffic"), "data": ("drop", "mask")}
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,11 @@ def load(path: Path) -> Terms:
 
 
 def _config_text(config: Config) -> str:
-    return canonical(config.model_dump(mode="json", exclude=_NO_TERMS, fallback=str))
+    content = config.model_dump(mode="json", exclude=_NO_TERMS, fallback=str)
+    for table, keys in _LATER.items():
+        # What came with a later version and is not used says nothing, so that configurations keep their digests.
+        content[table] = {key: value for key, value in content[table].items() if key not in keys or value}
+    return canonical(content)
 
 
 def policy_text(policy: Policy) -> str:

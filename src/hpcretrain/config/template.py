@@ -35,11 +35,15 @@ PLACEHOLDERS: Guesses = {
 
 # What a key may look like that has no value by default.
 _EXAMPLES: Mapping[str, Any] = {
+    "model.team": "shop",
+    "model.traffic": "traffic.csv",
     "model.primary_metric": "auc",
     "model.guard_metrics": ("log_loss",),
     "model.features": ("amount", "country"),
     "model.categorical": ("country",),
     "data.time_format": "%d.%m.%Y %H:%M",
+    "data.drop": ("notes",),
+    "data.mask": ("customer",),
 }
 
 _WIDTH = 110
@@ -61,8 +65,9 @@ def render(guesses: Guesses, heading: Sequence[str]) -> str:
     parts = [_comment(*heading)]
     for section, field in Config.model_fields.items():
         kind = field.annotation
-        assert isinstance(kind, type)
-        assert issubclass(kind, BaseModel)
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            # Who people are and how they are told: nothing that a table tells anything of.
+            continue
         keys = [_key(f"{section}.{key}", inner, guesses) for key, inner in kind.model_fields.items()]
         parts.append("\n\n".join([f"{_comment(_line(kind.__doc__))}\n[{section}]", *keys]))
     return "\n\n\n".join(parts) + "\n"

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from dateutil.relativedelta import relativedelta
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from hpcretrain.config.routes import Route
 from hpcretrain.stats.metrics import METRICS
 
 LONGEST = timedelta(days=36_500)
@@ -88,6 +89,16 @@ class ModelConfig(_Table):
     params: dict[str, bool | int | float | str] = Field(default={}, description="Parameters for the recipe.")
     seed: int = Field(default=1, ge=0, lt=2**31, description="Seed of every training.")
     threads: int = Field(default=1, ge=1, description="Threads of every training.")
+    team: Name | None = Field(default=None, description="Whose model it is, for budgets of teams. Default: nobody's.")
+    traffic: Name | None = Field(
+        default=None,
+        description="CSV of past traffic (`timestamp`, `value`), relative to this file: where classes need a window.",
+    )
+    after: tuple[Name, ...] = Field(
+        default=(),
+        description="What must be refreshed before this model is trained again: models of the board by name, and files "
+        'as "file:PATH", relative to this file; globs allowed.',
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -121,6 +132,12 @@ class DataConfig(_Table):
     timezone: str = Field(default="UTC", description="Time zone of times that carry none.")
     time_format: str | None = Field(default=None, description="strptime format of text times. Default: ISO 8601.")
     label_delay: Duration = Field(default=timedelta(0), description="How long after a row its label is known.")
+    drop: tuple[str, ...] = Field(default=(), description="Columns that are never read.")
+    mask: tuple[str, ...] = Field(
+        default=(),
+        description="Columns whose cells are replaced by keyed hashes before anything is made of them; they are "
+        "categories.",
+    )
 
     @field_validator("timezone")
     @classmethod
@@ -155,6 +172,33 @@ class PolicyConfig(_Table):
     file: str = Field(default="standard.toml", description="Policy file, relative to this file; the default ships.")
 
 
+class IdentityConfig(_Table):
+    """Who people are, where that is not for the operating system alone to say."""
+
+    command: Annotated[tuple[Name, ...], Field(min_length=1)] = Field(
+        description="A program and its arguments, run without a shell; the user's name and number follow them. It "
+        'prints one JSON object: {"name": "ann", "groups": ["ml-leads"]}. Whatever else it does, nobody is heard.'
+    )
+    timeout_s: float = Field(default=5.0, gt=0, le=60, description="How long it may take, in seconds.")
+
+
+Days = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class RetentionConfig(_Table):
+    """How long payloads of a home that lives are kept. The ledger keeps their digests for good.
+
+    What is under way, serves, or would serve after a roll-back is kept whatever its age.
+    """
+
+    job_folders_days: Days | None = Field(
+        default=None, description="Logs, checkpoints and results of training jobs. Left out: for good."
+    )
+    models_days: Days | None = Field(
+        default=None, description="Models that serve no longer or never did, in MLflow too. Left out: for good."
+    )
+
+
 class Config(_Table):
     """One model, its table, and how to replay it."""
 
@@ -162,3 +206,14 @@ class Config(_Table):
     data: DataConfig
     backtest: BacktestConfig
     policy: PolicyConfig = PolicyConfig()
+    identity: IdentityConfig | None = Field(default=None, description="Left out: the operating system says it.")
+    retention: RetentionConfig | None = Field(default=None, description="Left out: all is kept for good.")
+    notify: tuple[Route, ...] = Field(default=(), description="Routes by which people are told.")
+
+    @field_validator("notify")
+    @classmethod
+    def _apart(cls, routes: tuple[Route, ...]) -> tuple[Route, ...]:
+        names = [route.name for route in routes]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"more than one route is named {', '.join(repeated)}")
+        return routes

@@ -68,8 +68,9 @@ def token_of(home: Path, ask: str) -> str:
 
     history, _ = read_history(home)
     for cycle in history.cycles:
-        if ask in cycle.approvals:
-            return cycle.approvals[ask].token
+        for said in cycle.asks:
+            if said.id == ask and (answer := cycle.answer(said)):
+                return answer.token
     return ""
 
 

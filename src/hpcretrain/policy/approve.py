@@ -25,66 +25,40 @@ class Standing:
 
     Attributes:
         ask: The ask.
-        approval: What was answered to it; None while nothing was.
+        said: What was said to it so far.
+        answer: What that comes to; None while more must be said.
         subject: What would be done now: the request's or candidate's identifier; None where nothing would any more.
         model_digest: The digest of that candidate.
         policy_digest: The policy that is in force now.
+        approved_run: Who approved the training.
     """
 
     ask: Ask
-    approval: Approval | None
+    said: tuple[Approval, ...]
+    answer: Approval | None
     subject: str | None
     model_digest: str | None
     policy_digest: str
+    approved_run: tuple[str, ...] = ()
 
 
-def may_ask(person: Person, rules: Approvals | None) -> Finding:
-    """Whether a person may request a retraining, or end one."""
-    allowed = (*rules.approvers, *rules.requesters) if rules else ()
-    passes = person.owner or person.among(allowed)
-    who = ", ".join(allowed) or "nobody else"
-    return Finding(
-        check="may_ask",
-        outcome=Outcome.PASS if passes else Outcome.FAIL,
-        reason=f"the owner of the home may ask, and by the policy's approvals {who}",
-        observed=person.name,
-        limit=who,
-    )
+def accept(
+    person: Person, standing: Standing, right: Finding, others: Sequence[str], rules: Approvals | None, now: datetime
+) -> tuple[Finding, ...]:
+    """Whether a person's answer counts; every check, so that a refusal names all that is wrong with it.
 
-
-def may_propose(person: Person, rules: Approvals | None) -> Finding:
-    """Whether a person may propose another policy."""
-    allowed = rules.approvers if rules else ()
-    passes = person.owner or person.among(allowed)
-    who = ", ".join(allowed) or "nobody else"
-    return Finding(
-        check="may_propose",
-        outcome=Outcome.PASS if passes else Outcome.FAIL,
-        reason=f"the owner of the home may propose a policy, and by the policy's approvals {who}",
-        observed=person.name,
-        limit=who,
-    )
-
-
-def accept(person: Person, standing: Standing, rules: Approvals | None, now: datetime) -> tuple[Finding, ...]:
-    """Whether a person's answer counts; every check, so that a refusal names all that is wrong with it."""
+    Args:
+        person: Who answers.
+        standing: How it stands with what was asked.
+        right: Whether the person may answer such things.
+        others: Who may.
+        rules: The policy's.
+        now: The time.
+    """
     ask = standing.ask
-    approvers = ", ".join(rules.approvers) if rules else "nobody: the policy has no [approvals]"
     return (
-        _check(
-            "approver",
-            bool(rules) and person.among(rules.approvers if rules else ()),
-            f"approvers by the policy: {approvers}; ask one of them",
-            person.name,
-            approvers,
-        ),
-        _check(
-            "four_eyes",
-            person.name != ask.requester,
-            "who asked for it does not approve it; ask another approver",
-            person.name,
-            f"not {ask.requester}" if ask.requester else "anybody: nobody in person asked for it",
-        ),
+        _check("approver", right.outcome is Outcome.PASS, right.reason, person.name, str(right.limit)),
+        *_apart(person, standing, others, rules),
         _check(
             "expiry",
             now < ask.expires_at,
@@ -94,10 +68,10 @@ def accept(person: Person, standing: Standing, rules: Approvals | None, now: dat
         ),
         _check(
             "unanswered",
-            standing.approval is None,
-            f"answered already by {standing.approval.actor}" if standing.approval else "not answered yet",
-            standing.approval.id if standing.approval else "",
-            "one answer",
+            standing.answer is None,
+            f"answered already by {standing.answer.actor}" if standing.answer else "not answered yet",
+            standing.answer.id if standing.answer else "",
+            f"{ask.needed} to approve it, or one to deny it",
         ),
         _check(
             "subject",
@@ -114,6 +88,41 @@ def accept(person: Person, standing: Standing, rules: Approvals | None, now: dat
             ask.policy_digest[:16],
         ),
     )
+
+
+def _apart(person: Person, standing: Standing, others: Sequence[str], rules: Approvals | None) -> tuple[Finding, ...]:
+    """That who asked, who approves, who approves too, and perhaps who releases, are different people."""
+    ask = standing.ask
+    rest = ", ".join(name for name in others if name != person.name)
+    whom = f"ask {rest}" if rest else "nobody else may: whoever keeps the policy must name another approver"
+    mine = next((each for each in standing.said if each.actor == person.name), None)
+    checks = [
+        _check(
+            "four_eyes",
+            person.name != ask.requester,
+            f"who asked for it does not approve it; {whom}",
+            person.name,
+            f"not {ask.requester}" if ask.requester else "anybody: nobody in person asked for it",
+        ),
+        _check(
+            "each_once",
+            mine is None,
+            f"who answered it does not answer it again; {whom}" if mine else "has not answered it before",
+            person.name,
+            f"{ask.needed} people, each once",
+        ),
+    ]
+    if rules and rules.other_releaser and ask.asked is Asked.RELEASE:
+        checks.append(
+            _check(
+                "other_releaser",
+                person.name not in standing.approved_run,
+                f"who approved the training does not approve its release; {whom}",
+                person.name,
+                f"not {', '.join(standing.approved_run)}" if standing.approved_run else "anybody",
+            )
+        )
+    return tuple(checks)
 
 
 def overrulable(
@@ -156,29 +165,39 @@ def overrule(findings: Sequence[Finding], ask: Ask, approval: Approval) -> tuple
     )
 
 
-def needed(asked: Asked, until: datetime) -> Finding:
-    """That an approval is needed, which is asked for now, until some time."""
+def needed(asked: Asked, until: datetime, people: int = 1, so_far: str = "") -> Finding:
+    """That an approval is needed, of so many people more, which is asked for now, until some time."""
+    whose = "an approval" if people == 1 else f"{people} approvals"
+    known = f" beside that of {so_far}" if so_far else ""
     return Finding(
         check=CHECK,
         outcome=Outcome.WAIT,
-        reason=f"{_WHAT[asked]} awaits an approval: `hpcretrain approve` shows what is asked",
+        reason=f"{_WHAT[asked]} awaits {whose}{known}: `hpcretrain approve` shows what is asked",
         observed=None,
         limit=until.isoformat(timespec="seconds"),
     )
 
 
-def awaited(ask: Ask, approval: Approval | None, now: datetime) -> Finding:
-    """How it stands with an approval that was asked for: FAIL once it was denied or came to nothing."""
+def awaited(ask: Ask, approval: Approval | None, now: datetime, said: Sequence[Approval] = ()) -> Finding:
+    """How it stands with an approval that was asked for: FAIL once it was denied or came to nothing.
+
+    Args:
+        ask: What was asked.
+        approval: The answer; None while there is none.
+        now: The time.
+        said: What was said so far.
+    """
     what = _WHAT[ask.asked]
     until = ask.expires_at.isoformat(timespec="seconds")
     if approval is not None:
-        said = "approved" if approval.outcome is Outcome.PASS else "denied"
-        reason = f"{what} was {said} by {approval.actor}" + (f": {approval.reason}" if approval.reason else "")
+        done = "approved" if approval.outcome is Outcome.PASS else "denied"
+        reason = f"{what} was {done} by {approval.actor}" + (f": {approval.reason}" if approval.reason else "")
         return Finding(check=CHECK, outcome=approval.outcome, reason=reason, observed=approval.actor, limit=until)
     if now >= ask.expires_at:
         reason = f"nobody approved {what} before {ask.id} expired; ask anew with `hpcretrain request`"
         return Finding(check=CHECK, outcome=Outcome.FAIL, reason=reason, observed=now.isoformat(), limit=until)
-    return needed(ask.asked, ask.expires_at)
+    so_far = ", ".join(each.actor for each in said)
+    return needed(ask.asked, ask.expires_at, ask.needed - len(said), so_far)
 
 
 def expiry(now: datetime, rules: Approvals) -> datetime:

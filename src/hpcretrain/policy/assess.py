@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -91,7 +91,8 @@ def assess(measures: Iterable[Measure], score: Score, grid: Grid, retrain_hours:
     """
     slots, oldest, findings = _sorted(measures, grid)
     broken = _broken(slots)
-    tracks = _tracks(slots, oldest, score)
+    names = {family: score.counted(family) for family in Family}
+    tracks = _tracks(slots, oldest, score, names)
     levels = {name: track.level for name, track in tracks.items()}
     declining = score.cured_by(Cure.RETRAIN)
     course = _course([tracks[name] for name in declining], oldest + 1, score, grid, retrain_hours)
@@ -105,9 +106,9 @@ def assess(measures: Iterable[Measure], score: Score, grid: Grid, retrain_hours:
         fresh=combine({name: levels[name] for name in score.cured_by(Cure.LEARN)}, score, course.pressure)[0],
         sustained=course.sustained,
         jumps=course.jumps,
-        labeled=any(tracks[score.counted(each)].measured for each in (Family.PERFORMANCE, Family.CALIBRATION)),
+        labeled=any(tracks[names[each]].measured for each in (Family.PERFORMANCE, Family.CALIBRATION)),
         broken=tuple(sorted(f"{family.value}:{name}" for family, name in broken)),
-        findings=(*(_finding(name, track, slots, broken, score) for name, track in tracks.items()), *findings),
+        findings=(*_findings(tracks, slots.get(0, ()), broken, score, names), *findings),
     )
 
 
@@ -145,20 +146,22 @@ def magnitude(measures: Iterable[Measure], rule: FamilyRule) -> float | None:
     counts: a few that surely moved must not drown among many that did not, and one of fifty says little. Elsewhere the
     worst signal counts. Of several with the same name the worst does.
     """
-    worst: dict[tuple[Family, str], float] = {}
+    worst: dict[Family, dict[str, float]] = {}
     for m in measures:
-        if m.lower_bound is None or m.n < rule.min_n or not _finite(m):
+        bound, effect = m.lower_bound, m.effect
+        if bound is None or m.n < rule.min_n or not math.isfinite(bound):
             continue
-        key, share = (m.family, m.name), min(max(m.lower_bound, 0.0) / rule.scale, 1.0)
-        if share >= worst.get(key, 0.0):
-            worst[key] = share
-    by_family: dict[Family, list[float]] = defaultdict(list)
-    for (family, _), share in worst.items():
-        by_family[family].append(share)
-    return max((_loudest(family, shares) for family, shares in by_family.items()), default=None)
+        if effect is not None and not math.isfinite(effect):
+            continue
+        share = bound / rule.scale
+        share = 0.0 if share < 0.0 else 1.0 if share > 1.0 else share
+        by_name = worst.setdefault(m.family, {})
+        if share >= by_name.get(m.name, 0.0):
+            by_name[m.name] = share
+    return max((_loudest(family, by_name.values()) for family, by_name in worst.items()), default=None)
 
 
-def _loudest(family: Family, shares: list[float]) -> float:
+def _loudest(family: Family, shares: Collection[float]) -> float:
     if family is not Family.INPUT_DRIFT:
         return max(shares)
     loudest = sorted(shares, reverse=True)[: math.ceil(len(shares) / 10)]
@@ -177,8 +180,8 @@ def _what(measure: Measure) -> _What:
 
 
 def _finite(measure: Measure) -> bool:
-    numbers = (measure.effect, measure.lower_bound)
-    return all(number is None or math.isfinite(number) for number in numbers)
+    effect, bound = measure.effect, measure.lower_bound
+    return (effect is None or math.isfinite(effect)) and (bound is None or math.isfinite(bound))
 
 
 def _sorted(measures: Iterable[Measure], grid: Grid) -> tuple[dict[int, list[Measure]], int, list[Finding]]:
@@ -204,21 +207,35 @@ def _sorted(measures: Iterable[Measure], grid: Grid) -> tuple[dict[int, list[Mea
     return slots, max(slots, default=0), findings
 
 
-def _tracks(slots: Mapping[int, Sequence[Measure]], oldest: int, score: Score) -> dict[str, _Track]:
-    names = {family: score.counted(family) for family in Family}
+def _tracks(
+    slots: Mapping[int, Sequence[Measure]], oldest: int, score: Score, names: Mapping[Family, str]
+) -> dict[str, _Track]:
     by_name: dict[str, dict[int, list[Measure]]] = {name: defaultdict(list) for name in score.families}
     for slot, measures in slots.items():
         for measure in measures:
             by_name[names[measure.family]][slot].append(measure)
     order = range(oldest, -1, -1)
+    guesses = {name: _taken_out(by_slot) for name, by_slot in by_name.items()}
     heard = {
-        name: [_seen(by_name[name].get(slot, ()), rule) for slot in order] for name, rule in score.families.items()
+        name: [magnitude(by_name[name][slot], rule) if slot in by_name[name] else None for slot in order]
+        for name, rule in score.families.items()
     }
     blind, told = score.families[names[Family.BLIND]], heard[names[Family.BLIND]]
     telling = [heard[name] for name in dict.fromkeys(names[family] for family in Family if family not in _TOLD_AT_WILL)]
     silence = [min(share / blind.scale, 1.0) for share in _silence(telling, len(order))]
     heard[names[Family.BLIND]] = [max(share, said or 0.0) for share, said in zip(silence, told, strict=True)]
-    return {name: _track(rule, heard[name], by_name[name], order, score) for name, rule in score.families.items()}
+    return {name: _track(rule, heard[name], guesses[name], order, score) for name, rule in score.families.items()}
+
+
+def _taken_out(by_slot: dict[int, list[Measure]]) -> dict[int, list[Measure]]:
+    """The estimates among measures, which are taken out of them."""
+    guesses = {}
+    for slot, measures in by_slot.items():
+        guessed = [m for m in measures if m.name.startswith(ESTIMATED)]
+        if guessed:
+            guesses[slot] = guessed
+            by_slot[slot] = [m for m in measures if not m.name.startswith(ESTIMATED)]
+    return guesses
 
 
 def _silence(heard: Iterable[Sequence[float | None]], count: int) -> list[float]:
@@ -233,18 +250,14 @@ def _silence(heard: Iterable[Sequence[float | None]], count: int) -> list[float]
     return [quiet / count if count else 0.0 for quiet, count in zip(silent, expected, strict=True)]
 
 
-def _seen(measures: Sequence[Measure], rule: FamilyRule) -> float | None:
-    return magnitude((m for m in measures if not m.name.startswith(ESTIMATED)), rule) if measures else None
-
-
 def _track(
-    rule: FamilyRule, heard: Sequence[float | None], by_slot: Mapping[int, list[Measure]], order: range, score: Score
+    rule: FamilyRule, heard: Sequence[float | None], guesses: Mapping[int, list[Measure]], order: range, score: Score
 ) -> _Track:
     keep = 0.5 ** (1.0 / score.half_life_batches)
     level, last, held, raised = 0.0, 0.0, [], False
     for slot, value in zip(order, heard, strict=True):
         last = last if value is None else value
-        guessed = magnitude([m for m in by_slot.get(slot, ()) if m.name.startswith(ESTIMATED)], rule)
+        guessed = magnitude(guesses[slot], rule) if slot in guesses else None
         raised = raised or guessed is not None
         # An estimate speaks for its slot only: it neither clears what labels said nor stays when they speak again.
         now = max(last, guessed or 0.0)
@@ -299,6 +312,8 @@ def _pressure(share: float, spent: float, business: Business | None, retrain_hou
 
 def _broken(slots: Mapping[int, Sequence[Measure]]) -> set[tuple[Family, str]]:
     """What was last measured as something that is not finite."""
+    if all(_finite(measure) for measures in slots.values() for measure in measures):
+        return set()
     last: dict[tuple[Family, str], tuple[datetime, bool]] = {}
     for measure in (each for measures in slots.values() for each in measures):
         key, found = (measure.family, measure.name), (measure.at, not _finite(measure))
@@ -306,31 +321,36 @@ def _broken(slots: Mapping[int, Sequence[Measure]]) -> set[tuple[Family, str]]:
     return {key for key, (_, wrong) in last.items() if wrong}
 
 
-def _finding(
-    name: str,
-    track: _Track,
-    slots: Mapping[int, Sequence[Measure]],
+def _findings(
+    tracks: Mapping[str, _Track],
+    newest: Sequence[Measure],
     broken: set[tuple[Family, str]],
     score: Score,
-) -> Finding:
-    if wrong := sorted(what for family, what in broken if score.counted(family) == name):
-        reason = f"{', '.join(wrong)}: not a finite number; what measures it is broken, or what it measures"
-        return Finding(name, Outcome.ERROR, reason, len(wrong), 0)
-    limit = score.threshold if track.rule.cure in (Cure.RETRAIN, Cure.LEARN) else score.act_from
-    if not track.measured:
-        mine = [m for m in slots.get(0, ()) if score.counted(m.family) == name]
-        if not mine and all(family in _TOLD_AT_WILL for family in track.rule.of or (Family(name),)):
-            return Finding(name, Outcome.PASS, "nothing was reported", 0, limit)
-        few = len({_what(m) for m in mine if m.n < track.rule.min_n})
-        why = f", {few} of them on fewer than {track.rule.min_n} rows" if few else ""
-        count = len({_what(m) for m in mine})
-        reason = f"not measured since the release ({count} signals without a number that counts{why})"
-        return Finding(name, Outcome.INSUFFICIENT, reason, None, None)
-    points = round(1000 * track.rule.weight * track.level)
-    return Finding(
-        check=name,
-        outcome=Outcome.PASS if points < limit else Outcome.FAIL,
-        reason=f"level {track.level:.3f} of 1, newest slot {track.held[-1]:.3f}; alone worth {points} points",
-        observed=points,
-        limit=limit,
-    )
+    names: Mapping[Family, str],
+) -> Iterator[Finding]:
+    """How each family came out."""
+    mine: dict[str, list[Measure]] = defaultdict(list)
+    for measure in newest:
+        mine[names[measure.family]].append(measure)
+    wrong: dict[str, list[str]] = defaultdict(list)
+    for family, what in sorted(broken, key=lambda each: (each[0].value, each[1])):
+        wrong[names[family]].append(what)
+    for name, track in tracks.items():
+        limit = score.threshold if track.rule.cure in (Cure.RETRAIN, Cure.LEARN) else score.act_from
+        if name in wrong:
+            reason = f"{', '.join(wrong[name])}: not a finite number; what measures it is broken, or what it measures"
+            yield Finding(name, Outcome.ERROR, reason, len(wrong[name]), 0)
+        elif track.measured:
+            points = round(1000 * track.rule.weight * track.level)
+            reason = f"level {track.level:.3f} of 1, newest slot {track.held[-1]:.3f}; alone worth {points} points"
+            yield Finding(name, Outcome.PASS if points < limit else Outcome.FAIL, reason, points, limit)
+        elif name not in mine and all(family in _TOLD_AT_WILL for family in track.rule.of or (Family(name),)):
+            yield Finding(name, Outcome.PASS, "nothing was reported", 0, limit)
+        else:
+            yield Finding(name, Outcome.INSUFFICIENT, _unmeasured(mine[name], track.rule), None, None)
+
+
+def _unmeasured(newest: Sequence[Measure], rule: FamilyRule) -> str:
+    count, few = len({_what(m) for m in newest}), len({_what(m) for m in newest if m.n < rule.min_n})
+    why = f", {few} of them on fewer than {rule.min_n} rows" if few else ""
+    return f"not measured since the release ({count} signals without a number that counts{why})"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from hpcretrain.policy.types import Policy
+from hpcretrain.policy.types import Policy, Training
 from hpcretrain.records import Action, Facts, Finding, Outcome, PriorityClass
 
 BUDGET_PERIOD = timedelta(days=30)
@@ -39,11 +39,19 @@ class Choice:
     findings: tuple[Finding, ...]
 
 
-def decide(priority_class: PriorityClass, situation: Situation, policy: Policy) -> Choice:
-    """Run when every check passes; wait when time alone will help; hold when something must be mended."""
+def decide(
+    priority_class: PriorityClass, situation: Situation, policy: Policy, training: Training | None = None
+) -> Choice:
+    """Run when every check passes; wait when time alone will help; hold when something must be mended.
+
+    Args:
+        priority_class: The class of the request.
+        situation: What is seen.
+        policy: The policy.
+        training: The rules of training on the rung that is taken; those of the policy without a ladder.
+    """
     facts, gate = situation.facts, policy.gate
-    pilots, full = _rows_read(facts, policy)
-    cost = cost_of(pilots + full, facts.passes)
+    cost = cost_of_training(facts, training or policy.training)
     findings = (
         *situation.data,
         situation.action,
@@ -86,14 +94,18 @@ def withdraw(points: int, policy: Policy) -> Choice | None:
     return Choice(Action.DROP, Outcome.FAIL, 0.0, (finding,))
 
 
+def cost_of_training(facts: Facts, training: Training) -> float:
+    """The modeled cost of all pilots and the full fit of a winner, at most."""
+    return cost_of(sum(_rows_read(facts, training)), facts.passes)
+
+
 def cost_of(rows: int, passes: int) -> float:
     """The modeled cost of a training, in millions of row-passes: a unit that does not depend on the machine."""
     return rows * passes / 1e6
 
 
-def _rows_read(facts: Facts, policy: Policy) -> tuple[int, int]:
+def _rows_read(facts: Facts, training: Training) -> tuple[int, int]:
     """Rows that all pilots read at most, and that the full fit of a winner reads at most."""
-    training = policy.training
     matured = facts.training_rows + facts.selection_rows + facts.holdout_rows
     pilots = len(training.windows) * min(facts.training_rows, training.pilot_rows)
     return pilots, min(matured, training.full_rows)
@@ -128,7 +140,7 @@ def _cooldown(priority_class: PriorityClass, situation: Situation, policy: Polic
 
 def _budget(priority_class: PriorityClass, situation: Situation, policy: Policy, cost: float) -> Finding:
     limit = policy.classes.limits(priority_class).fits_per_30d
-    full = cost_of(_rows_read(situation.facts, policy)[1], situation.facts.passes)
+    full = cost_of(_rows_read(situation.facts, policy.training)[1], situation.facts.passes)
     spent = sum(amount for at, amount in situation.spent if at > situation.now - BUDGET_PERIOD)
     if full <= 0:
         return Finding(check="budget", outcome=Outcome.WAIT, reason="no rows, so no cost to compare", limit=limit)

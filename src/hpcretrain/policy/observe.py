@@ -14,7 +14,7 @@ from hpcretrain.evidence import ESTIMATED
 from hpcretrain.policy.types import FamilyRule, Score
 from hpcretrain.records import Family, Finding, Histogram, Outcome, Reading, Signal
 from hpcretrain.stats import metrics
-from hpcretrain.stats.drift import psi
+from hpcretrain.stats.drift import psi, psis
 
 SURE_Z = 3.0
 """Standard errors taken off, at least, of what no label confirms: it must not alarm where nothing changes."""
@@ -73,17 +73,15 @@ def input_drift(recent: Sequence[BatchCounts], reference: Sequence[BatchCounts],
     if rows < score.min_rows:
         why = f"{rows} rows are too few to tell drift"
         return [insufficient(Family.INPUT_DRIFT, name, "psi", rows, score.min_rows, why) for name in names]
-    signs = []
-    for name in names:
-        drift = psi(total(reference, name), total(recent, name), z=weight.z)
-        why = f"PSI of {name} against the champion's training rows"
-        signs.append(
-            _sign(
-                Family.INPUT_DRIFT, name, "psi", weight,
-                effect=drift.effect, bound=drift.lower_bound, n=rows, reference=None, why=why,
-            )
-        )  # fmt: skip
-    return signs
+    drifts = psis([total(reference, name) for name in names], [total(recent, name) for name in names], z=weight.z)
+    return [
+        _sign(
+            Family.INPUT_DRIFT, name, "psi", weight,
+            effect=drift.effect, bound=drift.lower_bound, n=rows, reference=None,
+            why=f"PSI of {name} against the champion's training rows",
+        )
+        for name, drift in zip(names, drifts, strict=True)
+    ]  # fmt: skip
 
 
 def prediction_shift(scores: Histogram, reference: Histogram, score: Score) -> Sign:

@@ -19,7 +19,7 @@ def worse_since(history: History) -> datetime | None:
     that comes to a whole scale and has not been made up for since, and when at least two of its batches are worse
     beyond the error of both measurements. Nothing is decided by it; the score of the policy decides.
     """
-    signals = [signal for signal in history.measured if signal.family is Family.PERFORMANCE]
+    signals = [signal for signal in history.signals if signal.family is Family.PERFORMANCE]
     measured = [signal for signal in signals if signal.effect is not None and signal.finding.limit]
     if not measured:
         return None

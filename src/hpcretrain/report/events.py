@@ -26,6 +26,8 @@ TOLD: Mapping[str, tuple[str, ...]] = {
     "decision": ("action", "outcome", "priority_class", "cost_mrow_passes"),
     "ask": ("asked", "subject", "priority_class", "overrules", "expires_at"),
     "approval": ("outcome",),
+    "break_glass": ("expires_at", "review_by"),
+    "glass_review": (),
     "job": ("purpose", "priority_class", "cost_mrow_passes"),
     "candidate": ("purpose", "model_digest"),
     "verdict": ("stage", "outcome", "candidate"),

@@ -13,10 +13,12 @@ from hpcretrain.records import (
     Ask,
     Assessment,
     Baseline,
+    BreakGlass,
     Candidate,
     Decision,
     Family,
     Finding,
+    GlassReview,
     Job,
     Outcome,
     Record,
@@ -31,6 +33,7 @@ from hpcretrain.records import (
 from hpcretrain.report import attempts, members
 from hpcretrain.report.cluster import cluster_line
 from hpcretrain.report.decline import worse_since
+from hpcretrain.report.removed import removed, removed_line
 from hpcretrain.report.result import describe_cycle
 
 _MAX_LISTED = 12
@@ -70,6 +73,7 @@ def explain(history: History, identifier: str, notes: Sequence[attempts.Note] = 
         "record": plain(record),
         "members": [members.told(fit) for fit in members.fits(history.known, record)],
         "attempts": attempts.attempts(notes, attempts.job_of(record)),
+        "removed": removed(notes).get(_payload(record)),
         "because": [brief(other) for other in ancestors(history, record)],
         "then": [brief(other) for other in _descendants(history, record)],
     }
@@ -81,6 +85,8 @@ def explain_text(history: History, identifier: str, notes: Sequence[attempts.Not
     lines = [f"{record.id}  ({record.at:%Y-%m-%d %H:%M} UTC)", headline(record)]
     lines += members.lines(members.fits(history.known, record))
     lines += [_finding(finding) for finding in _findings(record)]
+    if when := removed(notes).get(_payload(record)):
+        lines.append(removed_line(when))
     lines += attempts.lines(attempts.attempts(notes, attempts.job_of(record)))
     lines += _list("because of", sorted(ancestors(history, record), key=_loudness))
     lines += _list("and then", _descendants(history, record))
@@ -105,10 +111,34 @@ def status(
         "worse_since": plain(worse_since(history)),
         "open_request": open_cycle.request.id if open_cycle else None,
         "watching": history.watched is not None,
+        "review_owed": owed(history),
         "quarantined": [list(plain(span)) for span in history.quarantine],
         "cycles": [describe_cycle(cycle, cpu_s) for cycle in history.cycles],
         **({"cluster": cluster} if cluster else {}),
     }
+
+
+def owed(history: History) -> dict[str, Any] | None:
+    """That somebody broke the glass, and nobody has reviewed it yet."""
+    broken = history.review_owed
+    if broken is None:
+        return None
+    return {
+        "id": broken.id,
+        "request": broken.answers[0],
+        "actor": broken.actor,
+        "reason": broken.reason,
+        "at": plain(broken.at),
+        "review_by": plain(broken.review_by),
+    }
+
+
+def owed_line(told: Mapping[str, Any]) -> str:
+    """The same in words."""
+    return (
+        f"REVIEW OWED: {told['actor']} broke the glass for {told['request']} at {told['at']} ({told['reason']}); "
+        f"somebody else must say `hpcretrain review {told['id']} --reason ...` by {told['review_by']}"
+    )
 
 
 def status_text(state: Mapping[str, Any], show_cycle: Callable[[Mapping[str, Any]], str]) -> str:
@@ -125,6 +155,14 @@ def status_text(state: Mapping[str, Any], show_cycle: Callable[[Mapping[str, Any
         f"{'watching the release' if state['watching'] else 'no release is being watched'}, "
         f"{'open request ' + state['open_request'] if state['open_request'] else 'no open request'}",
     ]
+    if state["review_owed"]:
+        lines.append(owed_line(state["review_owed"]))
+    for each in state.get("undelivered", ()):
+        then = "given up" if each["given_up"] else "tried again"
+        lines.append(
+            f"NOT TOLD: {each['notice']} by {each['route']}, {each['tries']} tries, {then}; the last at {each['at']}: "
+            f"{each['reason']}; `hpcretrain notify` tries the routes"
+        )
     if state["worse_since"]:
         lines.append(f"worse than when it was judged, on rows since {state['worse_since']}")
     lines += [show_cycle(cycle) for cycle in state["cycles"]]
@@ -171,6 +209,11 @@ def _descendants(history: History, record: Record) -> list[Record]:
     return chain
 
 
+def _payload(record: Record) -> str:
+    """By what the ledger names the payload of a record: the digest of a model, or the job."""
+    return str(getattr(record, "model_digest", record.id))
+
+
 def brief(record: Record) -> dict[str, Any]:
     return {"id": record.id, "kind": record.kind, "at": plain(record.at), "summary": headline(record)}
 
@@ -192,12 +235,18 @@ def headline(record: Record) -> str:
         case Ask():
             who = f", requested by {record.requester}" if record.requester else ""
             beyond = f", beyond {', '.join(record.overrules)}" if record.overrules else ""
-            return (
-                f"may it {record.asked.value} ({record.priority_class.value}{who}{beyond})? until {record.expires_at}"
-            )
+            people = f", {record.needed} approvals" if record.needed > 1 else ""
+            about = f"{record.priority_class.value}{who}{beyond}{people}"
+            return f"may it {record.asked.value} ({about})? until {record.expires_at}"
         case Approval():
             said = "approved" if record.outcome is Outcome.PASS else "denied"
-            return f"{said} by {record.actor}" + (f": {record.reason}" if record.reason else "")
+            by = f"{record.actor}, {record.right}" if record.right else record.actor
+            return f"{said} by {by}" + (f": {record.reason}" if record.reason else "")
+        case BreakGlass():
+            until = f"until {record.expires_at:%Y-%m-%d %H:%M} UTC"
+            return f"{record.actor} broke the glass, {record.right}, {until}: {record.reason}"
+        case GlassReview():
+            return f"reviewed by {record.actor}, {record.right}: {record.reason}"
         case Job():
             drawn, window = record.window.rows, record.window
             of = f" of {window.population}" if drawn < window.population else ""

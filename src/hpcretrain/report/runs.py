@@ -72,7 +72,7 @@ def _first_page(history: History, baseline: str) -> Page:
 
 def _cycle_page(history: History, cycle: Cycle, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> Page:
     request, outcome = cycle.request, _outcome(cycle)
-    said = (*cycle.asks, *cycle.approvals.values())
+    said = (*cycle.broken, *cycle.asks, *(each for said in cycle.approvals.values() for each in said))
     acts = (*cycle.jobs, *cycle.verdicts, *said, cycle.release, *cycle.watches, cycle.rollback)
     parts = {part.id for part in (cycle.request, cycle.run, *acts, cycle.review) if part is not None}
     measured = [verdict for verdict in verdicts if verdict.readings] or list(verdicts)

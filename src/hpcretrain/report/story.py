@@ -105,7 +105,7 @@ def ending(cycle: Cycle) -> tuple[str, str]:
     if cycle.release is not None:
         return "good", "Released, still watched"
     if cycle.run is not None:
-        awaits = any(ask.id not in cycle.approvals for ask in cycle.asks)
+        awaits = any(cycle.answer(ask) is None for ask in cycle.asks)
         return "quiet", "Awaits an approval" if awaits else "In training"
     held = cycle.decisions and cycle.decisions[-1].action is Action.HOLD
     return "quiet", "Held for a person" if held else "Still waiting"

@@ -8,6 +8,7 @@ from typing import Any
 from hpcretrain.history import Cycle
 from hpcretrain.records import Outcome
 from hpcretrain.report.cluster import cluster_line
+from hpcretrain.report.explain import owed_line
 
 
 def show_result(result: Mapping[str, Any]) -> str:
@@ -90,6 +91,7 @@ def show_stand(stand: Mapping[str, Any]) -> str:
         score = "" if stand["score"] is None else f", score {stand['score']} of 1000"
         lines.append(f"{stand['serves']} serves{score}")
     lines += [f"waits for {each['job']}: {each['stands']}" for each in awaits]
+    lines += [owed_line(stand["review_owed"])] if stand["review_owed"] else []
     lines.append(f"the next batch is complete at {stand['next']}")
     return "\n".join(lines)
 
@@ -102,6 +104,41 @@ def show_answer(answer: Mapping[str, Any]) -> str:
     return f"{head}\ntoken {answer['token']}"
 
 
+def show_backlog(backlog: Mapping[str, Any]) -> str:
+    """Who waits, in order, and what runs."""
+    lines = [
+        f"stopped by {each['by']}: {each['scope'] or 'this model'} ({each['reason']})" for each in backlog["stops"]
+    ]
+    lines += [f"{each['check']}: {each['reason']}" for each in backlog["troubles"]]
+    for each in backlog["running"]:
+        lines.append(
+            f"runs  {each['request']}  {each['model']}, {each['priority_class']}; {each['cpu_hours']:.3g} CPU hours "
+            f"reserved; until {each['ends'] or 'unknown'}"
+        )
+    for each in backlog["waiting"]:
+        until = f", until {each['deadline']}" if each["deadline"] else ""
+        asker = f" by {each['requester']}" if each["requester"] else ""
+        lines.append(
+            f"{each['place']:>4}  {each['request']}  {each['model']}, {each['priority_class']}; asked{asker} "
+            f"{each['asked_at']}{until}"
+        )
+        lines.append(
+            f"      begins {each['expected_start'] or 'unknown'}; about {each['expected_hours']:.3g} h, "
+            f"{each['expected_cpu_hours']:.3g} CPU hours"
+        )
+        for lack in each["waits_for"]:
+            seen = "" if lack["observed"] is None else f" (seen {lack['observed']}, limit {lack['limit']})"
+            lines.append(f"      {lack['outcome']}  {lack['check']}: {lack['reason']}{seen}")
+    return "\n".join(lines) or "nothing waits, and nothing runs"
+
+
+def show_routes(routes: Sequence[Mapping[str, Any]]) -> str:
+    """What came of a test of who is told."""
+    if not routes:
+        return "nobody is told: the configuration has no [[notify]]"
+    return "\n".join(f"{each['route']} ({each['kind']}): {each['problem'] or 'taken'}" for each in routes)
+
+
 def show_asks(asks: Sequence[Mapping[str, Any]]) -> str:
     """What awaits an approval, with what an approver needs to know."""
     if not asks:
@@ -110,6 +147,7 @@ def show_asks(asks: Sequence[Mapping[str, Any]]) -> str:
     for ask in asks:
         what = "train" if ask["what"] == "run" else "release"
         whose = f", requested by {ask['requester']}" if ask["requester"] else ""
+        whose += f", {ask['needed']} approvals" if ask["needed"] > 1 else ""
         lines.append(f"{ask['id']}  {what} {ask['model']}, {ask['priority_class']}{whose}; until {ask['expires_at']}")
         if ask["overrules"]:
             lines.append(f"  beyond the policy: {', '.join(ask['overrules'])}")

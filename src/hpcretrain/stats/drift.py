@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,16 +62,41 @@ def psi(reference_counts: npt.ArrayLike, counts: npt.ArrayLike, *, z: float) -> 
     Raises:
         ValueError: The shapes are not one and the same (bins,), or a count is negative or not finite.
     """
-    reference, newer = _pair(reference_counts, counts)
-    n, m = float(reference.sum()), float(newer.sum())
-    if not (n and m):
-        return Drift(math.nan, math.nan, int(n), int(m))
+    [drift] = psis([reference_counts], [counts], z=z)
+    return drift
+
+
+def psis(references: Sequence[npt.ArrayLike], counts: Sequence[npt.ArrayLike], *, z: float) -> list[Drift]:
+    """`psi` of many pairs of samples at once.
+
+    Args:
+        references: Counts of the references, each of shape (bins,) of its own.
+        counts: Counts of the newer samples, each in the same bins as its reference.
+        z: How many standard errors the lower bound lies below the effect.
+
+    Returns:
+        The drift of each pair, as `psi` gives it.
+
+    Raises:
+        ValueError: As of `psi`, for any of the pairs.
+    """
+    if not references:
+        return []
+    reference, newer = _side_by_side(references, counts)
+    n, m = reference.sum(axis=1), newer.sum(axis=1)
     filled = reference + newer > 0
-    freedom, chance = np.count_nonzero(filled) - 1, 1 / n + 1 / m
-    p, q = _shares(reference[filled]), _shares(newer[filled])
-    effect = float(np.sum((p - q) * np.log(p / q))) - freedom * chance
-    variance = 2 * freedom * chance**2 + _delta_variance(p, q) / n + _delta_variance(q, p) / m
-    return Drift(effect, effect - z * math.sqrt(variance), int(n), int(m))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        freedom, chance = filled.sum(axis=1) - 1, 1 / n + 1 / m
+        p, q = _shares(reference, filled), _shares(newer, filled)
+        logs = np.where(filled, np.log(np.where(filled, p / q, 1.0)), 0.0)
+        effect = ((p - q) * logs).sum(axis=1) - freedom * chance
+        by_p, by_q = logs + 1 - np.where(filled, q / p, 1.0), -logs + 1 - np.where(filled, p / q, 1.0)
+        variance = 2 * freedom * chance**2 + _variance(p, by_p) / n + _variance(q, by_q) / m
+        bound = effect - z * np.sqrt(variance)
+    empty = (n == 0) | (m == 0)
+    effect[empty] = bound[empty] = math.nan
+    rows = zip(effect.tolist(), bound.tolist(), n.tolist(), m.tolist(), strict=True)
+    return [Drift(each, lower, int(old), int(new)) for each, lower, old, new in rows]
 
 
 def jensen_shannon(reference_counts: npt.ArrayLike, counts: npt.ArrayLike) -> float:
@@ -180,13 +206,32 @@ def _counts(values: npt.ArrayLike) -> FloatArray:
     return counts
 
 
-def _shares(counts: FloatArray) -> FloatArray:
-    smoothed = counts + _HALF
-    shares: FloatArray = smoothed / smoothed.sum()
+def _side_by_side(
+    references: Sequence[npt.ArrayLike], counts: Sequence[npt.ArrayLike]
+) -> tuple[FloatArray, FloatArray]:
+    """Samples as rows; a bin that a pair has not got is empty in both, which changes nothing."""
+    try:
+        both = np.array([references, counts], dtype=np.float64)
+    except ValueError:
+        # Pairs differ in their bins, or something is no count, which the pair by itself tells.
+        both = np.empty(0)
+    if both.ndim == 3 and np.isfinite(both).all() and (both >= 0).all():
+        return both[0], both[1]
+    pairs = [_pair(reference, newer) for reference, newer in zip(references, counts, strict=True)]
+    both = np.zeros((2, len(pairs), max(len(reference) for reference, _ in pairs)))
+    for row, (reference, newer) in enumerate(pairs):
+        both[0, row, : len(reference)] = reference
+        both[1, row, : len(newer)] = newer
+    return both[0], both[1]
+
+
+def _shares(counts: FloatArray, filled: npt.NDArray[np.bool_]) -> FloatArray:
+    smoothed = np.where(filled, counts + _HALF, 0.0)
+    shares: FloatArray = smoothed / smoothed.sum(axis=1, keepdims=True)
     return shares
 
 
-def _delta_variance(p: FloatArray, q: FloatArray) -> float:
-    """Variance of PSI's derivative by `p` over a draw from `p`."""
-    slope = np.log(p / q) + 1 - q / p
-    return float(np.sum(p * slope**2) - np.sum(p * slope) ** 2)
+def _variance(p: FloatArray, slope: FloatArray) -> FloatArray:
+    """Variance of the slope over a draw from `p`, by rows."""
+    variance: FloatArray = (p * slope**2).sum(axis=1) - (p * slope).sum(axis=1) ** 2
+    return variance

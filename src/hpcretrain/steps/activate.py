@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from hpcretrain.config.load import under
+from hpcretrain.history import answer
 from hpcretrain.messages import Message, Person
 from hpcretrain.policy import approve as policy
 from hpcretrain.records import (
@@ -63,17 +65,18 @@ def propose(desk: Desk, message: Message, person: Person) -> Proposal | None:
             overrules=(),
             facts=changes(in_force.policy, proposal.policy),
             expires_at=policy.expiry(desk.now, rules),
+            needed=rules.needed.policy if rules.needed else 1,
         )
     )
     return proposal
 
 
-def activate(desk: Desk, proposal: Proposal, approval: Approval | None = None) -> Activation:
+def activate(desk: Desk, proposal: Proposal, approvals: Sequence[Approval] = ()) -> Activation:
     """Record that a proposed policy takes effect, and go by it from now on."""
     activation = Activation(
         model=proposal.model,
         at=desk.now,
-        answers=(proposal.id, *((approval.id,) if approval else ())),
+        answers=(proposal.id, *(each.id for each in approvals)),
         policy_digest=proposal.policy_digest,
         policy=proposal.policy,
         rule_version=RULE_VERSION,
@@ -86,11 +89,12 @@ def activate(desk: Desk, proposal: Proposal, approval: Approval | None = None) -
 
 def standing(desk: Desk, identifier: str) -> policy.Standing | None:
     """How it stands with what was asked about a proposal; None where that was not asked."""
-    for subject, (ask, approval) in desk.history.asked.items():
+    for subject, (ask, said) in desk.history.asked.items():
         if ask.id == identifier:
             return policy.Standing(
                 ask=ask,
-                approval=approval,
+                said=tuple(said),
+                answer=answer(ask, said),
                 subject=subject if subject in desk.history.proposals else None,
                 model_digest=None,
                 policy_digest=desk.terms.policy_digest,

@@ -63,6 +63,7 @@ def _ask(
         overrules=overrules,
         facts=facts,
         expires_at=policy.expiry(desk.now, rules),
+        needed=rules.people(priority_class),
     )
     desk.book.enter(ask)
     return ask
@@ -76,7 +77,9 @@ def standing(desk: Desk, identifier: str) -> tuple[Cycle, policy.Standing] | Non
                 subject = _subject(cycle, ask)
                 return cycle, policy.Standing(
                     ask=ask,
-                    approval=cycle.approvals.get(ask.id),
+                    said=tuple(cycle.approvals.get(ask.id, ())),
+                    answer=cycle.answer(ask),
+                    approved_run=_approved_run(cycle),
                     subject=subject,
                     model_digest=ask.model_digest if subject else None,
                     policy_digest=desk.terms.policy_digest,
@@ -92,8 +95,14 @@ def _subject(cycle: Cycle, ask: Ask) -> str | None:
     return None if ask.asked is Asked.RUN and cycle.run else ask.subject
 
 
-def answer(desk: Desk, message: Message, person: Person, ask: Ask) -> Approval:
-    """Record what a person said to what was asked."""
+def _approved_run(cycle: Cycle) -> tuple[str, ...]:
+    """Who approved the training of a cycle."""
+    asks = [ask for ask in cycle.asks if ask.asked is Asked.RUN]
+    return tuple(said.actor for ask in asks for said in cycle.approvals.get(ask.id, ()))
+
+
+def answer(desk: Desk, message: Message, person: Person, ask: Ask, right: str) -> Approval:
+    """Record what a person said to what was asked, and by what right."""
     approval = Approval(
         model=desk.terms.config.model.name,
         at=desk.now,
@@ -102,6 +111,8 @@ def answer(desk: Desk, message: Message, person: Person, ask: Ask) -> Approval:
         actor=person.name,
         reason=message.reason,
         token=message.id,
+        right=right,
+        identity=person.identity,
     )
     desk.book.enter(approval)
     return approval

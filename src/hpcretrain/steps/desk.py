@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -15,8 +16,22 @@ from hpcretrain.config.load import Terms
 from hpcretrain.counts import BatchCounts
 from hpcretrain.errors import LedgerError, TableChangedError
 from hpcretrain.history import History
-from hpcretrain.ports import Anchors, Clock, Ledger, Note, Predictor, Profiles, Registry, Rows, Span, Table, Trainer
+from hpcretrain.ports import (
+    Anchors,
+    Board,
+    Clock,
+    Ledger,
+    Note,
+    Predictor,
+    Profiles,
+    Registry,
+    Rows,
+    Span,
+    Table,
+    Trainer,
+)
 from hpcretrain.records import Activation, Baseline, Candidate, Job, Record, Slice, Verdict
+from hpcretrain.stats.traffic import Series
 
 
 class Entries(Protocol):
@@ -195,8 +210,14 @@ class Desk:
     predictor: Predictor
     registry: Registry
     book: Entries
+    board: Board | None = None
+    """Where homes that share limits meet; None for a home that shares with none."""
+    modified: Callable[[str], datetime | None] = lambda _: None
+    """When a file was written last that the model is trained after; None where nobody knows."""
     attended: bool = False
     """Whether there is somebody to ask: a replay takes as approved what would have been asked."""
+    traffic: Callable[[ZoneInfo], Series | None] = lambda _: None
+    """Past traffic of what serves, from which windows are learned; times without an offset are of the zone."""
     anchors: Anchors | None = None
     """Where it is kept elsewhere how far the ledger went at each release; None to keep it nowhere."""
     _spread: float | None = field(default=None, init=False)

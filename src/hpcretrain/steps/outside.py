@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from hpcretrain.backlog import ALL, Stop
 from hpcretrain.errors import InputError
 from hpcretrain.evidence import Measure
 from hpcretrain.history import Cycle
-from hpcretrain.messages import Message, Person
+from hpcretrain.messages import Message, Person, Verb
+from hpcretrain.ports import Board
 from hpcretrain.records import (
     Assessment,
     Closing,
@@ -16,12 +18,14 @@ from hpcretrain.records import (
     Finding,
     Outcome,
     PriorityClass,
+    Release,
     RetrainRequest,
     Signal,
     Slice,
 )
 from hpcretrain.steps.assess import assess
 from hpcretrain.steps.desk import Desk
+from hpcretrain.steps.release import roll_back
 from hpcretrain.steps.review import close
 from hpcretrain.weigh import more_urgent
 
@@ -36,10 +40,6 @@ def request(desk: Desk, message: Message, person: Person) -> tuple[Assessment, C
     """
     wanted = message.priority_class
     assert wanted is not None
-    if message.deadline is not None and message.deadline <= desk.now:
-        raise InputError(
-            f"the deadline {message.deadline:%Y-%m-%d %H:%M}Z has passed: it is {desk.now:%Y-%m-%d %H:%M}Z"
-        )
     signal = _signal(desk, message, person)
     assessment = assess(desk)
     before = desk.history.open_cycle or desk.history.training
@@ -166,6 +166,82 @@ def cancel(desk: Desk, message: Message, person: Person) -> Cycle:
     return cycle
 
 
+def stop(desk: Desk, message: Message, person: Person) -> list[Cycle]:
+    """Record that somebody stopped something; what is under way of it is ended, where he says so.
+
+    Returns:
+        The cycles that were ended.
+    """
+    signal = _signal(desk, message, person)
+    if message.subject == ALL:
+        _board(desk).stop(Stop(ALL, person.name, signal.at, message.reason))
+    training = desk.history.training
+    if training is None or not message.at_once or not paused(desk, training):
+        return []
+    close(desk, training, Closing.CANCELED, signal.id)
+    return [training]
+
+
+def resume(desk: Desk, message: Message, person: Person) -> None:
+    """Record that somebody lifted a stop.
+
+    Raises:
+        InputError: Nothing of that scope is stopped.
+    """
+    if message.subject == ALL:
+        if (board := _board(desk)).read().stop is None:
+            raise InputError("nothing stops every model of the board")
+        board.stop(None)
+    elif message.subject not in desk.history.stops:
+        standing = ", ".join(desk.history.stops) or "nothing"
+        raise InputError(f"{message.subject} is not stopped here; stopped is {standing}")
+    _signal(desk, message, person)
+
+
+def _board(desk: Desk) -> Board:
+    if desk.board is None:
+        raise InputError(
+            "this home shares no board with others: stop each home by itself, or name a board (`live --board`)"
+        )
+    return desk.board
+
+
+def paused(desk: Desk, cycle: Cycle) -> bool:
+    """Whether a training goes no further now, since somebody stopped it here, or all on the board."""
+    return bool(desk.history.stopped(class_of(cycle))) or (
+        desk.board is not None and desk.board.read().stop is not None
+    )
+
+
+def class_of(cycle: Cycle) -> PriorityClass:
+    """The class of a cycle's last decision, or of its request."""
+    return (cycle.decisions[-1] if cycle.decisions else cycle.request).priority_class
+
+
+def take_back(desk: Desk, message: Message, person: Person) -> Release:
+    """Have the model serve again that served before this one; nothing delays or refuses that.
+
+    What is being watched is closed, and so is a training: what it comes to was to be better than what no longer serves.
+
+    Raises:
+        InputError: No other model served before.
+    """
+    champion = desk.history.champion
+    if desk.history.earlier is None:
+        raise InputError(
+            f"there is no earlier release: {champion.candidate} was the first to serve; `hpcretrain request` has "
+            "another trained"
+        )
+    watched, training = desk.history.watched, desk.history.training
+    signal = _signal(desk, message, person)
+    release = roll_back(desk, signal)
+    if watched is not None:
+        close(desk, watched, Closing.ROLLED_BACK, signal.id)
+    if training is not None:
+        close(desk, training, Closing.SUPERSEDED, signal.id)
+    return release
+
+
 def find(desk: Desk, subject: str) -> Cycle:
     """The cycle of a request, which is named by its identifier or the beginning of it.
 
@@ -180,14 +256,15 @@ def find(desk: Desk, subject: str) -> Cycle:
 
 
 def _signal(desk: Desk, message: Message, person: Person) -> Signal:
-    name = message.verb.value
+    halts = message.verb in (Verb.STOP, Verb.RESUME)
+    name = f"{message.verb.value}:{message.subject}" if halts else message.verb.value
     signal = Signal(
         model=desk.terms.config.model.name,
         at=desk.now,
         answers=(desk.history.champion.id,),
         family=Family.EXTERNAL,
         name=name,
-        slot=Slice(desk.now, desk.now, 0, ""),
+        slot=Slice(desk.now, message.deadline or desk.now, 0, ""),
         effect=None,
         lower_bound=None,
         n=0,
@@ -200,7 +277,6 @@ def _signal(desk: Desk, message: Message, person: Person) -> Signal:
             observed=person.name,
             limit=message.id,
         ),
-        deadline=message.deadline,
     )
     desk.book.enter(signal)
     return signal

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hpcretrain.records import Approval, Candidate, Reading, Release, ReleaseKind, Verdict, Watch
+from collections.abc import Sequence
+
+from hpcretrain.records import Approval, BreakGlass, Candidate, Reading, Release, ReleaseKind, Signal, Verdict, Watch
 from hpcretrain.report.holdout import reading_numbers
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.show import show
@@ -31,7 +33,7 @@ def promote(
     judged: Verdict,
     twin: Candidate,
     refit: tuple[Verdict, Candidate] | None,
-    approval: Approval | None = None,
+    said: Sequence[Approval | BreakGlass] = (),
 ) -> Release:
     """Record the promotion of a judged candidate, or of the refit that was checked against it.
 
@@ -40,10 +42,10 @@ def promote(
         judged: The verdict of the gate.
         twin: What it judged.
         refit: The full fit with its verdict.
-        approval: The approval, where one was asked for.
+        said: What people said to it, where they were asked.
     """
     served = refit[1] if refit else twin
-    answers = (judged.id, *((refit[0].id,) if refit else ()), *((approval.id,) if approval else ()))
+    answers = (judged.id, *((refit[0].id,) if refit else ()), *(each.id for each in said))
     release = Release(
         model=twin.model,
         at=desk.now,
@@ -59,14 +61,14 @@ def promote(
     return _serve(desk, release)
 
 
-def roll_back(desk: Desk, watch: Watch) -> Release:
-    """Record the return of the model before the champion."""
-    champion = desk.history.champion
-    before = desk.history.release(champion.previous or "")
+def roll_back(desk: Desk, order: Watch | Signal) -> Release:
+    """Record the return of the model before the champion, which a watch that failed, or a person, orders."""
+    champion, before = desk.history.champion, desk.history.earlier
+    assert before is not None
     release = Release(
         model=champion.model,
         at=desk.now,
-        answers=(watch.id,),
+        answers=(order.id,),
         release_kind=ReleaseKind.ROLLBACK,
         candidate=before.candidate,
         twin=before.twin,

@@ -9,6 +9,7 @@ from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.show import show
 
 _WHY = {
+    Closing.ROLLED_BACK: "nothing was measured: somebody took it back before its watch came to an end",
     Closing.DROPPED: "nothing was trained: the reason had gone",
     Closing.REJECTED: "nothing was released: the candidate did not pass",
     Closing.CANCELED: "nothing was released: somebody ended it",

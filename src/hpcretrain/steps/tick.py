@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 
 from hpcretrain.errors import InputError, TrainingError
 from hpcretrain.history import Cycle
+from hpcretrain.policy import scope
 from hpcretrain.policy.approve import awaited
+from hpcretrain.policy.emergency import holding
 from hpcretrain.policy.validate import readings
 from hpcretrain.ports import Table
 from hpcretrain.records import (
@@ -34,6 +36,7 @@ from hpcretrain.steps.contest import Won, compete
 from hpcretrain.steps.decide import decide
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.observe import observe
+from hpcretrain.steps.outside import paused
 from hpcretrain.steps.plan import Plan, draw, everything, plan, whole
 from hpcretrain.steps.release import first, promote
 from hpcretrain.steps.review import close
@@ -173,7 +176,8 @@ def settle(desk: Desk, cycle: Cycle, assessment: Assessment) -> Run | None:
 
 
 def retrain(desk: Desk, decision: Decision, split: Plan) -> Passed | Rejected:
-    """Let pilots compete, judge the winner against the champion, and fit it in full."""
+    """Let pilots compete, judge the winner against the champion, and fit it in full; on the decision's rung."""
+    desk = on_rung(desk, decision)
     won = compete(desk, decision, split)
     if isinstance(won, Verdict):
         return Rejected(won)
@@ -185,6 +189,17 @@ def retrain(desk: Desk, decision: Decision, split: Plan) -> Passed | Rejected:
     return Passed(judged, twin, _fit_in_full(desk, decision, won, judged, split))
 
 
+def on_rung(desk: Desk, decision: Decision) -> Desk:
+    """The desk with the rules of training of the rung that a decision chose."""
+    rules = desk.terms.policy.training
+    named = next((each.observed for each in decision.findings if each.check == scope.CHECK), None)
+    rung = next((each for each in rules.rungs or () if each.name == named), None)
+    if rung is None:
+        return desk
+    policy = desk.terms.policy.model_copy(update={"training": scope.on(rules, rung)})
+    return replace(desk, terms=replace(desk.terms, policy=policy))
+
+
 def conclude(desk: Desk, cycle: Cycle, came: Passed | Rejected) -> None:
     """Release what passed, once it is approved where that is called for; close the cycle of what did not."""
     if isinstance(came, Rejected):
@@ -192,6 +207,9 @@ def conclude(desk: Desk, cycle: Cycle, came: Passed | Rejected) -> None:
         return
     candidate = came.refit[1] if came.refit else came.twin
     rules = desk.terms.policy.approvals
+    if broken := holding(cycle.broken, desk.now):
+        promote(desk, came.judged, came.twin, came.refit, (broken,))
+        return
     if rules is None or not desk.attended or cycle.decisions[-1].priority_class not in rules.release:
         promote(desk, came.judged, came.twin, came.refit)
         return
@@ -203,12 +221,20 @@ def conclude_asked(desk: Desk, cycle: Cycle) -> bool:
     ask, approval = cycle.asked(Asked.RELEASE) or (None, None)
     if ask is None:
         return False
-    said = awaited(ask, approval, desk.now).outcome
-    if said is Outcome.PASS:
+    if paused(desk, cycle):
+        return True
+    said, broken = awaited(ask, approval, desk.now).outcome, holding(cycle.broken, desk.now)
+    if said is Outcome.PASS or broken:
         [judged] = [verdict for verdict in cycle.verdicts if verdict.id in ask.answers]
         twin, served = cycle.candidates[judged.candidate], cycle.candidates[ask.subject]
         refits = [each for each in cycle.verdicts if each.stage is Stage.REFIT and each.candidate == served.id]
-        promote(desk, judged, twin, (refits[-1], served) if refits else None, approval)
+        promote(
+            desk,
+            judged,
+            twin,
+            (refits[-1], served) if refits else None,
+            (broken,) if broken else cycle.approvals[ask.id],
+        )
     elif said is Outcome.FAIL:
         close(desk, cycle, Closing.REJECTED, approval.id if approval else ask.id)
     return True

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from hpcretrain.evidence import PriorityClass
+from hpcretrain.policy.types.admission import Admission as Admission
+from hpcretrain.policy.types.admission import ClassAdmission as ClassAdmission
+from hpcretrain.policy.types.admission import Headroom as Headroom
+from hpcretrain.policy.types.admission import HoursBudget as HoursBudget
+from hpcretrain.policy.types.admission import RiskBudget as RiskBudget
 from hpcretrain.policy.types.classes import Classes as Classes
 from hpcretrain.policy.types.classes import ClassLimits as ClassLimits
 from hpcretrain.policy.types.classes import ClassRule as ClassRule
+from hpcretrain.policy.types.governance import Approvals as Approvals
+from hpcretrain.policy.types.governance import BreakGlass as BreakGlass
+from hpcretrain.policy.types.governance import Deadlines as Deadlines
+from hpcretrain.policy.types.governance import Needed as Needed
+from hpcretrain.policy.types.governance import Role as Role
+from hpcretrain.policy.types.scope import Rung as Rung
+from hpcretrain.policy.types.scope import WindowName as WindowName
 from hpcretrain.policy.types.score import Business as Business
 from hpcretrain.policy.types.score import Cure as Cure
 from hpcretrain.policy.types.score import FamilyRule as FamilyRule
@@ -34,7 +47,6 @@ class DataGate(Rules):
     structural_share: Share = Field(description="Share of structurally changed features from which a person is asked.")
 
 
-WindowName = Literal["all", "recent", "decayed"]
 Part = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -56,6 +68,11 @@ class Training(Rules):
     memory_rows: int = Field(
         ge=1, description="What earlier selections saw counts half after so many rows of later ones."
     )
+    rungs: tuple[Rung, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="The scope ladder, from the deepest rung to the lightest. Left out: what stands here is all.",
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -63,7 +80,19 @@ class Training(Rules):
             raise ValueError("windows: one is named twice")
         if self.full_rows < self.pilot_rows:
             raise ValueError("full_rows must be at least pilot_rows: a pilot is the cheaper one")
+        _check_ladder(self.rungs or ())
         return self
+
+
+def _check_ladder(rungs: Sequence[Rung]) -> None:
+    if len({rung.name for rung in rungs}) < len(rungs):
+        raise ValueError("rungs: one is named twice")
+    for rung in rungs:
+        if len(set(rung.windows)) < len(rung.windows) or rung.full_rows < rung.pilot_rows:
+            raise ValueError(f"rungs: {rung.name}: each window once, and full_rows at least pilot_rows")
+    for deeper, lighter in pairwise(rungs):
+        if lighter.full_rows > deeper.full_rows or lighter.hours_share > deeper.hours_share:
+            raise ValueError(f"rungs: {lighter.name} is deeper than {deeper.name} before it: the deepest comes first")
 
 
 class Gate(Rules):
@@ -91,26 +120,6 @@ class WatchRules(Rules):
     looks: Annotated[int, Field(ge=1)] = Field(description="Looks with enough rows before a release is kept.")
     min_rows: int = Field(ge=50, description="Fewest matured rows since the release for a look.")
     alpha: Alpha = Field(description="Chance of rolling back an equal release, over all looks.")
-
-
-class Approvals(Rules):
-    """What a person must approve in a home that lives. Nobody approves what he asked for himself."""
-
-    run: tuple[PriorityClass, ...] = Field(default=(), description="Classes whose trainings are approved beforehand.")
-    release: tuple[PriorityClass, ...] = Field(
-        default=(), description="Classes whose candidates are approved before they serve."
-    )
-    overrule: tuple[Literal["cooldown", "budget"], ...] = Field(
-        default=("cooldown", "budget"),
-        description="Checks that an approval sets aside, for what somebody asked for.",
-    )
-    approvers: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        description='Users of the operating system who may approve; "%staff" means a group.'
-    )
-    requesters: tuple[str, ...] = Field(
-        default=(), description="Users and groups who may ask, beside approvers and the owner of the home."
-    )
-    expires_h: Positive = Field(description="Hours after which what was asked can no longer be approved.")
 
 
 class JobRules(Rules):
@@ -147,7 +156,39 @@ class Policy(Rules):
     approvals: Approvals | None = Field(
         default=None, description="What a person must approve. Left out: nothing, and only the owner of the home asks."
     )
+    admission: Admission | None = Field(
+        default=None, description="What trainings share. Left out: nothing is shared, and only classes limit them."
+    )
     windows: Windows | None = Field(
         default=None,
         description="When traffic is low enough to train. Left out: its defaults, where they are asked for.",
     )
+    roles: dict[str, Role] | None = Field(
+        default=None, description="Who may do what, by the name of the role. Left out: `approvals` says it."
+    )
+    break_glass: BreakGlass | None = Field(
+        default=None, description="What may be done in an emergency. Left out: nothing beyond the rules."
+    )
+    deadlines: Deadlines | None = Field(
+        default=None, description="How long a stage may take before people are told. Left out: nobody is told."
+    )
+
+    @model_validator(mode="after")
+    def _governed(self) -> Self:
+        roles, named = self.roles, self.approvals and (self.approvals.approvers or self.approvals.requesters)
+        if roles is not None and named:
+            raise ValueError("approvals: roles say who may approve and ask; leave approvers and requesters out")
+        if self.approvals and roles is None and not self.approvals.approvers:
+            raise ValueError("approvals.approvers: is missing; name who may approve, or give roles")
+        if roles is not None and self.approvals is None:
+            raise ValueError("approvals: is missing; with roles it says at least expires_h")
+        if roles is not None and not any(role.activate for role in roles.values()):
+            raise ValueError("roles: none may activate another policy, so this one could never be changed")
+        breakers = [name for name, role in (roles or {}).items() if role.break_glass]
+        if breakers and self.break_glass is None:
+            raise ValueError(f"break_glass: is missing, but role {breakers[0]} may break the glass")
+        if self.break_glass and not breakers:
+            raise ValueError("break_glass: no role may break the glass; give one break_glass = true")
+        if self.break_glass and not any(role.review for role in (roles or {}).values()):
+            raise ValueError("break_glass: no role may review it; give one review = true")
+        return self

@@ -63,7 +63,7 @@ def _waits(cycle: Cycle, zone: ZoneInfo) -> markdown.Cells:
 def _stands(cycle: Cycle, zone: ZoneInfo) -> str:
     if cycle.release is not None:
         return f"released, watched ({wording.plural(len(cycle.watches), 'look')} so far)"
-    if asked := next((ask for ask in cycle.asks if ask.id not in cycle.approvals), None):
+    if asked := next((ask for ask in cycle.asks if cycle.answer(ask) is None), None):
         return f"awaits an approval to {asked.asked.value}, until {wording.day(asked.expires_at, zone)}"
     if cycle.run is not None:
         return f"training, {wording.plural(len(cycle.jobs), 'job')} so far"

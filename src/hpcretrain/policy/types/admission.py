@@ -1,0 +1,118 @@
+"""Admission: what several requests share, and by which rules they get it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, field_validator, model_validator
+
+from hpcretrain.evidence import PriorityClass
+from hpcretrain.policy.types.tables import NotNegative, Positive, Reason, Rules, Share
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class ClassAdmission(Rules):
+    """What the requests of one priority class get of what is shared."""
+
+    most_running: Count = Field(description="Trainings of the class that may be under way at once.")
+    delay_hours: NotNegative = Field(
+        description="A request's turn is the time it was asked plus this: it is overtaken only by requests that were "
+        "asked at most so many hours after it."
+    )
+    needs_window: bool = Field(default=False, description="Whether a training begins only inside a planned window.")
+    risk_points: NotNegative = Field(default=0, description="Points of the risk budget that a release of it spends.")
+    reason: Reason = Field(description="Why these limits.")
+
+
+class HoursBudget(Rules):
+    """CPU hours in a calendar month, reserved when a training is ordered and settled by what its jobs used."""
+
+    model: Positive | None = Field(default=None, description="For one model. Left out: no limit.")
+    team: Positive | None = Field(default=None, description="For all models of one team (`model.team`).")
+    all: Positive | None = Field(default=None, description="For all homes of the board.")
+    reason: Reason = Field(description="Why so many.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.model is None and self.team is None and self.all is None:
+            raise ValueError("says nothing: give model, team or all")
+        return self
+
+
+class RiskBudget(Rules):
+    """How much change production bears: each release spends its class's points, and a roll-back spends more."""
+
+    days: Positive = Field(description="Over how many past days points are added up.")
+    model: Positive | None = Field(default=None, description="Points for one model. Left out: no limit.")
+    team: Positive | None = Field(default=None, description="Points for all models of one team.")
+    rollback_points: NotNegative = Field(description="Points that a roll-back spends; it is never refused itself.")
+    reason: Reason = Field(description="Why so many.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.model is None and self.team is None:
+            raise ValueError("says nothing: give model or team")
+        return self
+
+
+class Headroom(Rules):
+    """What must be left for serving. What is not known is not enough."""
+
+    signal: str | None = Field(
+        default=None, min_length=1, description='Name of a signal of the family "serving" that must be heard.'
+    )
+    most: NotNegative | None = Field(default=None, description="Most that its effect may be, in its unit.")
+    fresh_hours: Positive | None = Field(default=None, description="Oldest that it may be.")
+    load: Share | None = Field(
+        default=None, description="Most of the class's partition that may be in use, as the cluster tells."
+    )
+    reason: Reason = Field(description="Why so much.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        parts = (self.signal, self.most, self.fresh_hours)
+        if any(part is not None for part in parts) and None in parts:
+            raise ValueError("signal, most and fresh_hours belong together")
+        if self.signal is None and self.load is None:
+            raise ValueError("says nothing: give signal with most and fresh_hours, or load")
+        return self
+
+
+class Admission(Rules):
+    """When a request gets what it shares with others: slots, hours, risk and headroom, in which order."""
+
+    most_running: Count = Field(description="Trainings of all classes and homes that may be under way at once.")
+    time_zone: str = Field(default="UTC", description="Whose calendar months the budgets follow.")
+    silent_hours: Positive = Field(
+        description="After so many hours without a word from a home its waiting request keeps no place; what it "
+        "reserved still counts."
+    )
+    urgent: ClassAdmission
+    standard: ClassAdmission
+    background: ClassAdmission
+    hours: HoursBudget | None = Field(default=None, description="CPU hours. Left out: no limit.")
+    risk: RiskBudget | None = Field(default=None, description="Risk. Left out: no limit.")
+    headroom: Headroom | None = Field(default=None, description="For serving. Left out: not looked at.")
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError('is no time zone; write one such as "Europe/Berlin"') from None
+        return name
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        delays = [self.of(each).delay_hours for each in PriorityClass]
+        if delays != sorted(delays):
+            raise ValueError("delay_hours: a more urgent class may not have the longer delay")
+        return self
+
+    def of(self, priority_class: PriorityClass) -> ClassAdmission:
+        """The limits of a class."""
+        limits: ClassAdmission = getattr(self, priority_class.value)
+        return limits

@@ -1,0 +1,100 @@
+"""The types of the governance of a policy: who may do what, what must be approved, and by when things are done."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from hpcretrain.evidence import PriorityClass
+from hpcretrain.policy.types.tables import Positive, Rules
+
+Names = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class Role(Rules):
+    """What its members may do. Whoever is in several roles may do what any of them may."""
+
+    members: Names = Field(
+        description='Users as the identity source names them; "%staff" is a group, looked up at the moment of the act.'
+    )
+    ask: tuple[PriorityClass, ...] = Field(default=(), description="Classes in which they may request a retraining.")
+    approve_run: tuple[PriorityClass, ...] = Field(default=(), description="Classes whose trainings they approve.")
+    approve_release: tuple[PriorityClass, ...] = Field(default=(), description="Classes whose releases they approve.")
+    stop: bool = Field(default=False, description="Stop and resume retraining, and cancel what others asked for.")
+    roll_back: bool = Field(default=False, description="Take a release back.")
+    activate: bool = Field(
+        default=False, description="Propose another policy, and approve that one of somebody else's takes effect."
+    )
+    break_glass: bool = Field(default=False, description="Break the glass.")
+    review: bool = Field(default=False, description="Review what somebody else broke the glass for.")
+
+
+class Needed(Rules):
+    """How many people must approve, beside whoever asked. One where nothing is said."""
+
+    urgent: Annotated[int, Field(ge=1, le=9)] = Field(default=1, description="For what is urgent: 2 is four eyes.")
+    standard: Annotated[int, Field(ge=1, le=9)] = Field(default=1, description="For what is standard.")
+    background: Annotated[int, Field(ge=1, le=9)] = Field(default=1, description="For the background.")
+
+    policy: Annotated[int, Field(ge=1, le=9)] = Field(default=1, description="For that another policy takes effect.")
+
+    def of(self, priority_class: PriorityClass) -> int:
+        """People for a class."""
+        count: int = getattr(self, priority_class.value)
+        return count
+
+
+class Approvals(Rules):
+    """What a person must approve in a home that lives. Nobody approves what he asked for himself."""
+
+    run: tuple[PriorityClass, ...] = Field(default=(), description="Classes whose trainings are approved beforehand.")
+    release: tuple[PriorityClass, ...] = Field(
+        default=(), description="Classes whose candidates are approved before they serve."
+    )
+    overrule: tuple[Literal["cooldown", "budget"], ...] = Field(
+        default=("cooldown", "budget"),
+        description="Checks that an approval sets aside, for what somebody asked for.",
+    )
+    approvers: tuple[str, ...] = Field(
+        default=(),
+        description='Users of the operating system who may approve; "%staff" means a group. Left out where there are '
+        "`roles`.",
+    )
+    requesters: tuple[str, ...] = Field(
+        default=(),
+        description="Users and groups who may ask, beside approvers and the owner of the home. Left out where there "
+        "are `roles`.",
+    )
+    expires_h: Positive = Field(description="Hours after which what was asked can no longer be approved.")
+    needed: Needed | None = Field(default=None, description="People who must approve, by class. Left out: one.")
+    other_releaser: bool | None = Field(
+        default=None, description="Whether who approved the training may not approve its release. Left out: he may."
+    )
+
+    def people(self, priority_class: PriorityClass) -> int:
+        """How many must approve what is of a class."""
+        return self.needed.of(priority_class) if self.needed else 1
+
+
+class BreakGlass(Rules):
+    """What an emergency may do: set approvals, budget, cooldown, windows and the queue aside, never a check."""
+
+    minutes: Annotated[float, Field(gt=0, le=240)] = Field(description="How long it counts, in minutes.")
+    review_h: Positive = Field(description="Hours within which somebody else reviews it; then it escalates.")
+
+
+class Deadlines(Rules):
+    """How long a stage may take, in hours, before people are told. Left out: as long as it likes."""
+
+    waiting_h: Positive | None = Field(default=None, description="From a request to the decision to run or to drop it.")
+    approval_h: Positive | None = Field(default=None, description="From an ask to its answer.")
+    queue_h: Positive | None = Field(default=None, description="From the decision to run, while no job has begun.")
+    training_h: Positive | None = Field(
+        default=None, description="From the decision to run to what comes of it: queue, training and validation."
+    )
+    watch_h: Positive | None = Field(default=None, description="From a release to the end of its watch.")
+    tier_factor: Annotated[float, Field(gt=1, le=10)] = Field(
+        default=2.0, description="Each further tier is told when so many times more time has passed."
+    )
+    tiers: Annotated[int, Field(ge=1, le=5)] = Field(default=3, description="How many tiers there are.")

@@ -1,0 +1,365 @@
+"""What people are told of a home by mail, webhook or program: what happened, since when, and what to do next.
+
+All of it follows from the records and the time. A notice has the same identifier however often it is made, so that it
+is sent once.
+"""
+
+from __future__ import annotations
+
+import enum
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from hpcretrain.canonical import plain
+from hpcretrain.history import History
+from hpcretrain.policy.escalate import Escalation, StageName, escalate
+from hpcretrain.policy.types import Policy
+from hpcretrain.records import Advice, Ask, Asked, Assessment, Family, Outcome, Release, ReleaseKind, Signal
+from hpcretrain.report.explain import headline, owed, owed_line
+
+NEWS_LASTS = timedelta(days=3)
+"""What happened longer ago is no news: who sets up a route is not told the past."""
+_EXPIRES_SOON = 0.25
+"""Share of an ask's time that is left when people are told again."""
+
+
+class Told(enum.Enum):
+    """What people are told of."""
+
+    APPROVAL_NEEDED = "approval_needed"
+    APPROVAL_EXPIRES = "approval_expires"
+    HOLD_AND_INVESTIGATE = "hold_and_investigate"
+    MEND_DATA = "mend_data"
+    COLLECT_LABELS = "collect_labels"
+    BLIND = "blind"
+    BUDGET_SPENT = "budget_spent"
+    RELEASED = "released"
+    ROLLED_BACK = "rolled_back"
+    BREAK_GLASS = "break_glass"
+    OVERRUN = "overrun"
+    LEDGER_DAMAGED = "ledger_damaged"
+    TEST = "test"
+
+
+@dataclass(frozen=True)
+class Template:
+    """How something is told; braces are filled with the facts of the notice.
+
+    Attributes:
+        title: In one line.
+        text: What happened, with its numbers.
+        next: What to do, with the command.
+        tier: Whom to tell, from 1; higher tiers are told of what is graver, or was left undone.
+    """
+
+    title: str
+    text: str
+    next: str
+    tier: int = 1
+
+
+TEMPLATES: Mapping[Told, Template] = {
+    Told.APPROVAL_NEEDED: Template(
+        "{model}: {what} ({class}) awaits {needed}",
+        "{subject} was asked for by {requester}. Until {expires_at}:\n{facts}",
+        "hpcretrain approve {id} --home {home} --reason ...   (or: hpcretrain deny {id} ...)",
+    ),
+    Told.APPROVAL_EXPIRES: Template(
+        "{model}: {what} ({class}) still awaits {needed}, until {expires_at}",
+        "{subject} was asked for by {requester}; said so far: {said}.\n{facts}",
+        "hpcretrain approve {id} --home {home} --reason ...   (or: hpcretrain deny {id} ...)",
+        2,
+    ),
+    Told.HOLD_AND_INVESTIGATE: Template(
+        "{model}: look before anything is trained (score {score})",
+        "Since {since}: {why}.",
+        "hpcretrain explain {id} --home {home}; then mend the cause, or: hpcretrain request --home {home} --reason ...",
+    ),
+    Told.MEND_DATA: Template(
+        "{model}: the data is not what it was (score {score})",
+        "Since {since}: {why}. Nothing is trained on it.",
+        "hpcretrain explain {id} --home {home}; then mend the table, or what writes it",
+    ),
+    Told.COLLECT_LABELS: Template(
+        "{model}: something moved, and no labels tell whether the model got worse (score {score})",
+        "Since {since}: {why}.",
+        "hpcretrain explain {id} --home {home}; then have the newest rows labeled",
+    ),
+    Told.BLIND: Template(
+        "{model}: nothing is heard of {subject}",
+        "Since {since}: {why}. What is not heard of is not healthy.",
+        "hpcretrain explain {id} --home {home}; then look at what sends it",
+        2,
+    ),
+    Told.BUDGET_SPENT: Template(
+        "{model}: {subject} waits, the budget is spent",
+        "Since {since}: {why}.",
+        "wait; or have it approved beyond the budget: hpcretrain approve --home {home}",
+    ),
+    Told.RELEASED: Template(
+        "{model}: another model serves ({class})",
+        "Since {since}: {why}. It is watched, and taken back where it disappoints.",
+        "hpcretrain explain {id} --home {home}",
+    ),
+    Told.ROLLED_BACK: Template(
+        "{model}: the release was taken back",
+        "Since {since} the model before it serves: {why}.",
+        "hpcretrain explain {id} --home {home}; look why the gate let it pass",
+        2,
+    ),
+    Told.BREAK_GLASS: Template(
+        "{model}: {actor} broke the glass",
+        "At {since}, for {subject}: {why}. Approvals, budget and queue are set aside until {expires_at}; no check is.",
+        "hpcretrain review {id} --home {home} --reason ...   by somebody else, until {review_by}",
+        2,
+    ),
+    Told.OVERRUN: Template(
+        "{model}: {stage} takes {hours} h, {limit_h} h are allowed (tier {tier})",
+        "{subject} has been in it since {since}.",
+        "{do}",
+    ),
+    Told.LEDGER_DAMAGED: Template(
+        "{model}: the ledger is damaged",
+        "{why}. Nothing is decided until it is mended; what serves goes on serving.",
+        "hpcretrain audit verify --home {home}; keep a copy as it is, then restore the newest backup",
+        3,
+    ),
+    Told.TEST: Template(
+        "{model}: a test of who is told",
+        "Sent at {since} by hand, to see that it arrives.",
+        "nothing",
+    ),
+}
+
+STAGES: Mapping[StageName, str] = {
+    StageName.WAITING: "hpcretrain explain {subject} --home {home}; then: hpcretrain cancel {subject}, or mend it",
+    StageName.APPROVAL: "hpcretrain approve {subject} --home {home} --reason ...   (or: hpcretrain deny {subject} ...)",
+    StageName.QUEUE: "hpcretrain status --home {home}; look at the cluster: hpcretrain doctor --cluster FILE.toml",
+    StageName.TRAINING: "hpcretrain status --home {home}; then wait, or: hpcretrain cancel {subject} --home {home}",
+    StageName.WATCH: "look whether labels still arrive; too few rows are matured for a look",
+    StageName.REVIEW: "hpcretrain review {subject} --home {home} --reason ...   by who did not break the glass",
+}
+"""What to do about a stage that takes too long."""
+
+_ADVICE = {
+    Advice.HOLD_AND_INVESTIGATE: Told.HOLD_AND_INVESTIGATE,
+    Advice.MEND_DATA: Told.MEND_DATA,
+    Advice.COLLECT_LABELS: Told.COLLECT_LABELS,
+}
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that people are told.
+
+    Attributes:
+        id: The same for the same news.
+        event: What kind of news.
+        tier: Whom to tell.
+        at: Since when it is so; a thing that is still so is told however old it is, where `stands`.
+        stands: Whether it is still so.
+        facts: What fills the template.
+    """
+
+    id: str
+    event: Told
+    tier: int
+    at: datetime
+    stands: bool
+    facts: Mapping[str, str]
+
+    @property
+    def title(self) -> str:
+        """In one line."""
+        return TEMPLATES[self.event].title.format_map(self.facts)
+
+    @property
+    def text(self) -> str:
+        """What happened."""
+        review = self.facts.get("review", "")
+        return TEMPLATES[self.event].text.format_map(self.facts) + (f"\n\n{review}" if review else "")
+
+    @property
+    def next(self) -> str:
+        """What to do."""
+        return TEMPLATES[self.event].next.format_map(self.facts)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """As what JSON can hold; see docs/reference/json.md."""
+        told = {"id": self.id, "event": self.event.value, "tier": self.tier, "at": plain(self.at)}
+        return {**told, "title": self.title, "text": self.text, "next": self.next, "facts": dict(self.facts)}
+
+
+def notices(history: History, policy: Policy, home: str, now: datetime, *, queued: bool = False) -> tuple[Notice, ...]:
+    """All that people are to be told by now, whether or not they were.
+
+    Args:
+        history: The state of the model.
+        policy: The policy.
+        home: The home, for the commands.
+        now: The time.
+        queued: Whether none of the jobs that are under way has begun.
+    """
+    if history.baseline is None:
+        return ()
+    review = owed(history)
+    common = {
+        "model": history.baseline.model,
+        "home": shlex.quote(home),
+        "review": owed_line(review) if review else "",
+    }
+    found = [
+        *_asks(history, common, now),
+        *_states(history, common),
+        *_budget(history, common),
+        *_acts(history, common),
+        *(_overrun(each, common) for each in escalate(history, policy, now, queued=queued)),
+    ]
+    return tuple(each for each in found if each.stands or now - each.at < NEWS_LASTS)
+
+
+def special(event: Told, home: str, model: str, why: str, at: datetime) -> Notice:
+    """A notice that no record gives rise to: of a damaged ledger, or a test."""
+    facts = {"model": model, "home": shlex.quote(home), "why": why, "since": _moment(at)}
+    return Notice(f"{event.value}:{_moment(at)}", event, TEMPLATES[event].tier, at, True, facts)
+
+
+def _notice(event: Told, about: str, at: datetime, stands: bool, facts: Mapping[str, str]) -> Notice:
+    told = {"since": _moment(at), "id": about, **facts}
+    return Notice(f"{event.value}:{about}", event, TEMPLATES[event].tier, at, stands, told)
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def _asks(history: History, common: Mapping[str, str], now: datetime) -> Iterator[Notice]:
+    for cycle in history.cycles:
+        if cycle.review is not None or cycle.release is not None:
+            continue
+        for ask in cycle.asks[-1:]:
+            if cycle.answer(ask) is not None or now >= ask.expires_at or (cycle.run and ask.asked is Asked.RUN):
+                continue
+            said = ", ".join(each.actor for each in cycle.approvals.get(ask.id, ())) or "nobody"
+            facts = {**common, **_asked(ask), "said": said}
+            yield _notice(Told.APPROVAL_NEEDED, ask.id, ask.at, True, facts)
+            if (ask.expires_at - now) < _EXPIRES_SOON * (ask.expires_at - ask.at):
+                yield _notice(Told.APPROVAL_EXPIRES, ask.id, ask.at, True, facts)
+
+
+def _asked(ask: Ask) -> dict[str, str]:
+    facts = [f"- {each.check}: {each.reason}{_numbers(each.observed, each.limit)}" for each in ask.facts]
+    return {
+        "what": "the training" if ask.asked is Asked.RUN else "the release",
+        "class": ask.priority_class.value,
+        "subject": ask.subject,
+        "requester": ask.requester or "nobody in person",
+        "needed": "an approval" if ask.needed == 1 else f"{ask.needed} approvals",
+        "expires_at": _moment(ask.expires_at),
+        "facts": "\n".join(facts),
+    }
+
+
+def _numbers(observed: object, limit: object) -> str:
+    if observed is None:
+        return ""
+    seen = f"{observed:.4g}" if isinstance(observed, float) else str(observed)
+    most = f"{limit:.4g}" if isinstance(limit, float) else str(limit)
+    return f" ({seen})" if limit is None else f" ({seen}, limit {most})"
+
+
+def _states(history: History, common: Mapping[str, str]) -> Iterator[Notice]:
+    """What helps against the state that the model is in, and what is not heard of: told once while it is so."""
+    newest = history.assessment
+    if newest is None:
+        return
+    if event := _ADVICE.get(newest.action):
+        first = _since(history, newest)
+        why = next((each.reason for each in newest.findings if each.check == "action"), headline(newest))
+        facts = {**common, "score": str(newest.score), "why": why}
+        yield _notice(event, first.id, first.at, True, facts)
+    at = max((signal.at for signal in history.signals), default=None)
+    for signal in history.signals:
+        if signal.family is Family.BLIND and signal.at == at and signal.finding.outcome is not Outcome.PASS:
+            blind = _blind_since(history, signal)
+            facts = {**common, "subject": signal.name, "why": signal.finding.reason}
+            yield _notice(Told.BLIND, blind.id, blind.at, True, facts)
+
+
+def _since(history: History, newest: Assessment) -> Assessment:
+    """The first of the assessments in a row, up to the newest, that say the same helps."""
+    first = newest
+    for record in reversed(history.known.values()):
+        if isinstance(record, Release) or (isinstance(record, Assessment) and record.action is not newest.action):
+            break
+        if isinstance(record, Assessment):
+            first = record
+    return first
+
+
+def _blind_since(history: History, newest: Signal) -> Signal:
+    """The first of the signals in a row, up to the newest, that say that nothing is heard."""
+    first = newest
+    for signal in reversed(history.signals):
+        if signal.name == newest.name and signal.family is Family.BLIND:
+            if signal.finding.outcome is Outcome.PASS:
+                break
+            first = signal
+    return first
+
+
+def _budget(history: History, common: Mapping[str, str]) -> Iterator[Notice]:
+    cycle = history.open_cycle
+    if cycle is None or not cycle.decisions:
+        return
+    last = cycle.decisions[-1]
+    spent = [each for each in last.findings if each.check == "budget" and each.outcome is not Outcome.PASS]
+    for finding in spent:
+        why = f"{finding.reason}{_numbers(finding.observed, finding.limit)}"
+        first = next(each for each in cycle.decisions if any(f.check == "budget" for f in each.findings))
+        facts = {**common, "subject": cycle.request.id, "why": why}
+        yield _notice(Told.BUDGET_SPENT, cycle.request.id, first.at, True, facts)
+
+
+def _acts(history: History, common: Mapping[str, str]) -> Iterator[Notice]:
+    """What was done."""
+    for cycle in history.cycles:
+        if cycle.release:
+            wanted = cycle.decisions[-1].priority_class.value
+            facts = {**common, "why": headline(cycle.release), "class": wanted}
+            yield _notice(Told.RELEASED, cycle.release.id, cycle.release.at, False, facts)
+        for broken in cycle.broken:
+            facts = {
+                **common,
+                "subject": cycle.request.id,
+                "why": broken.reason,
+                "actor": broken.actor,
+                "expires_at": _moment(broken.expires_at),
+                "review_by": _moment(broken.review_by),
+            }
+            stands = broken.id not in history.glass_reviews
+            yield _notice(Told.BREAK_GLASS, broken.id, broken.at, stands, facts)
+    for release in history.releases:
+        if release.release_kind is ReleaseKind.ROLLBACK:
+            facts = {**common, "why": headline(history.known[release.answers[0]])}
+            yield _notice(Told.ROLLED_BACK, release.id, release.at, False, facts)
+
+
+def _overrun(found: Escalation, common: Mapping[str, str]) -> Notice:
+    stretch = found.stretch
+    facts = {
+        **common,
+        "stage": stretch.stage.value,
+        "subject": stretch.subject,
+        "since": _moment(stretch.since),
+        "hours": f"{found.hours:.3g}",
+        "limit_h": f"{stretch.limit_h:.3g}",
+        "tier": str(found.tier),
+        "id": stretch.subject,
+    }
+    facts["do"] = STAGES[stretch.stage].format_map(facts)
+    return Notice(found.id, Told.OVERRUN, found.tier, stretch.since, True, facts)

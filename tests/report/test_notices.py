@@ -1,0 +1,103 @@
+"""What people are told: of everything that they should act on, once, with the command."""
+
+from __future__ import annotations
+
+import string
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from test_cycle import position, whole_cycle
+
+from hpcretrain.config.load import shipped_policy
+from hpcretrain.config.routes import _Route
+from hpcretrain.history import History
+from hpcretrain.policy.escalate import StageName
+from hpcretrain.records import Ask, BreakGlass, Record, Release, ReleaseKind
+from hpcretrain.report.notices import STAGES, TEMPLATES, Notice, Told, notices, special
+
+HOUR = timedelta(hours=1)
+POLICY = shipped_policy()
+
+
+def told(records: list[Record], after: timedelta = HOUR) -> dict[str, Notice]:
+    found = notices(History.fold(records), POLICY, "/a home", records[-1].at + after)
+    assert len({each.id for each in found}) == len(found)
+    for each in found:
+        assert each.title.isprintable()
+        assert "{" not in each.title + each.text + each.next
+        assert each.content["next"] == each.next
+    return {each.event.value: each for each in found}
+
+
+def until(kind: type[Record], occurrence: int = 0) -> list[Record]:
+    return whole_cycle()[: position(kind, occurrence) + 1]
+
+
+def test_an_approval_is_called_for_with_its_facts_and_again_before_it_expires() -> None:
+    records = until(Ask)
+    now = told(records)
+    assert set(now) == {"approval_needed"}
+    notice, ask = now["approval_needed"], records[-1]
+    assert notice.title == "m: the release (standard) awaits an approval"
+    assert f"hpcretrain approve {ask.id} --home '/a home'" in notice.next
+    assert "- x: fine" in notice.text
+    assert notice.id == told(records, 2 * HOUR)["approval_needed"].id
+    late = told(records, timedelta(hours=40))
+    assert late["approval_expires"].tier == 2
+    assert "said so far: nobody" in late["approval_expires"].text
+    assert not told(records, timedelta(days=3)), "expired"
+
+
+def test_broken_glass_is_told_and_every_notice_says_that_a_review_is_owed() -> None:
+    records = until(BreakGlass)
+    now = told(records)
+    assert now["break_glass"].tier == 2
+    assert f"hpcretrain review {records[-1].id}" in now["break_glass"].next
+    assert all("REVIEW OWED: bob broke the glass" in each.text for each in now.values())
+    assert told(records, timedelta(days=30))["break_glass"], "told while it stands, however old"
+
+
+def test_what_serves_is_told_and_what_was_taken_back_while_it_is_news() -> None:
+    records = until(Release, 1)
+    assert "another model serves (standard)" in told(records)["released"].title
+    assert "released" not in told(records, timedelta(days=4))
+    back = told(until(Release, 2))
+    assert back["rolled_back"].tier == 2
+    assert isinstance(records[-1], Release)
+    assert records[-1].release_kind is ReleaseKind.PROMOTION
+
+
+def test_a_stage_that_takes_too_long_is_told_with_what_to_do() -> None:
+    records = until(BreakGlass)
+    over = told(records, timedelta(days=3))["overrun"]
+    assert over.title == "m: review takes 72 h, 48 h are allowed (tier 1)"
+    assert over.next.startswith(f"hpcretrain review {records[-1].id} --home '/a home'")
+
+
+@pytest.mark.parametrize("event", list(Told))
+def test_every_template_says_what_to_do_and_its_title_is_one_line(event: Told) -> None:
+    template = TEMPLATES[event]
+    assert template.next
+    assert "\n" not in template.title
+    assert 1 <= template.tier <= 5
+    names = {name for text in (template.title, template.text, template.next) for _, name, *_ in _fields(text) if name}
+    assert "model" in names
+
+
+def _fields(text: str) -> list[tuple[str, str | None, str | None, str | None]]:
+    return list(string.Formatter().parse(text))
+
+
+def test_every_stage_says_what_to_do_and_routes_know_every_event() -> None:
+    assert set(STAGES) == set(StageName)
+    known = _Route.model_fields["events"].annotation
+    assert {each.value for each in Told} - {"test"} <= set(str(known).replace("'", " ").split())
+
+
+def test_a_test_and_a_damaged_ledger_are_told_without_records() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    for event in (Told.TEST, Told.LEDGER_DAMAGED):
+        notice = special(event, "/h", "m", "row 3", now)
+        assert notice.title
+        assert notice.text
+        assert notice.next

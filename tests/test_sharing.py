@@ -1,0 +1,233 @@
+"""Homes that share limits, at work: slots, hours, stops of all; and their decisions are made again from their facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from lives import Home, slowly
+from tables import configure, orders, write_policy
+
+from hpcretrain import again
+from hpcretrain.adapters.board import FolderBoard
+from hpcretrain.adapters.ledger import FileLedger
+from hpcretrain.config.load import kept_policy
+from hpcretrain.messages import Message, Person, Verb, identifier
+from hpcretrain.records import Action, Decision, Finding, Outcome, PriorityClass, Purpose, Record
+from hpcretrain.steps.desk import Desk
+
+HOUR = timedelta(hours=1)
+OWNER = Person("svc", owner=True)
+IDLE = Finding(check="load", outcome=Outcome.PASS, reason="nobody is here", observed=0, limit=8)
+ADMISSION = """
+[admission]
+most_running = 1
+silent_hours = 1000
+[admission.urgent]
+most_running = 1
+delay_hours = 0
+risk_points = 1
+reason = "one at a time"
+[admission.standard]
+most_running = 1
+delay_hours = 24
+risk_points = 1
+reason = "one at a time"
+[admission.background]
+most_running = 1
+delay_hours = 72
+reason = "one at a time"
+[admission.hours]
+team = 100.0
+reason = "what the team has"
+[admission.risk]
+days = 30
+model = 1
+rollback_points = 2
+reason = "one release a month"
+"""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sharing")
+    changes = write_policy(folder, weight="0.000001")
+    policy = folder / "policy.toml"
+    policy.write_text(policy.read_text() + ADMISSION)
+    path = configure(folder, orders(rows=8_000, minutes=16), **changes)
+    path.write_text(path.read_text().replace("[model]\n", '[model]\nteam = "shop"\nafter = ["file:upstream.*"]\n'))
+    (folder / "upstream.csv").touch()
+    return path
+
+
+def on(folder: Path, name: str, then: Callable[[Desk], None] = lambda _: None) -> Callable[[Desk], None]:
+    """Puts a home on a board, under a name of its own."""
+
+    def prepare(desk: Desk) -> None:
+        desk.board = FolderBoard(folder, name, folder / name)
+        desk.modified = lambda _: datetime.now().astimezone()
+        desk.trainer.outlook = lambda _: (IDLE,)  # type: ignore[method-assign]
+        then(desk)
+
+    return prepare
+
+
+def asks(wanted: str = "standard", deadline: datetime | None = None) -> Message:
+    return Message(identifier(), Verb.REQUEST, "an incident", None, PriorityClass(wanted), deadline=deadline)
+
+
+def findings(home: Home) -> dict[str, Finding]:
+    return {each.check: each for each in home.history().cycles[-1].decisions[-1].findings}
+
+
+def rename(config: Path, folder: Path, model: str) -> Path:
+    """The same table under another model."""
+    text = config.read_text()
+    name = text.split('name = "')[1].split('"')[0]
+    other = config.parent / f"{model}.toml"
+    other.write_text(text.replace(f'name = "{name}"', f'name = "{model}"'))
+    return other
+
+
+def test_two_homes_share_one_slot_and_the_second_begins_when_the_first_is_done(config: Path, tmp_path: Path) -> None:
+    board = tmp_path / "board"
+    board.mkdir()
+    slow = slowly({}, 1_000)
+    first = Home(rename(config, tmp_path, "first"), tmp_path / "first")
+    second = Home(rename(config, tmp_path, "second"), tmp_path / "second")
+    now = first.until + 4 * first.step
+    for home, name in ((first, "first"), (second, "second")):
+        home.advance(now, on(board, name))
+    first.answer(now + HOUR, asks(), OWNER, on(board, "first", slow))
+    assert first.history().training is not None
+    second.answer(now + 2 * HOUR, asks(), OWNER, on(board, "second", slow))
+    found = findings(second)
+    assert second.history().training is None
+    assert found["running:standard"].outcome is Outcome.WAIT
+    assert found["running:all"].observed == 1
+    assert found["after:file:upstream.*"].outcome is Outcome.PASS
+    assert found["hours:team"].outcome is Outcome.PASS
+    assert "reserved" in found["hours:team"].reason
+    second.advance(now + 2 * HOUR + HOUR / 2, on(board, "second", slow))
+    assert len(second.history().cycles[0].decisions) == 1, "looking in vain leaves no record"
+    training = first.history().training
+    assert training is not None
+    first.answer(
+        now + 3 * HOUR, Message(identifier(), Verb.CANCEL, "over", training.request.id), OWNER, on(board, "first", slow)
+    )
+    before = len(second.history().known)
+    second.advance(now + 3 * HOUR, on(board, "second", slow))
+    assert second.history().training is not None, "it does not wait for the next batch"
+    assert len(second.history().cycles[0].decisions) == 2
+    assert len(second.history().known) > before
+    for place in (tmp_path / "first", tmp_path / "second"):
+        records: list[Record] = list(FileLedger(place / "ledger.jsonl", read_only=True).records())
+        made = list(again.replay(records, lambda text: kept_policy(text, "a policy")))
+        assert any(isinstance(each.record, Decision) for each in made)
+        assert all(each.same for each in made), [each.why for each in made if not each.same]
+
+
+def test_a_stop_of_all_holds_every_home_of_the_board_and_any_of_them_lifts_it(config: Path, tmp_path: Path) -> None:
+    board = tmp_path / "board"
+    board.mkdir()
+    home = Home(config, tmp_path / "home")
+    now = home.until + 4 * home.step
+    home.advance(now, on(board, "here"))
+    other = FolderBoard(board, "elsewhere", tmp_path)
+    home.answer(now + HOUR, Message(identifier(), Verb.STOP, "an incident", "all"), OWNER, on(board, "here"))
+    assert other.read().stop is not None
+    home.answer(now + 2 * HOUR, asks(), OWNER, on(board, "here"))
+    assert findings(home)["stop"].outcome is Outcome.WAIT
+    other.stop(None)
+    home.advance(now + home.step, on(board, "here"))
+    assert findings(home)["stop"].outcome is Outcome.PASS
+    assert home.history().cycles[-1].run is not None
+
+
+def test_without_a_board_there_is_nothing_that_all_could_mean(config: Path, tmp_path: Path) -> None:
+    home = Home(config, tmp_path / "home")
+    now = home.until + home.step
+    home.advance(now)
+    for verb in (Verb.STOP, Verb.RESUME):
+        answer = home.answer(now + HOUR, Message(identifier(), verb, "an incident", "all"), OWNER)
+        assert not answer.done
+        assert "no board" in answer.reason
+    assert not home.history().stops
+
+
+def test_a_deadline_that_passes_while_it_waits_asks_for_a_person(config: Path, tmp_path: Path) -> None:
+    home = Home(config, tmp_path / "home")
+    now = home.until + 4 * home.step
+    home.advance(now)
+    home.answer(now + HOUR, Message(identifier(), Verb.STOP, "an incident", "model"), OWNER)
+    home.answer(now + 2 * HOUR, asks(deadline=now + 5 * HOUR), OWNER)
+    assert findings(home)["deadline"].outcome is Outcome.PASS
+    home.advance(now + home.step)
+    assert findings(home)["deadline"].outcome is Outcome.FAIL
+    assert home.history().cycles[-1].decisions[-1].action is Action.HOLD
+
+
+def test_a_class_that_needs_a_window_does_not_run_where_none_can_be_known(config: Path, tmp_path: Path) -> None:
+    def needy(desk: Desk) -> None:
+        rules = desk.terms.policy.admission
+        assert rules is not None
+        standard = rules.standard.model_copy(update={"needs_window": True})
+        policy = desk.terms.policy.model_copy(update={"admission": rules.model_copy(update={"standard": standard})})
+        desk.terms = replace(desk.terms, policy=policy)
+
+    home = Home(config, tmp_path / "home")
+    now = home.until + 4 * home.step
+    home.advance(now)
+    home.answer(now + HOUR, asks(), OWNER, on(tmp_path, "here", needy))
+    assert findings(home)["window"].outcome is Outcome.INSUFFICIENT
+    assert "set model.traffic" in findings(home)["window"].reason
+    assert home.history().cycles[-1].run is None
+
+
+LADDER = """
+[[training.rungs]]
+name = "deep"
+windows = ["all", "recent", "decayed"]
+pilot_rows = 50_000
+full_rows = 200_000
+average_with = 1
+hours_share = 1.0
+reason = "all there is"
+[[training.rungs]]
+name = "light"
+windows = ["recent"]
+pilot_rows = 2_000
+full_rows = 4_000
+average_with = 0
+hours_share = 0.1
+reason = "a short window"
+"""
+
+
+@pytest.mark.parametrize(("hours", "rung", "pilots"), [(100, "deep", 3), (1, "light", 1)])
+def test_a_near_deadline_takes_a_lighter_rung_and_the_same_gate(
+    config: Path, tmp_path: Path, hours: int, rung: str, pilots: int
+) -> None:
+    folder = tmp_path / "ladder"
+    folder.mkdir()
+    for name in ("config.toml", "policy.toml"):
+        text = (config.parent / name).read_text()
+        (folder / name).write_text(text.replace('path = "', f'path = "{config.parent}/'))
+    with (folder / "policy.toml").open("a") as file:
+        file.write(LADDER)
+    home = Home(folder / "config.toml", tmp_path / "home")
+    now = home.until + 4 * home.step
+    home.advance(now, on(tmp_path, "here"))
+    answer = home.answer(now + HOUR, asks("urgent", deadline=now + HOUR + hours * HOUR), OWNER, on(tmp_path, "here"))
+    found = findings(home)
+    assert answer.done
+    assert found["scope"].observed == rung
+    [cycle] = home.history().cycles
+    pilot = [job for job in cycle.jobs if job.purpose is Purpose.PILOT]
+    assert len(pilot) == pilots
+    assert cycle.verdicts, "it competes and is judged as any other"
+    records: list[Record] = list(FileLedger(home.place / "ledger.jsonl", read_only=True).records())
+    assert all(each.same for each in again.replay(records, lambda text: kept_policy(text, "a policy")))
