@@ -33,6 +33,9 @@ def _again(cycle: list[Record], names: dict[str, str]) -> list[Record]:
     """The records of a cycle once more, 14 days later, after another release and with another earlier fit."""
     made = []
     for record in cycle:
+        if any(answer not in names for answer in record.answers):
+            # A policy that takes effect meanwhile is of no cycle.
+            continue
         answers = tuple(names[answer] for answer in record.answers)
         later = replace(record, at=record.at + 14 * DAY, answers=answers)
         if isinstance(later, Candidate):

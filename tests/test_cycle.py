@@ -173,22 +173,22 @@ def whole_cycle(digest: Callable[[str], str] = str) -> list[Record]:
     chain.make(BreakGlass, "glass", 7, ("request",), **said, **until)
     chain.make(GlassReview, "glass_review", 7, ("glass",), **{**said, "actor": "cat"})
     chain.release("release1", 7, ("verdict", "verdict2", "approval"), ReleaseKind.PROMOTION, "refit", "twin")
+    chain.make(Proposal, "proposal", 8, ("activation",), policy_digest="q", policy="{}", actor="ann", reason="calmer")
+    chain.make(
+        Ask, "asked2", 8, ("proposal",),
+        asked=Asked.POLICY, subject=chain.made["proposal"].id, model_digest=None, policy_digest="p",
+        priority_class=PriorityClass.STANDARD, requester="ann", overrules=(), facts=(FINE,), expires_at=AT + 12 * DAY,
+    )  # fmt: skip
+    chain.make(Approval, "approval2", 8, ("asked2",), outcome=Outcome.PASS, actor="bob", reason="", token="u")
+    chain.make(
+        Activation, "activation2", 8, ("proposal", "approval2"),
+        policy_digest="q", policy="{}", rule_version="1", actor="ann",
+    )  # fmt: skip
     chain.make(Watch, "watch", 14, ("release1",), look=1, outcome=Outcome.FAIL, slot=SPAN, findings=(FINE,))
     chain.release("release2", 14, ("watch",), ReleaseKind.ROLLBACK, "first", "twin0")
     chain.make(
         Review, "review", 14, ("request", "watch"),
         closing=Closing.ROLLED_BACK, cost_mrow_passes=2.0, gain=FINE,
-    )  # fmt: skip
-    chain.make(Proposal, "proposal", 15, ("activation",), policy_digest="q", policy="{}", actor="ann", reason="calmer")
-    chain.make(
-        Ask, "asked2", 15, ("proposal",),
-        asked=Asked.POLICY, subject=chain.made["proposal"].id, model_digest=None, policy_digest="p",
-        priority_class=PriorityClass.STANDARD, requester="ann", overrules=(), facts=(FINE,), expires_at=AT + 19 * DAY,
-    )  # fmt: skip
-    chain.make(Approval, "approval2", 15, ("asked2",), outcome=Outcome.PASS, actor="bob", reason="", token="u")
-    chain.make(
-        Activation, "activation2", 15, ("proposal", "approval2"),
-        policy_digest="q", policy="{}", rule_version="1", actor="ann",
     )  # fmt: skip
     return list(chain.made.values())
 
