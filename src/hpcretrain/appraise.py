@@ -45,7 +45,7 @@ def appraise(measures: Iterable[Measure], policy: Policy, grid: Grid, subject: S
     hours = policy.classes.expected_hours if subject.retrain_hours is None else subject.retrain_hours
     scored = assess(measures, policy.score, grid, hours)
     deadline = _deadline(measures, grid)
-    asked = any(m.family is Family.EXTERNAL and grid.slot(m.at) >= 0 and m.lower_bound is None for m in measures)
+    asked = any(m.family is Family.EXTERNAL and m.lower_bound is None and _counts(m, grid) for m in measures)
     released = None if subject.released is None else max(0.0, (grid.end - subject.released) / grid.length)
     advised = advise(
         State(
@@ -65,6 +65,11 @@ def appraise(measures: Iterable[Measure], policy: Policy, grid: Grid, subject: S
     impact = policy.score.business.impact if policy.score.business else 1.0
     priority_class, why = classify(Case(scored.score, impact, deadline, hours, subject.now), policy.classes)
     return Appraisal(scored, advised.action, priority_class, (*scored.findings, advised.finding, why))
+
+
+def _counts(measure: Measure, grid: Grid) -> bool:
+    slot = grid.slot(measure.at)
+    return slot >= 0 and (grid.most is None or slot < grid.most)
 
 
 def placed(measure: Measure, grid: Grid, now: datetime) -> Measure:

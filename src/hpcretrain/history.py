@@ -132,6 +132,7 @@ class History:
     _at: dict[datetime, list[Signal]] = field(default_factory=dict)
     """The signals by their times, and these in order: a home may live long without a release."""
     _times: list[datetime] = field(default_factory=list)
+    _numbered: dict[tuple[Family, str], list[Signal]] = field(default_factory=dict)
     assessment: Assessment | None = None
     cycles: list[Cycle] = field(default_factory=list)
     going: list[Cycle] = field(default_factory=list)
@@ -263,6 +264,15 @@ class History:
             return min((each.deadline for each in self.standing if each.deadline), default=None)
         return next((slot.end for slot in said if slot.end > slot.start), None)
 
+    def signals_since(self, moment: datetime) -> list[Signal]:
+        """The signals of after a moment, and of each name the last with a number before: what was heard is held."""
+        last = []
+        for signals in self._numbered.values():
+            place = bisect_right(signals, moment, key=lambda signal: signal.at)
+            if place:
+                last.append(signals[place - 1])
+        return [*last, *self.signals_after(moment)]
+
     def signals_after(self, moment: datetime | None) -> list[Signal]:
         """The signals about the model that serves, of after a moment; without one, of the newest time."""
         first = bisect_right(self._times, moment) if moment is not None else max(len(self._times) - 1, 0)
@@ -376,6 +386,8 @@ class History:
             return
         span = (signal.slot.start, signal.slot.end)
         self.signals.append(signal)
+        if signal.lower_bound is not None:
+            insort(self._numbered.setdefault((signal.family, signal.name), []), signal, key=lambda each: each.at)
         if signal.at not in self._at:
             insort(self._times, signal.at)
         self._at.setdefault(signal.at, []).append(signal)
@@ -393,7 +405,7 @@ class History:
 
     def _add_release(self, release: Release) -> None:
         self.releases.append(release)
-        self.signals, self._at, self._times = [], {}, []
+        self.signals, self._at, self._times, self._numbered = [], {}, [], {}
         self.assessment = None
         if release.release_kind is ReleaseKind.PROMOTION:
             self._cycle_of(release).release = release

@@ -52,7 +52,7 @@ def assess(history: History, policy: Policy, now: datetime) -> Assessment:
         raise LedgerError("nothing can be assessed before there is a baseline")
     step = timedelta(seconds=history.baseline.batch_s)
     newest = max((signal.at for signal in history.signals_after(None)), default=now)
-    signals = history.signals_after(newest - step * policy.score.memory_slots)
+    signals = history.signals_since(newest - step * policy.score.memory_slots)
     grid = batches(signals, step, now, policy.score.memory_slots)
     outside = [*history.heard, *history.standing]
     found = appraise(

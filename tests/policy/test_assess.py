@@ -212,3 +212,47 @@ def test_an_error_budget_that_runs_out_presses() -> None:
 def test_the_newest_slot_ends_now_and_holds_its_end() -> None:
     grid = Grid(END, timedelta(hours=1))
     assert [grid.slot(END - timedelta(minutes=minutes)) for minutes in (-1, 0, 59, 60)] == [-1, 0, 0, 1]
+
+
+def test_long_silence_never_clears_a_model() -> None:
+    bad = weeks(Family.PERFORMANCE, *[0.15] * 6)
+    for later in (3, 30, 300):
+        found = assess(bad, SCORE, Grid(bad[-1].at + later * WEEK, WEEK, SCORE.memory_slots))
+        assert found.decline >= SCORE.threshold
+        assert found.sustained
+        assert found.levels["blind"] > 0
+
+
+def test_good_news_of_one_measure_does_not_silence_another() -> None:
+    bad = weeks(Family.PERFORMANCE, *[0.15] * 6)
+    fine = [measure(Family.PERFORMANCE, week, 0.0, "accuracy") for week in range(6, 12)]
+    found = scored([*bad, *fine])
+    assert found.decline >= SCORE.threshold
+    assert found.levels["blind"] > 0
+
+
+def test_one_more_feature_that_did_not_move_hardly_changes_what_the_others_say() -> None:
+    def points(quiet: int) -> int:
+        return scored(
+            [
+                measure(Family.INPUT_DRIFT, 0, 5.0, "bad"),
+                *(measure(Family.INPUT_DRIFT, 0, 0.0, f"f{n}") for n in range(quiet)),
+            ]
+        ).score
+
+    assert points(9) * 0.9 <= points(10) <= points(9)
+
+
+def test_a_number_that_was_not_finite_long_ago_holds_nothing_back() -> None:
+    retired = measure(Family.PERFORMANCE, 0, math.nan, "old")
+    for week in range(1, 6):
+        found = scored([retired, *(measure(Family.PERFORMANCE, each, 0.0) for each in range(1, week + 1))])
+        assert bool(found.broken) == (week < SCORE.broken_slots)
+
+
+def test_a_collapse_is_a_jump_while_it_stands_and_decay_is_none() -> None:
+    assert scored(weeks(Family.PERFORMANCE, 0.0, 0.5)).jumps == (0,)
+    assert scored(weeks(Family.PERFORMANCE, 0.0, 0.5, 0.5)).jumps == (1,)
+    assert scored(weeks(Family.PERFORMANCE, 0.0, 0.5, 0.0)).jumps == ()
+    assert scored(weeks(Family.PERFORMANCE, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5)).jumps == ()
+    assert scored(weeks(Family.INPUT_DRIFT, 0.0, 5.0)).jumps == ()

@@ -19,7 +19,7 @@ class State:
         levels: How strongly each family speaks over time, 0 to 1.
         newest: The same in the newest slot.
         sustained: Whether decline lasts.
-        jumps: How many slots ago decline rose abruptly.
+        jumps: How many slots ago something collapsed, and still is as bad.
         labeled: Whether anything was measured that needs labels.
         broken: What was last measured as something that is not finite.
         released: How many slots ago the model was released; None where that is not known.
@@ -82,7 +82,7 @@ def _broke_with_the_release(state: State, score: Score) -> Advised | None:
         return None
     if not any(jump <= state.released for jump in state.jumps):
         return None
-    reason = f"decline rose abruptly {state.released:.3g} slots after the release; take it back, then find out why"
+    reason = f"it collapsed {state.released:.3g} slots or less after the release; take it back, then find out why"
     return _advised(Advice.ROLL_BACK, reason, round(state.released, 3), score.roll_back_slots)
 
 
@@ -92,8 +92,8 @@ def _abrupt(state: State, score: Score) -> Advised | None:
     if newest is None or newest >= score.abrupt_slots:
         return None
     reason = (
-        f"decline rose by {score.abrupt} points or more at once, {newest} slots ago; decay is gradual, so a person "
-        f"should look; what still stands after {score.abrupt_slots} slots is retrained for"
+        f"performance, calibration or predictions moved by {score.abrupt:g} full scales at once, {newest} slots ago; "
+        f"decay is gradual, so a person should look; what stands after {score.abrupt_slots} slots is retrained for"
     )
     return _advised(Advice.HOLD_AND_INVESTIGATE, reason, newest, score.abrupt_slots)
 

@@ -55,7 +55,7 @@ def set_aside(findings: Sequence[Finding], broken: BreakGlass) -> tuple[Finding,
     """The findings of a decision, once what makes it wait for its turn is set aside."""
     return tuple(
         replace(each, outcome=Outcome.PASS, reason=f"{each.reason}; set aside: {broken.actor} broke the glass")
-        if each.check.partition(":")[0] in SKIPS and each.outcome is Outcome.WAIT
+        if each.check.partition(":")[0] in SKIPS and each.outcome in (Outcome.WAIT, Outcome.INSUFFICIENT)
         else each
         for each in findings
     )

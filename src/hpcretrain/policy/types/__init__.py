@@ -27,7 +27,7 @@ from hpcretrain.policy.types.score import Business as Business
 from hpcretrain.policy.types.score import Cure as Cure
 from hpcretrain.policy.types.score import FamilyRule as FamilyRule
 from hpcretrain.policy.types.score import Score as Score
-from hpcretrain.policy.types.tables import Alpha, NotNegative, Positive, Rules, Share
+from hpcretrain.policy.types.tables import Alpha, Hours, NotNegative, Positive, Rules, Share
 from hpcretrain.policy.types.windows import Blackout as Blackout
 from hpcretrain.policy.types.windows import Windows as Windows
 
@@ -137,7 +137,7 @@ class JobRules(Rules):
     time_factor: Annotated[float, Field(gt=1, le=10)] = Field(
         description="Factor on the time limit after an attempt reached it without any progress."
     )
-    queue_deadline_h: Positive | None = Field(
+    queue_deadline_h: Hours | None = Field(
         default=None, description="Hours in the queue after which a job is withdrawn. Left out: it may wait for ever."
     )
 

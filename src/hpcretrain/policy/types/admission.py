@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, field_validator, model_validator
 
 from hpcretrain.evidence import PriorityClass
-from hpcretrain.policy.types.tables import NotNegative, Positive, Reason, Rules, Share
+from hpcretrain.policy.types.tables import Days, Hours, NotNegative, Positive, Reason, Rules, Share
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -44,7 +44,7 @@ class HoursBudget(Rules):
 class RiskBudget(Rules):
     """How much change production bears: each release spends its class's points, and a roll-back spends more."""
 
-    days: Positive = Field(description="Over how many past days points are added up.")
+    days: Days = Field(description="Over how many past days points are added up.")
     model: Positive | None = Field(default=None, description="Points for one model. Left out: no limit.")
     team: Positive | None = Field(default=None, description="Points for all models of one team.")
     rollback_points: NotNegative = Field(description="Points that a roll-back spends; it is never refused itself.")
@@ -64,7 +64,7 @@ class Headroom(Rules):
         default=None, min_length=1, description='Name of a signal of the family "serving" that must be heard.'
     )
     most: NotNegative | None = Field(default=None, description="Most that its effect may be, in its unit.")
-    fresh_hours: Positive | None = Field(default=None, description="Oldest that it may be.")
+    fresh_hours: Hours | None = Field(default=None, description="Oldest that it may be.")
     load: Share | None = Field(
         default=None, description="Most of the class's partition that may be in use, as the cluster tells."
     )
@@ -85,7 +85,7 @@ class Admission(Rules):
 
     most_running: Count = Field(description="Trainings of all classes and homes that may be under way at once.")
     time_zone: str = Field(default="UTC", description="Whose calendar months the budgets follow.")
-    silent_hours: Positive = Field(
+    silent_hours: Hours = Field(
         description="After so many hours without a word from a home its waiting request keeps no place; what it "
         "reserved still counts."
     )

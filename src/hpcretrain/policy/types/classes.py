@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from hpcretrain.evidence import PriorityClass
-from hpcretrain.policy.types.tables import NotNegative, Points, Positive, Reason, Rules, Share
+from hpcretrain.policy.types.tables import Hours, NotNegative, Points, Positive, Reason, Rules, Share
 
 
 class ClassRule(Rules):
@@ -18,7 +18,7 @@ class ClassRule(Rules):
     slack_hours: NotNegative | None = Field(
         default=None, description="Hours that a deadline leaves beside the expected duration, at most."
     )
-    duration_hours: Positive | None = Field(default=None, description="Expected duration of the retraining, at most.")
+    duration_hours: Hours | None = Field(default=None, description="Expected duration of the retraining, at most.")
     reason: Reason = Field(description="Why such a request is of this class.")
 
     @model_validator(mode="after")
@@ -44,7 +44,7 @@ class Classes(Rules):
     urgent: ClassLimits
     standard: ClassLimits
     background: ClassLimits
-    expected_hours: Positive = Field(
+    expected_hours: Hours = Field(
         description="Duration of a retraining that is reckoned with before any was measured, from request to release."
     )
     cooldown_growth: Annotated[float, Field(ge=1)] = Field(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from hpcretrain.evidence import PriorityClass
-from hpcretrain.policy.types.tables import Positive, Rules
+from hpcretrain.policy.types.tables import Hours, Rules
 
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
@@ -66,7 +66,7 @@ class Approvals(Rules):
         description="Users and groups who may ask, beside approvers and the owner of the home. Left out where there "
         "are `roles`.",
     )
-    expires_h: Positive = Field(description="Hours after which what was asked can no longer be approved.")
+    expires_h: Hours = Field(description="Hours after which what was asked can no longer be approved.")
     needed: Needed | None = Field(default=None, description="People who must approve, by class. Left out: one.")
     other_releaser: bool | None = Field(
         default=None, description="Whether who approved the training may not approve its release. Left out: he may."
@@ -81,19 +81,19 @@ class BreakGlass(Rules):
     """What an emergency may do: set approvals, budget, cooldown, windows and the queue aside, never a check."""
 
     minutes: Annotated[float, Field(gt=0, le=240)] = Field(description="How long it counts, in minutes.")
-    review_h: Positive = Field(description="Hours within which somebody else reviews it; then it escalates.")
+    review_h: Hours = Field(description="Hours within which somebody else reviews it; then it escalates.")
 
 
 class Deadlines(Rules):
     """How long a stage may take, in hours, before people are told. Left out: as long as it likes."""
 
-    waiting_h: Positive | None = Field(default=None, description="From a request to the decision to run or to drop it.")
-    approval_h: Positive | None = Field(default=None, description="From an ask to its answer.")
-    queue_h: Positive | None = Field(default=None, description="From the decision to run, while no job has begun.")
-    training_h: Positive | None = Field(
+    waiting_h: Hours | None = Field(default=None, description="From a request to the decision to run or to drop it.")
+    approval_h: Hours | None = Field(default=None, description="From an ask to its answer.")
+    queue_h: Hours | None = Field(default=None, description="From the decision to run, while no job has begun.")
+    training_h: Hours | None = Field(
         default=None, description="From the decision to run to what comes of it: queue, training and validation."
     )
-    watch_h: Positive | None = Field(default=None, description="From a release to the end of its watch.")
+    watch_h: Hours | None = Field(default=None, description="From a release to the end of its watch.")
     tier_factor: Annotated[float, Field(gt=1, le=10)] = Field(
         default=2.0, description="Each further tier is told when so many times more time has passed."
     )

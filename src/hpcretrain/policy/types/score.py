@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from hpcretrain.evidence import Family
-from hpcretrain.policy.types.tables import NotNegative, Points, Positive, Reason, Rules, Share
+from hpcretrain.policy.types.tables import Hours, NotNegative, Points, Positive, Reason, Rules, Share
 
 
 class Cure(enum.Enum):
@@ -44,7 +44,7 @@ class Business(Rules):
     """What a decline costs those whom the model serves."""
 
     impact: Share = Field(default=1.0, description="Factor on the score: how much depends on this model, 0 to 1.")
-    error_budget_hours: Positive | None = Field(
+    error_budget_hours: Hours | None = Field(
         default=None,
         description="Hours of full decline that are borne before an agreement is broken. Left out: there is none.",
     )
@@ -71,10 +71,9 @@ class Score(Rules):
     act_from: Points = Field(
         description="Points of a family that retraining does not cure from which its own cure is called for."
     )
-    abrupt: int = Field(
-        ge=1,
-        le=1000,
-        description="Rise of decline from one slot to the next, unsmoothed, from which a person is asked to look.",
+    abrupt: Positive = Field(
+        description="Rise of performance, calibration or predictions from one slot to the next, in their full scales, "
+        "from which a person is asked to look."
     )
     abrupt_slots: Annotated[int, Field(ge=0)] = Field(
         description="Slots for which an abrupt rise holds retraining back, for that person to look."
@@ -82,8 +81,13 @@ class Score(Rules):
     roll_back_slots: Annotated[int, Field(ge=0)] = Field(
         description="Slots after a release in which an abrupt rise is laid to it and asks for a roll-back."
     )
-    half_life_batches: Positive = Field(description="Slots (batches) after which evidence counts half.")
-    slot_hours: Positive = Field(description="Hours of a slot, for signals that come without batches.")
+    broken_slots: Annotated[int, Field(ge=1)] = Field(
+        description="Slots for which a number that is not finite holds everything back; after them it is silence."
+    )
+    half_life_batches: Annotated[float, Field(gt=0.01, le=1000)] = Field(
+        description="Slots (batches) after which evidence counts half."
+    )
+    slot_hours: Hours = Field(description="Hours of a slot, for signals that come without batches.")
     memory_slots: Annotated[int, Field(ge=1, le=10_000)] = Field(
         description="Slots that are looked back on at most, for signals that come without batches."
     )

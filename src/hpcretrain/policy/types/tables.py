@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Hours = Annotated[float, Field(ge=0.001, le=1_000_000)]
+"""A length of time, from seconds to a century."""
+Days = Annotated[float, Field(gt=0, le=36_500)]
 Points = Annotated[int, Field(ge=0, le=1000)]
 Alpha = Annotated[float, Field(gt=0, lt=0.5)]
 Reason = Annotated[str, Field(min_length=1, max_length=400)]

@@ -1,0 +1,195 @@
+"""From signals to one score, 0 to 1000, with whole contributions by family.
+
+Time is cut into slots of equal length. Per family f, S_f = (1 - a) * sum of a^k * m over the slots k ago, where m in
+[0, 1] is the scaled lower bound of the effect and a comes from the half-life. Families combine by a noisy OR,
+R = 1 - product of (1 - w_f * S_f), and business impact b and the pressure u of the error budget make the score of it:
+P = 1000 * b * R * (1 + c * u) / (1 + c). Monotone, bounded, the same for signals in any order or twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from hpcretrain.evidence import Family, Finding, Measure, Outcome
+from hpcretrain.policy.assess.tracks import TOLD_AT_WILL, Track, jumps, sort, tracks
+from hpcretrain.policy.assess.tracks import Grid as Grid
+from hpcretrain.policy.types import Business, Cure, FamilyRule, Score
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How it stands with a model.
+
+    Attributes:
+        score: 0 to 1000.
+        contributions: Whole points by family, which add up to the score.
+        levels: S_f by family, 0 to 1.
+        newest: m of the newest slot by family, or what was held.
+        decline: The score of the families alone that retraining cures.
+        fresh: That of the families that say that there is more to learn from.
+        sustained: Whether decline reached the threshold long enough, and has not gone below withdrawal since.
+        jumps: How many slots ago decline rose so much at once that it counts as abrupt.
+        labeled: Whether anything was measured that needs labels.
+        broken: What was last measured as something that is not finite.
+        findings: How each family came out, and what was wrong with signals.
+    """
+
+    score: int
+    contributions: dict[str, int]
+    levels: dict[str, float]
+    newest: dict[str, float]
+    decline: int
+    fresh: int
+    sustained: bool
+    jumps: tuple[int, ...]
+    labeled: bool
+    broken: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def assess(measures: Iterable[Measure], score: Score, grid: Grid, retrain_hours: float = 0.0) -> Scored:
+    """Score all that was measured of one model since its release.
+
+    A slot in which a family could not be measured holds the family's last value, and counts as blind; a family never
+    measured counts as zero and is reported as INSUFFICIENT. What is measured after the end does not count.
+
+    Args:
+        measures: In any order; one that comes twice counts once.
+        score: The policy's rules.
+        grid: How time is cut into slots.
+        retrain_hours: How long a retraining takes, against the time that the error budget leaves.
+    """
+    heard = sort(measures, grid, score)
+    names = {family: score.counted(family) for family in Family}
+    course_of = tracks(heard, score, names)
+    levels = {name: track.level for name, track in course_of.items()}
+    declining = score.cured_by(Cure.RETRAIN)
+    course = _course([course_of[name] for name in declining], heard.oldest + 1, score, grid, retrain_hours)
+    total, contributions = combine(levels, score, course.pressure)
+    return Scored(
+        score=total,
+        contributions=contributions,
+        levels=levels,
+        newest={name: track.held[-1] for name, track in course_of.items()},
+        decline=course.decline,
+        fresh=combine({name: levels[name] for name in score.cured_by(Cure.LEARN)}, score, course.pressure)[0],
+        sustained=course.sustained,
+        jumps=jumps(heard, score),
+        labeled=any(course_of[names[each]].measured for each in (Family.PERFORMANCE, Family.CALIBRATION)),
+        broken=tuple(sorted(f"{family.value}:{name}" for family, name in heard.broken)),
+        findings=(*_findings(course_of, heard.slots.get(0, ()), heard.broken, score, names), *heard.findings),
+    )
+
+
+def combine(levels: Mapping[str, float], score: Score, pressure: float = 0.0) -> tuple[int, dict[str, int]]:
+    """The score of the levels, and contributions in proportion to -log(1 - w*S), rounded by largest remainder.
+
+    Args:
+        levels: S_f by family.
+        score: The policy's rules.
+        pressure: u: the time that a retraining takes over the time that the error budget leaves, 0 to 1.
+    """
+    survival = {name: 1.0 - score.families[name].weight * level for name, level in levels.items()}
+    total = round(1000 * _factor(score.business, pressure) * (1.0 - math.prod(survival.values())))
+    evidence = {name: -math.log(max(value, 1e-12)) for name, value in survival.items()}
+    whole = math.fsum(evidence.values())
+    if total == 0 or whole == 0:
+        return 0, dict.fromkeys(levels, 0)
+    exact = {name: total * value / whole for name, value in evidence.items()}
+    contributions = {name: math.floor(value) for name, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda name: (contributions[name] - exact[name], name))
+    for name in by_remainder[: total - sum(contributions.values())]:
+        contributions[name] += 1
+    return total, contributions
+
+
+def alone(levels: Mapping[str, float], name: str, score: Score) -> int:
+    """The points of one family by itself, whatever depends on the model."""
+    return round(1000 * score.families[name].weight * levels[name])
+
+
+def _factor(business: Business | None, pressure: float) -> float:
+    if business is None:
+        return 1.0
+    most = business.most_pressure
+    return business.impact * (1 + most * pressure) / (1 + most)
+
+
+@dataclass(frozen=True)
+class _Course:
+    """How decline went, and what follows from its course."""
+
+    decline: int
+    pressure: float
+    sustained: bool
+
+
+def _course(tracks: Sequence[Track], count: int, score: Score, grid: Grid, retrain_hours: float) -> _Course:
+    keep = 0.5 ** (1.0 / score.half_life_batches)
+    levels = [0.0] * len(tracks)
+    weights = [track.rule.weight for track in tracks]
+    asked, run, spent = False, 0, 0.0
+    points, pressure = 0, 0.0
+    for place in range(count):
+        now = [track.held[place] for track in tracks]
+        levels = [keep * level + (1.0 - keep) * value for level, value in zip(levels, now, strict=True)]
+        share = _either(weights, now)
+        spent += share * (grid.length / timedelta(hours=1))
+        pressure = _pressure(share, spent, score.business, retrain_hours)
+        points = round(1000 * _factor(score.business, pressure) * _either(weights, levels))
+        run = run + 1 if points >= score.threshold else 0
+        asked = run >= score.sustain_slots or (asked and points >= score.withdraw_below)
+    return _Course(points, pressure, asked)
+
+
+def _either(weights: Sequence[float], levels: Sequence[float]) -> float:
+    return 1.0 - math.prod(1.0 - weight * level for weight, level in zip(weights, levels, strict=True))
+
+
+def _pressure(share: float, spent: float, business: Business | None, retrain_hours: float) -> float:
+    """The time that a retraining takes over the time until the error budget is spent at this rate, 0 to 1."""
+    if business is None or business.error_budget_hours is None:
+        return 0.0
+    left = business.error_budget_hours - spent
+    return 1.0 if left <= 0 else min(1.0, retrain_hours * share / left)
+
+
+def _findings(
+    tracks: Mapping[str, Track],
+    newest: Sequence[Measure],
+    broken: Iterable[tuple[Family, str]],
+    score: Score,
+    names: Mapping[Family, str],
+) -> Iterator[Finding]:
+    """How each family came out."""
+    mine: dict[str, list[Measure]] = defaultdict(list)
+    for measure in newest:
+        mine[names[measure.family]].append(measure)
+    wrong: dict[str, list[str]] = defaultdict(list)
+    for family, what in sorted(broken, key=lambda each: (each[0].value, each[1])):
+        wrong[names[family]].append(what)
+    for name, track in tracks.items():
+        limit = score.threshold if track.rule.cure in (Cure.RETRAIN, Cure.LEARN) else score.act_from
+        if name in wrong:
+            reason = f"{', '.join(wrong[name])}: not a finite number; what measures it is broken, or what it measures"
+            yield Finding(name, Outcome.ERROR, reason, len(wrong[name]), 0)
+        elif track.measured:
+            points = round(1000 * track.rule.weight * track.level)
+            reason = f"level {track.level:.3f} of 1, newest slot {track.held[-1]:.3f}; alone worth {points} points"
+            yield Finding(name, Outcome.PASS if points < limit else Outcome.FAIL, reason, points, limit)
+        elif name not in mine and all(family in TOLD_AT_WILL for family in track.rule.of or (Family(name),)):
+            yield Finding(name, Outcome.PASS, "nothing was reported", 0, limit)
+        else:
+            yield Finding(name, Outcome.INSUFFICIENT, _unmeasured(mine[name], track.rule), None, None)
+
+
+def _unmeasured(newest: Sequence[Measure], rule: FamilyRule) -> str:
+    count, few = (
+        len({(m.family, m.name, m.at) for m in some}) for some in (newest, [m for m in newest if m.n < rule.min_n])
+    )
+    why = f", {few} of them on fewer than {rule.min_n} rows" if few else ""
+    return f"not measured since the release ({count} signals without a number that counts{why})"
