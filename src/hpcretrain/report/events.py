@@ -20,6 +20,8 @@ DRIFT, DECIDED = f"{PREFIX}drift", f"{PREFIX}decided"
 """The events that start work."""
 _LONGEST = 500
 TOLD: Mapping[str, tuple[str, ...]] = {
+    "proposal": ("policy_digest",),
+    "activation": ("policy_digest", "rule_version"),
     "signal": ("family", "name"),
     "assessment": ("score", "contributions"),
     "request": ("priority_class", "score", "contributions", "reason"),
@@ -37,7 +39,7 @@ TOLD: Mapping[str, tuple[str, ...]] = {
 }
 """For each kind of record that has some, which of its fields are told."""
 
-_IN_CYCLES = frozenset(TOLD) - {"signal", "assessment"}
+_IN_CYCLES = frozenset(TOLD) - {"proposal", "activation", "signal", "assessment"}
 
 
 @dataclass(frozen=True)
