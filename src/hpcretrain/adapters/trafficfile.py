@@ -31,6 +31,9 @@ _SHORTEST_S = 900
 _JITTER = 0.1
 """Rows may be off by this share of the time between two rows."""
 
+_MOST = 1e15
+"""Sums of larger values overflow."""
+
 _RUN = 12
 """So many equal distances in a row, longer than the usual one, are no gaps but another resolution."""
 
@@ -189,6 +192,8 @@ def _value(text: str) -> float:
         raise ValueError(f'value "{text}" is not finite; leave it empty where nothing was measured')
     if value < 0:
         raise ValueError(f"value {text} is negative; traffic cannot be")
+    if value > _MOST:
+        raise ValueError(f"value {text} is above {_MOST:g}; give another unit")
     return value
 
 
