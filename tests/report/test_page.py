@@ -258,4 +258,4 @@ def test_many_batches_and_cycles_make_no_huge_page(changed: Source) -> None:
     assert "are left out" in made.score.table.note
     text = render(made)
     assert all(f"hpcretrain explain {story.id}" in text for story in made.stories[:-40])
-    assert len(text.encode()) < 800_000
+    assert len(text.encode()) < 850_000
