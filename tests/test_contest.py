@@ -119,9 +119,7 @@ def test_a_cycle_ends_where_all_pilots_fail_and_the_champion_stays(tmp_path: Pat
 
 
 def test_what_the_winner_is_averaged_with_are_fits_of_the_last_releases(tmp_path: Path) -> None:
-    # A change at once is retrained for at once, for more than one release.
-    policy = write_policy(tmp_path, abrupt_slots="0")
-    history = replay(configure(tmp_path, orders(), **policy), tmp_path / "home")
+    history = replay(configure(tmp_path, orders()), tmp_path / "home")
     averages = [each for cycle in history.cycles for each in cycle.candidates.values() if each.members]
     assert averages
     for average in averages:
@@ -132,7 +130,7 @@ def test_what_the_winner_is_averaged_with_are_fits_of_the_last_releases(tmp_path
 
 
 def test_the_full_fit_is_drawn_and_averaged_as_the_winner_was_but_reads_more(tmp_path: Path) -> None:
-    policy = write_policy(tmp_path, pilot_rows="300", full_rows="2_000", abrupt_slots="0")
+    policy = write_policy(tmp_path, pilot_rows="300", full_rows="2_000")
     history = replay(configure(tmp_path, orders(), **policy), tmp_path / "home")
     released = [cycle for cycle in history.cycles if cycle.release and cycle.release.candidate != cycle.release.twin]
     assert released

@@ -13,9 +13,10 @@ from hpcretrain.appraise import Appraisal, Subject, appraise
 from hpcretrain.evidence import Measure
 from hpcretrain.policy.advise import State, advise
 from hpcretrain.policy.assess import Grid
-from hpcretrain.policy.types import Score
+from hpcretrain.policy.types import Policy, Score
 from hpcretrain.records import Advice, Family
 
+LOOKED_AT = POLICY.model_copy(update={"score": POLICY.score.model_copy(update={"abrupt_slots": 1})})
 LABELED = measure(Family.CALIBRATION, 0, 0.0, "bias")
 
 
@@ -23,14 +24,14 @@ def weeks(family: Family, *bounds: float | None) -> list[Measure]:
     return [measure(family, week, bound) for week, bound in enumerate(bounds)]
 
 
-def action(*measures: Measure, released: int | None = None) -> Advice:
-    return found(*measures, released=released).action
+def action(*measures: Measure, released: int | None = None, policy: Policy = LOOKED_AT) -> Advice:
+    return found(*measures, released=released, policy=policy).action
 
 
-def found(*measures: Measure, released: int | None = None) -> Appraisal:
+def found(*measures: Measure, released: int | None = None, policy: Policy = LOOKED_AT) -> Appraisal:
     now = max(each.at for each in measures)
     since = None if released is None else START + released * WEEK
-    return appraise(measures, POLICY, Grid(now, WEEK), Subject(now, since))
+    return appraise(measures, policy, Grid(now, WEEK), Subject(now, since))
 
 
 def test_what_holds_its_ground_needs_nothing() -> None:
@@ -56,6 +57,7 @@ def test_everything_breaking_at_once_asks_a_person_and_is_retrained_for_if_it_st
     broken = [[measure(family, week, 9.0) for family in families] for week in (1, 2)]
     assert action(*quiet, *broken[0]) is Advice.HOLD_AND_INVESTIGATE
     assert action(*quiet, *broken[0], *broken[1]) is Advice.RETRAIN
+    assert action(*quiet, *broken[0], policy=POLICY) is Advice.RETRAIN, "by the policy that ships nobody is waited for"
 
 
 def test_what_breaks_right_after_a_release_is_taken_back() -> None:
