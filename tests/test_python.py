@@ -63,7 +63,7 @@ def test_a_record_is_explained_as_by_the_command(home: Path, capsys: pytest.Capt
 
 
 def test_what_is_not_there_is_said(home: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'decisions' is no kind of record; they are baseline, signal"):
+    with pytest.raises(InputError, match="'decisions' is no kind of record; they are baseline, proposal"):
         read_records(home, "decisions")
     for read in (read_records, read_notes):
         with pytest.raises(InputError, match="is no home"):
