@@ -14,7 +14,7 @@ from hpcretrain import again, weigh
 from hpcretrain.config.load import load_policy, policy_text, read_policy
 from hpcretrain.history import History
 from hpcretrain.policy.types import Policy
-from hpcretrain.records import RULE_VERSION, Action, Activation, Assessment, Decision, Record, RetrainRequest
+from hpcretrain.records import RULE_VERSION, Action, Activation, Advice, Assessment, Decision, Record, RetrainRequest
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +117,10 @@ def test_a_policy_read_back_from_its_text_is_the_same(tmp_path: Path) -> None:
     found = load_policy(tmp_path / "policy.toml")
     assert policy_text(read_policy(policy_text(found))) == policy_text(found)
     assert json.loads(policy_text(found))["score"]["threshold"] == 310
+
+
+def test_the_first_model_is_never_advised_to_be_taken_back(records: list[Record]) -> None:
+    # There is nothing before it, and the world of these records changes soon after it.
+    actions = [each.action for each in records if isinstance(each, Assessment)]
+    assert Advice.ROLL_BACK not in actions[:3]
+    assert Advice.RETRAIN in actions

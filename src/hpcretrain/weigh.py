@@ -31,6 +31,7 @@ from hpcretrain.records import (
     Finding,
     Outcome,
     PriorityClass,
+    ReleaseKind,
     RetrainRequest,
     Signal,
 )
@@ -50,7 +51,7 @@ def assess(history: History, policy: Policy, now: datetime) -> Assessment:
     """The assessment of the model that serves."""
     if history.baseline is None:
         raise LedgerError("nothing can be assessed before there is a baseline")
-    step = timedelta(seconds=history.baseline.batch_s)
+    step, champion = timedelta(seconds=history.baseline.batch_s), history.champion
     newest = max((signal.at for signal in history.signals_after(None)), default=now)
     signals = history.signals_since(newest - step * policy.score.memory_slots)
     grid = batches(signals, step, now, policy.score.memory_slots)
@@ -59,7 +60,8 @@ def assess(history: History, policy: Policy, now: datetime) -> Assessment:
         [signal.measure for signal in signals] + [placed(signal.measure, grid, now) for signal in outside],
         policy,
         grid,
-        Subject(now, history.champion.at),
+        # Only a promotion can be taken back: before the first model there was none.
+        Subject(now, champion.at if champion.release_kind is ReleaseKind.PROMOTION else None),
     )
     return Assessment(
         model=history.baseline.model,

@@ -107,11 +107,6 @@ def combine(levels: Mapping[str, float], score: Score, pressure: float = 0.0) ->
     return total, contributions
 
 
-def alone(levels: Mapping[str, float], name: str, score: Score) -> int:
-    """The points of one family by itself, whatever depends on the model."""
-    return round(1000 * score.families[name].weight * levels[name])
-
-
 def _factor(business: Business | None, pressure: float) -> float:
     if business is None:
         return 1.0
