@@ -264,9 +264,7 @@ def _step(
     situation = weigh.situation(history, assessment, facts, policy, at)
     last = found.ran[-1][0] if found.ran else None
     spent = [(time, cost) for time, _, cost in found.ran]
-    choice = choices.decide(
-        wanted, replace(situation, last_run=last, spent=spent, rejections=0, watching=False), policy
-    )
+    choice = choices.decide(wanted, replace(situation, last_run=last, spent=spent, rejections=0, looks=None), policy)
     if choice.action is not Action.RUN:
         return wanted
     found.ran.append((at, wanted, choice.cost_mrow_passes))

@@ -15,7 +15,7 @@ from hpcretrain.appraise import Appraisal, Subject, appraise
 from hpcretrain.canonical import canonical, plain
 from hpcretrain.config.load import load_policy
 from hpcretrain.errors import InputError
-from hpcretrain.evidence import Finding, Measure, Outcome
+from hpcretrain.evidence import Advice, Finding, Measure, Outcome
 from hpcretrain.policy.assess import Grid
 from hpcretrain.policy.types import Policy
 from hpcretrain.report.served import moment
@@ -134,9 +134,10 @@ def text(content: dict[str, Any]) -> str:
     """The same in words."""
     points = {name: value for name, value in content["contributions"].items() if value}
     led = ", ".join(f"{name} {value}" for name, value in sorted(points.items(), key=lambda item: (-item[1], item[0])))
+    retrains = content["action"] == Advice.RETRAIN.value
+    urgency = f"class {content['class']}" if retrains else f"a retraining would be of class {content['class']}"
     lines = [
-        f"{content['model']}: {content['action'].replace('_', ' ')}; score {content['score']} of 1000, "
-        f"class {content['class']}",
+        f"{content['model']}: {content['action'].replace('_', ' ')}; score {content['score']} of 1000, {urgency}",
         f"  points: {led or 'none'}",
     ]
     for finding in content["findings"]:

@@ -267,7 +267,7 @@ def situation(
         batch=timedelta(seconds=history.baseline.batch_s),
         last_run=history.last_run,
         rejections=history.rejections,
-        watching=history.watched is not None,
+        looks=history.watched.looks if history.watched else None,
         spent=history.costs,
         facts=facts,
         data=_data_gate(history, policy),
