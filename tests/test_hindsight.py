@@ -14,7 +14,19 @@ from hpcretrain import again, weigh
 from hpcretrain.config.load import load_policy, policy_text, read_policy
 from hpcretrain.history import History
 from hpcretrain.policy.types import Policy
-from hpcretrain.records import RULE_VERSION, Action, Activation, Advice, Assessment, Decision, Record, RetrainRequest
+from hpcretrain.records import (
+    RULE_VERSION,
+    Action,
+    Activation,
+    Advice,
+    Assessment,
+    Decision,
+    Outcome,
+    Record,
+    RetrainRequest,
+    Verdict,
+    Watch,
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +45,11 @@ def with_score(policy: Policy, **changes: object) -> Policy:
     return policy.model_copy(update={"score": policy.score.model_copy(update=changes)})
 
 
-def test_every_assessment_request_and_decision_comes_out_the_same_to_the_byte(records: list[Record]) -> None:
+def test_everything_that_was_decided_comes_out_the_same_to_the_byte(records: list[Record]) -> None:
     found = list(again.replay(records, read_policy))
-    assert len(found) == sum(isinstance(each, Assessment | RetrainRequest | Decision) for each in records)
-    assert {type(each.record) for each in found} == {Assessment, RetrainRequest, Decision}
+    kinds = (Assessment, RetrainRequest, Decision, Verdict, Watch)
+    assert len(found) == sum(isinstance(each, kinds) for each in records)
+    assert {type(each.record) for each in found} == set(kinds)
     assert [each.why for each in found if each.same is not True] == []
 
 
@@ -49,11 +62,21 @@ def test_a_decision_that_its_facts_do_not_give_is_found_and_said_how(records: li
     assert "limit 100" in last.why
 
 
+def test_a_verdict_and_a_look_that_their_measurements_do_not_give_are_found(records: list[Record]) -> None:
+    for kind in (Verdict, Watch):
+        at = max(place for place, each in enumerate(records) if isinstance(each, kind))
+        found = records[at]
+        assert isinstance(found, kind)
+        for outcome in set(Outcome) - {found.outcome}:
+            *_, last = again.replay([*records[:at], replace(found, outcome=outcome)], read_policy)
+            assert (last.same, last.why) == (False, f"outcome {outcome.value} -> {found.outcome.value}")
+
+
 def test_an_upgrade_replays_what_came_before_it_by_the_rules_of_its_time(records: list[Record]) -> None:
     def stricter(history: History, assessment: Assessment, wanted: Policy) -> RetrainRequest | None:
         return None
 
-    newer = weigh.Code(weigh.assess, stricter, weigh.decide)
+    newer = replace(weigh.CODE[RULE_VERSION], request=stricter)
     both = {**weigh.CODE, "5": newer}
     assert all(each.same for each in again.replay(records, read_policy, both))
     replaced = list(again.replay(records, read_policy, {RULE_VERSION: newer}))

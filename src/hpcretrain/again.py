@@ -24,6 +24,8 @@ from hpcretrain.records import (
     Release,
     ReleaseKind,
     RetrainRequest,
+    Verdict,
+    Watch,
 )
 
 Read = Callable[[str], Policy]
@@ -48,7 +50,8 @@ class Again:
 def replay(records: Iterable[Record], read: Read, code: Mapping[str, weigh.Code] = weigh.CODE) -> Iterator[Again]:
     """Make every assessment, request and decision again, in order, from the records before it.
 
-    What a person asked for is not made by rules, and is not among them.
+    Of verdicts and of looks at releases, whose rows are in no ledger, what was concluded from their measurements is
+    concluded again. What a person asked for or said is not made by rules, and is not among them.
 
     Args:
         records: Those of a ledger, in order.
@@ -58,7 +61,7 @@ def replay(records: Iterable[Record], read: Read, code: Mapping[str, weigh.Code]
     history = History()
     policies: dict[str, Policy] = {}
     for record in records:
-        if isinstance(record, Assessment | RetrainRequest | Decision):
+        if isinstance(record, Assessment | RetrainRequest | Decision | Verdict | Watch):
             again = _again(history, record, read, policies, code)
             if again is not None:
                 yield again
@@ -77,6 +80,10 @@ def _again(
     if activation.policy_digest not in policies:
         policies[activation.policy_digest] = read(activation.policy)
     policy = policies[activation.policy_digest]
+    if isinstance(record, Verdict | Watch):
+        came = code[version].conclude(record, policy)
+        why = "" if came is record.outcome else f"outcome {record.outcome.value} -> {came.value}"
+        return Again(record, not why, why)
     made: Record | None
     if isinstance(record, Assessment):
         made = code[version].assess(history, policy, record.at)

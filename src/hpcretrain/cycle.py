@@ -38,7 +38,7 @@ from hpcretrain.records import (
 FOLLOWS: Mapping[str, frozenset[str]] = {
     "baseline": frozenset(),
     "proposal": frozenset({"activation"}),
-    "activation": frozenset({"baseline", "proposal", "approval"}),
+    "activation": frozenset({"baseline", "proposal", "approval", "activation"}),
     "signal": frozenset({"release"}),
     "assessment": frozenset({"signal"}),
     "request": frozenset({"assessment", "signal"}),
@@ -128,6 +128,9 @@ def _refuse_activation(activation: Activation, answered: list[Record], known: Ma
     if any(isinstance(other, Baseline) for other in answered):
         first = not any(isinstance(other, Activation) for other in known.values())
         return None if first else "only the first policy comes with the baseline; another is proposed"
+    if before := [other for other in answered if isinstance(other, Activation)]:
+        same = all(other.policy_digest == activation.policy_digest for other in before)
+        return None if same else "other rules take effect under the policy that is in force"
     proposals = [other for other in answered if isinstance(other, Proposal)]
     if len(proposals) != 1 or proposals[0].policy_digest != activation.policy_digest:
         return "it answers the proposal of the policy that takes effect"

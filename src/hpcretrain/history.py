@@ -308,9 +308,10 @@ class History:
             case Proposal():
                 self.proposals[record.id] = record
             case Activation():
+                if self.activation is None or self.activation.policy_digest != record.policy_digest:
+                    # What was proposed against the policy before would have to be weighed anew.
+                    self.proposals, self.asked = {}, {}
                 self.activation = record
-                # What was proposed against the policy before would have to be weighed anew.
-                self.proposals, self.asked = {}, {}
             case Ask(asked=Asked.POLICY):
                 self.asked[record.subject] = (record, [])
             case Ask():

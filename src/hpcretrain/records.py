@@ -162,7 +162,8 @@ class Proposal(Record):
 class Activation(Record):
     """A policy takes effect, under the rules of a version. Answers the baseline, or the proposal and its approvals.
 
-    `policy` is its canonical text, of which `policy_digest` is the SHA-256.
+    `policy` is its canonical text, of which `policy_digest` is the SHA-256. Where the software was renewed and has
+    other rules, the same policy takes effect again under those, and the activation answers the one before.
     """
 
     kind = "activation"
@@ -171,7 +172,7 @@ class Activation(Record):
     policy: str
     rule_version: str
     actor: str | None
-    """Who proposed it; None for the policy that the home was made with."""
+    """Who proposed it; None for the policy that the home was made with, and for that in force under other rules."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from hpcretrain import claims
 from hpcretrain.appraise import Subject, appraise, batches, placed
 from hpcretrain.errors import LedgerError
 from hpcretrain.history import Cycle, History
-from hpcretrain.policy import approve, emergency
+from hpcretrain.policy import approve, emergency, select, watch
 from hpcretrain.policy import decide as choices
 from hpcretrain.policy.observe import structural
 from hpcretrain.policy.request import Wish, wish
@@ -34,6 +34,9 @@ from hpcretrain.records import (
     ReleaseKind,
     RetrainRequest,
     Signal,
+    Stage,
+    Verdict,
+    Watch,
 )
 
 _LONGEST = 400
@@ -296,6 +299,15 @@ def _data_gate(history: History, policy: Policy) -> tuple[Finding, ...]:
     return (*quality, structural(latest, gate.structural_psi, gate.structural_share))
 
 
+def conclude(record: Verdict | Watch, policy: Policy) -> Outcome:
+    """What a verdict, or a look at a release, comes to by what it measured; rows are in no ledger."""
+    if isinstance(record, Watch):
+        return watch.conclude(record.findings, record.look, policy.watch)
+    if record.stage is Stage.SELECTION:
+        return select.outcome(record.findings)
+    return Outcome.worst(finding.outcome for finding in record.findings)
+
+
 @dataclass(frozen=True)
 class Code:
     """The functions of one version of the rules."""
@@ -303,7 +315,8 @@ class Code:
     assess: Callable[[History, Policy, datetime], Assessment]
     request: Callable[[History, Assessment, Policy], RetrainRequest | None]
     decide: Callable[[History, Cycle, Assessment, Facts, Policy, datetime], Weighed]
+    conclude: Callable[[Verdict | Watch, Policy], Outcome]
 
 
-CODE: Mapping[str, Code] = {RULE_VERSION: Code(assess, request, decide)}
+CODE: Mapping[str, Code] = {RULE_VERSION: Code(assess, request, decide, conclude)}
 """By version. Whoever changes a rule so that a past decision would come out otherwise keeps the old one here."""
