@@ -86,7 +86,7 @@ def placed(measure: Measure, grid: Grid, now: datetime) -> Measure:
 
 
 def _due(measures: Iterable[Measure], grid: Grid) -> tuple[datetime, str] | None:
-    """The next deadline that somebody named, and what for; one that has passed presses on for a slot, then is history."""
+    """The next deadline that somebody named, and what for; one that has passed presses on for a slot."""
     ends = [(m.deadline, m.name) for m in measures if m.deadline is not None and grid.slot(m.at) >= 0]
     return min((end for end in ends if end[0] > grid.end - grid.length), default=None)
 
