@@ -114,7 +114,8 @@ def _may(
 def _short(key: str, people: int, names: frozenset[str], what: str, act: str) -> Iterator[str]:
     if len(names) < people and not any(name.startswith("%") for name in names):
         whom = f": {', '.join(sorted(names))}" if names else ""
-        yield f"{key}: {people} must approve {what}, and {len(names)} may{whom}; name more who have {act}, or ask for fewer"
+        may = f"{len(names)} may{whom}; name more who have {act}, or ask for fewer"
+        yield f"{key}: {people} must approve {what}, and {may}"
 
 
 class BreakGlass(Rules):
