@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cycle import whole_cycle
 from weekly_traffic import noise, weekly
+from whole_cycle import whole_cycle
 
 from hpcretrain.cli import main
 from hpcretrain.history import History

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from hpcretrain import weigh
-from hpcretrain.history import Cycle, History
+from hpcretrain.cycle import Cycle
+from hpcretrain.history import History
 from hpcretrain.messages import Verb
 from hpcretrain.policy import decide as choices
 from hpcretrain.policy.request import wish

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from statistics import median
 
 from hpcretrain.backlog import Entry, Means, Risk, Running, Shared, Spent, Waiting
-from hpcretrain.history import Cycle, History
+from hpcretrain.cycle import Cycle
+from hpcretrain.history import History
 from hpcretrain.policy import admit
 from hpcretrain.policy import decide as choices
 from hpcretrain.policy import scope as scopes

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 
 from hpcretrain import claims
 from hpcretrain.appraise import Subject, appraise, batches, placed
+from hpcretrain.cycle import Cycle
 from hpcretrain.errors import LedgerError
-from hpcretrain.history import Cycle, History
+from hpcretrain.history import History
 from hpcretrain.policy import approve, emergency, select, watch
 from hpcretrain.policy import decide as choices
 from hpcretrain.policy.observe import structural

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hpcretrain.history import Cycle
+from hpcretrain.cycle import Cycle
 from hpcretrain.records import Outcome
 from hpcretrain.report.cluster import cluster_line
 from hpcretrain.report.explain import owed_line

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from hpcretrain.config.load import under
-from hpcretrain.history import answer
+from hpcretrain.cycle import answer
 from hpcretrain.messages import Message, Person
 from hpcretrain.policy import approve as policy
 from hpcretrain.records import (

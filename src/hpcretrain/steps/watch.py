@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpcretrain.history import Cycle
+from hpcretrain.cycle import Cycle
 from hpcretrain.policy import watch as policy
 from hpcretrain.policy.review import gain
 from hpcretrain.records import Closing, Outcome, Watch
