@@ -17,6 +17,7 @@ from hpcretrain.answer import Answer
 from hpcretrain.config.load import load_policy, policy_text, read_policy
 from hpcretrain.messages import Message, Person, Verb, identifier
 from hpcretrain.records import RULE_VERSION, Activation, Decision, Proposal
+from hpcretrain.report.explain import headline
 
 HOUR = timedelta(hours=1)
 TABLE = orders(rows=8_000, minutes=16, change_at=None)
@@ -55,10 +56,14 @@ def test_the_owner_of_a_home_without_approvals_activates_and_takes_back(plain: P
     assert before.actor is None
     other = text(tmp_path, min_rows="200")
     assert propose(home, now, EVE, other).done is False
-    assert propose(home, now, OWNER, other).done
+    answer = propose(home, now, OWNER, other)
+    assert answer.done
+    assert "is in force, without anybody's approval: the policy before it has no [approvals]" in answer.reason
     now_in_force = home.history().activation
     assert now_in_force is not None
     assert (now_in_force.actor, now_in_force.policy) == ("svc", other)
+    assert headline(before) == f"policy {before.policy_digest[:16]} is in force under rules {RULE_VERSION}"
+    assert headline(now_in_force).endswith("as svc proposed, without anybody's approval: the one before asks for none")
     assert "in force already" in propose(home, now + HOUR, OWNER, other).reason
     assert propose(home, now + 2 * HOUR, OWNER, before.policy).done
     assert [each.policy for each in home.history().known.values() if isinstance(each, Activation)] == [
@@ -82,6 +87,7 @@ def test_a_policy_under_approvals_waits_for_somebody_else(governed: Path, tmp_pa
     activation = home.history().activation
     assert activation is not None
     assert activation.policy == other
+    assert headline(activation).endswith("as ann proposed, with 1 approval")
     assert activation.policy_digest == home.history().known[activation.answers[0]].policy_digest  # type: ignore[attr-defined]
 
 

@@ -10,8 +10,11 @@ import pytest
 from replays import replay as run
 from tables import configure, orders, write_policy
 
-from hpcretrain import again, weigh
+from hpcretrain import again, hindsight, weigh
+from hpcretrain.adapters.home import IDENTITY
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.config.load import load_policy, policy_text, read_policy
+from hpcretrain.errors import InputError
 from hpcretrain.history import History
 from hpcretrain.policy.types import Policy
 from hpcretrain.records import (
@@ -21,12 +24,14 @@ from hpcretrain.records import (
     Advice,
     Assessment,
     Decision,
+    Job,
     Outcome,
     Record,
     RetrainRequest,
     Verdict,
     Watch,
 )
+from hpcretrain.report.hindsight import show_sweep, show_what_if
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +138,54 @@ def test_the_lower_the_threshold_the_more_is_retrained(records: list[Record], po
     ]
     assert counts == sorted(counts)
     assert counts[0] < counts[-1]
+
+
+@pytest.fixture(scope="module")
+def home(records: list[Record], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that holds them, with the CPU time of its jobs."""
+    place = tmp_path_factory.mktemp("home")
+    (place / IDENTITY).write_text("{}")
+    ledger = FileLedger(place / "ledger.jsonl")
+    for record in records:
+        ledger.append([record])
+    for job in [each for each in records if isinstance(each, Job)]:
+        ledger.note("job_finished", job.id, cpu_s=7200 * job.cost_mrow_passes)
+    ledger.close()
+    return place
+
+
+def test_scores_that_alone_differ_are_listed_beside_what_would_have_been_done_otherwise(
+    home: Path, records: list[Record], tmp_path: Path
+) -> None:
+    write_policy(tmp_path)
+    written = (tmp_path / "policy.toml").read_text()
+    assert "weight = 0.8\n" in written
+    (tmp_path / "policy.toml").write_text(written.replace("weight = 0.8\n", "weight = 0.75\n"))
+    found = hindsight.what_if(tmp_path / "policy.toml", home)
+    assert found["scores"]
+    assert {each["id"] for each in found["scores"]}.isdisjoint(each["id"] for each in found["changed"])
+    assert all(each["before"] != each["after"] for each in found["scores"])
+    assert f"in {len(found['scores'])} assessments the score alone differs" in show_what_if(found)
+    assert found["in_force"]["cost_cpu_hours"] == pytest.approx(2 * found["in_force"]["cost_mrow_passes"])
+
+
+def test_a_sweep_tells_which_combinations_the_policy_refuses_and_goes_on(home: Path) -> None:
+    found = hindsight.sweep(["score.threshold=100,300", "score.withdraw_below=150,200"], [home])
+    assert [row["settings"]["score.threshold"] for row in found["rows"]] == [300, 300]
+    assert [each["settings"]["score.threshold"] for each in found["refused"]] == [100, 100]
+    assert "withdraw_below must not be above threshold" in found["refused"][0]["reasons"][0]
+    assert all(row["cost_cpu_hours"] > 0 for row in found["rows"])
+    shown = show_sweep(found)
+    assert shown.count("refused: ") == 2
+    assert "CPU hours" in shown
+
+
+def test_a_sweep_of_which_nothing_can_be_used_is_refused_with_all_reasons(home: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        hindsight.sweep(["score.threshold=100,120", "score.withdraw_below=150"], [home])
+    assert len(refused.value.problems) == 2
+    with pytest.raises(InputError, match="is no key of the policy"):
+        hindsight.sweep(["score.treshold=100,120"], [home])
 
 
 def test_a_policy_read_back_from_its_text_is_the_same(tmp_path: Path) -> None:

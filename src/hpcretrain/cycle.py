@@ -58,6 +58,11 @@ class Cycle:
         return next((decision for decision in self.decisions if decision.action is Action.RUN), None)
 
     @property
+    def looks(self) -> int:
+        """How many looks at its release told something."""
+        return sum(look.outcome is not Outcome.INSUFFICIENT for look in self.watches)
+
+    @property
     def under_way(self) -> bool:
         """Whether its training was ordered, and nothing came of it yet."""
         return self.run is not None and self.release is None and self.review is None

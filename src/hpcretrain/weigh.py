@@ -6,7 +6,7 @@ the rules, so that what an earlier version decided can be made again after an up
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -103,7 +103,12 @@ def request(history: History, assessment: Assessment, policy: Policy) -> Retrain
 
 def wanted(history: History, assessment: Assessment, policy: Policy) -> Wish | None:
     """What an assessment asks for, or somebody outside does; the more urgent of the two."""
-    asked, outside = wish(assessment, policy.score), asking(history, assessment.at)
+    return wished(assessment, asking(history, assessment.at), policy)
+
+
+def wished(assessment: Assessment, outside: Sequence[Signal], policy: Policy) -> Wish | None:
+    """The same, given who asks from outside."""
+    asked = wish(assessment, policy.score)
     if not outside or assessment.action is not Advice.RETRAIN:
         return asked
     until = min((each.deadline for each in outside if each.deadline), default=None)
@@ -118,13 +123,13 @@ def wanted(history: History, assessment: Assessment, policy: Policy) -> Wish | N
 def asking(history: History, now: datetime) -> list[Signal]:
     """Those who ask from outside for a retraining that is not under way: until a deadline, or as soon as can be."""
     ordered = history.training.run if history.training else None
-    return [
-        each
-        for each in history.standing
-        if (each.deadline > now if each.deadline else each.effect is None)
-        and each.finding.outcome is not Outcome.ERROR
-        and (ordered is None or each.at > ordered.at)
-    ]
+    return [each for each in history.standing if asks(each, now) and (ordered is None or each.at > ordered.at)]
+
+
+def asks(signal: Signal, now: datetime) -> bool:
+    """Whether what was told from outside asks for a retraining: until a deadline, or as soon as can be."""
+    told = signal.told_by is not None and signal.finding.outcome is not Outcome.ERROR
+    return told and (signal.deadline > now if signal.deadline else signal.effect is None)
 
 
 def decide(
@@ -271,7 +276,7 @@ def situation(
         batch=timedelta(seconds=history.baseline.batch_s),
         last_run=history.last_run,
         rejections=history.rejections,
-        watching=history.watched is not None,
+        looks=history.watched.looks if history.watched else None,
         spent=history.costs,
         facts=facts,
         data=_data_gate(history, policy),

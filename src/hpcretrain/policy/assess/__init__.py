@@ -179,12 +179,11 @@ def _findings(
         elif name not in mine and all(family in TOLD_AT_WILL for family in track.rule.of or (Family(name),)):
             yield Finding(name, Outcome.PASS, "nothing was reported", 0, limit)
         else:
-            yield Finding(name, Outcome.INSUFFICIENT, _unmeasured(mine[name], track.rule), None, None)
+            yield Finding(name, Outcome.INSUFFICIENT, _unmeasured(mine[name], track.rule), 0, 1)
 
 
 def _unmeasured(newest: Sequence[Measure], rule: FamilyRule) -> str:
-    count, few = (
-        len({(m.family, m.name, m.at) for m in some}) for some in (newest, [m for m in newest if m.n < rule.min_n])
-    )
-    why = f", {few} of them on fewer than {rule.min_n} rows" if few else ""
-    return f"not measured since the release ({count} signals without a number that counts{why})"
+    small = [m for m in newest if m.n < rule.min_n]
+    count, few = (len({(m.family, m.name, m.at) for m in some}) for some in (newest, small))
+    why = f", {few} of them on fewer than {rule.min_n} rows, {max(m.n for m in small)} at most" if few else ""
+    return f"not measured since the release; {count} signals in the newest slot, none with a number that counts{why}"
