@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from pydantic import TypeAdapter
 
-from hpcretrain.canonical import Plain, canonical, plain, sha256
+from hpcretrain.canonical import Plain, plain, sha256, written
 from hpcretrain.evidence import Advice as Advice
 from hpcretrain.evidence import Family as Family
 from hpcretrain.evidence import Finding as Finding
@@ -116,11 +116,12 @@ class Record(Plain):
     @cached_property
     def body(self) -> str:
         """The record as canonical JSON."""
-        content = plain(self)
-        for field in dataclasses.fields(self):
-            if field.name in self.later and getattr(self, field.name) == field.default:
-                del content[field.name]
-        return canonical({"kind": self.kind, **content})
+        content = {"kind": self.kind, **plain(self)}
+        if self.later:
+            for field in dataclasses.fields(self):
+                if field.name in self.later and getattr(self, field.name) == field.default:
+                    del content[field.name]
+        return written(content)
 
     @cached_property
     def id(self) -> str:
