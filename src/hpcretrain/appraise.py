@@ -45,7 +45,8 @@ def appraise(measures: Iterable[Measure], policy: Policy, grid: Grid, subject: S
     hours = policy.classes.expected_hours if subject.retrain_hours is None else subject.retrain_hours
     scored = assess(measures, policy.score, grid, hours)
     deadline = _deadline(measures, grid)
-    asked = any(m.family is Family.EXTERNAL and m.lower_bound is None and _counts(m, grid) for m in measures)
+    outside = [m for m in measures if m.family is Family.EXTERNAL]
+    asked = any(m.lower_bound is None and _counts(m, grid) for m in outside)
     released = None if subject.released is None else max(0.0, (grid.end - subject.released) / grid.length)
     advised = advise(
         State(

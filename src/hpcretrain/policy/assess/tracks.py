@@ -75,8 +75,11 @@ def sort(measures: Iterable[Measure], grid: Grid, score: Score) -> Heard:
     slots: dict[int, list[Measure]] = defaultdict(list)
     future: set[_What] = set()
     stale: dict[_Key, list[Measure]] = defaultdict(list)
+    at, slot = grid.end, grid.slot(grid.end)
     for measure in measures:
-        slot = grid.slot(measure.at)
+        # Many are of one time, and mostly stand together.
+        if measure.at != at:
+            at, slot = measure.at, grid.slot(measure.at)
         if slot < 0:
             future.add(_what(measure))
         elif grid.most is not None and slot >= grid.most:
@@ -150,21 +153,19 @@ def _told(
     slots: _BySlot, score: Score
 ) -> tuple[dict[Family, dict[int, dict[str, float]]], dict[Family, dict[int, dict[str, float]]], bool]:
     """Shares of what counts, and of what was estimated; of several of one name the worst. Whether all is finite."""
-    shares: dict[Family, dict[int, dict[str, float]]] = {}
-    guesses: dict[Family, dict[int, dict[str, float]]] = {}
+    shares: dict[Family, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    guesses: dict[Family, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     whole, rules = True, score.rules
     for slot, measures in slots.items():
         for m in measures:
+            rule, bound = rules[m.family], m.lower_bound
             if not finite(m):
                 whole = False
-                continue
-            rule, bound, name = rules[m.family], m.lower_bound, m.name
-            if bound is None or m.n < rule.min_n:
-                continue
-            share = bound / rule.scale if bound > 0.0 else 0.0
-            of_family = (guesses if name.startswith(ESTIMATED) else shares).setdefault(m.family, {})
-            by_name = of_family.setdefault(slot, {})
-            by_name[name] = max(share, by_name.get(name, 0.0))
+            elif bound is not None and m.n >= rule.min_n:
+                share = bound / rule.scale if bound > 0.0 else 0.0
+                by_name = (guesses if m.name.startswith(ESTIMATED) else shares)[m.family][slot]
+                if share >= by_name.get(m.name, 0.0):
+                    by_name[m.name] = share
     return shares, guesses, whole
 
 
@@ -191,9 +192,10 @@ def _hold(family: Family, shares: _Shares, order: range) -> tuple[_Course, _Cour
     magnitude: float | None = None
     for slot in order:
         now = shares.get(slot, {})
-        quiet.append(len(current.keys() - now.keys()) / len(current) if current else None)
+        both = {**current, **now}
+        quiet.append((len(both) - len(now)) / len(current) if current else None)
         if now:
-            current = now if family is Family.DATA_QUALITY else {**current, **now}
+            current = now if family is Family.DATA_QUALITY else both
             magnitude = _loudest(family, current.values())
         held.append(magnitude)
     return held, quiet
@@ -210,15 +212,14 @@ def _blind(silences: Sequence[_Course], count: int, scale: float) -> _Course:
 
 def _track(rule: FamilyRule, spoken: Sequence[_Course], count: int, score: Score) -> Track:
     """The worst of all courses that are counted in a family counts in each slot."""
-    if not spoken:
-        return Track(rule, (0.0,) * count, 0.0, measured=False)
     keep = 0.5 ** (1.0 / score.half_life_batches)
-    values = [max(value or 0.0 for value in course) for course in zip(*spoken, strict=True)]
+    values = [0.0] * count
+    for course in spoken:
+        values = [max(value, each or 0.0) for value, each in zip(values, course, strict=True)]
     level = 0.0
     for value in values:
         level = keep * level + (1.0 - keep) * value
-    measured = any(value is not None for course in spoken for value in course)
-    return Track(rule, tuple(values), min(level, 1.0), measured)
+    return Track(rule, tuple(values), min(level, 1.0), measured=bool(spoken))
 
 
 def _jumped(values: Mapping[int, float], abrupt: float) -> set[int]:
