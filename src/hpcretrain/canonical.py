@@ -56,10 +56,11 @@ def _names(kind: Any) -> tuple[str, ...]:
 
 
 def _clean(value: Any) -> Any:
-    if value.__class__ in _CLEAN:
+    kind = value.__class__
+    if kind in _CLEAN:
         return value
-    if isinstance(value, _AS_IT_IS):
-        _CLEAN.add(value.__class__)
+    if kind is not float and isinstance(value, _AS_IT_IS):
+        _CLEAN.add(kind)
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
