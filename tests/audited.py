@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cycle import whole_cycle
+from whole_cycle import whole_cycle
 
 from hpcretrain.adapters.home import Home
 from hpcretrain.adapters.ledger import FileLedger

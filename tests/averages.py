@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from test_cycle import DAY, whole_cycle
+from whole_cycle import DAY, whole_cycle
 
 from hpcretrain.records import Ask, Candidate, Closing, Outcome, Record, Release, Review, Verdict, Watch
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lives import Home, slowly
 from tables import configure, orders, write_policy
 from test_people import ANN, APPROVALS, BOB, EVE, OWNER, asks, begun
 
-from hpcretrain import again
+from hpcretrain import again, weigh
 from hpcretrain.answer import Answer
 from hpcretrain.config.load import load_policy, policy_text, read_policy
 from hpcretrain.messages import Message, Person, Verb, identifier
-from hpcretrain.records import Activation, Decision, Proposal
+from hpcretrain.records import RULE_VERSION, Activation, Decision, Proposal
+from hpcretrain.report.explain import headline
 
 HOUR = timedelta(hours=1)
 TABLE = orders(rows=8_000, minutes=16, change_at=None)
@@ -53,10 +56,14 @@ def test_the_owner_of_a_home_without_approvals_activates_and_takes_back(plain: P
     assert before.actor is None
     other = text(tmp_path, min_rows="200")
     assert propose(home, now, EVE, other).done is False
-    assert propose(home, now, OWNER, other).done
+    answer = propose(home, now, OWNER, other)
+    assert answer.done
+    assert "is in force, without anybody's approval: the policy before it has no [approvals]" in answer.reason
     now_in_force = home.history().activation
     assert now_in_force is not None
     assert (now_in_force.actor, now_in_force.policy) == ("svc", other)
+    assert headline(before) == f"policy {before.policy_digest[:16]} is in force under rules {RULE_VERSION}"
+    assert headline(now_in_force).endswith("as svc proposed, without anybody's approval: the one before asks for none")
     assert "in force already" in propose(home, now + HOUR, OWNER, other).reason
     assert propose(home, now + 2 * HOUR, OWNER, before.policy).done
     assert [each.policy for each in home.history().known.values() if isinstance(each, Activation)] == [
@@ -80,6 +87,7 @@ def test_a_policy_under_approvals_waits_for_somebody_else(governed: Path, tmp_pa
     activation = home.history().activation
     assert activation is not None
     assert activation.policy == other
+    assert headline(activation).endswith("as ann proposed, with 1 approval")
     assert activation.policy_digest == home.history().known[activation.answers[0]].policy_digest  # type: ignore[attr-defined]
 
 
@@ -122,6 +130,40 @@ def test_decisions_name_the_policy_of_their_time_and_are_made_again_by_it(plain:
     cooldowns = [next(f.limit for f in each.findings if f.check == "cooldown") for each in decisions]
     assert cooldowns[0] != cooldowns[1]
     assert all(each.same for each in again.replay(history.known.values(), read_policy))
+
+
+def test_a_home_lives_on_when_the_rules_are_renewed_and_each_decision_goes_by_those_of_its_time(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, now = begun(plain, tmp_path / "home")
+    assert home.answer(now, asks(wanted="standard"), OWNER).done
+    before = home.history().activation
+    assert before is not None
+
+    decide = weigh.decide
+
+    def relaxed(*facts: Any) -> weigh.Weighed:
+        made = decide(*facts)
+        return replace(made, decision=replace(made.decision, rule_version="next", cost_mrow_passes=7.0))
+
+    rules = {**weigh.CODE, "next": replace(weigh.CODE[RULE_VERSION], decide=relaxed)}
+    with monkeypatch.context() as renewed:
+        renewed.setattr("hpcretrain.steps.activate.RULE_VERSION", "next")
+        renewed.setattr("hpcretrain.weigh.decide", relaxed)
+        assert home.answer(now + 2 * HOUR, asks(wanted="urgent"), OWNER).done
+        home.advance(now + 3 * HOUR)
+    history = home.history()
+    after = history.activation
+    assert after is not None
+    assert (after.rule_version, after.policy, after.answers) == ("next", before.policy, (before.id,))
+    assert sum(isinstance(each, Activation) for each in history.known.values()) == 2, "it is recorded once"
+    decisions = [each for each in history.known.values() if isinstance(each, Decision)]
+    assert [each.rule_version for each in decisions] == [RULE_VERSION, "next"]
+    assert all(each.same for each in again.replay(history.known.values(), read_policy, rules))
+    by_one = list(
+        again.replay(history.known.values(), read_policy, {RULE_VERSION: rules["next"], "next": rules["next"]})
+    )
+    assert [each.record for each in by_one if each.same is False] == decisions[:1]
 
 
 def test_a_training_under_way_ends_under_the_policy_that_ordered_it(plain: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from audited import SCRIPT, Run, make_anew, make_home, verify_export
 from tables import configure, orders
-from test_cycle import whole_cycle
+from whole_cycle import whole_cycle
 
 from hpcretrain.adapters import anchors
 from hpcretrain.adapters.home import Home

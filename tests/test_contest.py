@@ -9,7 +9,7 @@ from pathlib import Path
 
 from replays import InlineModels, desk, replay
 from tables import configure, orders, write_policy
-from test_cycle import whole_cycle
+from whole_cycle import whole_cycle
 
 from hpcretrain import backtest
 from hpcretrain.adapters.table import MemoryTable

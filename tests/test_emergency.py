@@ -10,13 +10,17 @@ from lives import Home, slowly
 from test_governance import governed, says
 from test_people import begun, last
 
+from hpcretrain.adapters.home import IDENTITY
 from hpcretrain.adapters.ledger import verify
+from hpcretrain.adapters.livesettings import NAME, LiveSettings
 from hpcretrain.again import replay
 from hpcretrain.config.load import read_policy
 from hpcretrain.errors import InputError
+from hpcretrain.lineup import backlog
 from hpcretrain.messages import Message, Person, Verb, identifier
 from hpcretrain.policy.emergency import holding, set_aside
 from hpcretrain.records import Asked, BreakGlass, Finding, Outcome, PriorityClass
+from hpcretrain.report.text import show_backlog
 
 ANN, BOB, CAT, OWNER = Person("ann"), Person("bob"), Person("cat"), Person("svc", owner=True)
 MINUTE = timedelta(minutes=1)
@@ -95,7 +99,15 @@ def test_it_sets_no_check_aside_and_is_reviewed_all_the_same(tmp_path: Path) -> 
     assert said.done
     assert "class_rows" in said.reason
     assert last(home).run is None
-    assert home.history().review_owed is not None
+    broken = home.history().review_owed
+    assert broken is not None
+    (home.place / IDENTITY).write_text("{}")
+    (home.place / NAME).write_text(LiveSettings(home.config, None, 0.0, None, None).text())
+    waiting = backlog(home.place)
+    assert (waiting["review_owed"]["id"], waiting["review_owed"]["request"]) == (broken.id, request)
+    assert show_backlog(waiting).startswith("REVIEW OWED: bob broke the glass")
+    assert home.answer(now, says(Verb.REVIEW, broken.id), CAT).done
+    assert backlog(home.place)["review_owed"] is None
 
 
 def test_it_counts_for_minutes(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_a_class_is_asked_for_and_a_request_ended_by_who_may(config: Path, tmp_p
 
 
 def test_who_is_alone_in_a_role_hears_whom_to_ask(tmp_path: Path) -> None:
-    alone = ROLES.replace('["%leads", "cat"]', '["bob"]')
+    alone = ROLES.replace('["%leads", "cat"]', '["bob"]').replace("needed = { urgent = 2 }\n", "")
     home, now = begun(governed(tmp_path / "config", alone), tmp_path / "home", batches=1)
     home.answer(now, says(Verb.REQUEST), BOB)
     refused = home.answer(now, says(Verb.APPROVE, pending(home)), BOB)
@@ -140,6 +140,8 @@ def test_who_is_alone_in_a_role_hears_whom_to_ask(tmp_path: Path) -> None:
             "[break_glass]\nminutes = 5\nreview_h = 1\n",
             "no role may review it",
         ),
+        ('[approvals]\nexpires_h = 1\napprovers = ["a"]\nrun = ["urgent"]\nneeded = { urgent = 2 }\n',
+         "needed.urgent: 2 must approve a training that is urgent, and 1 may: a; name more who have approve_run"),
         ('[roles.x]\nmembers = []\n', "roles.x.members"),
         ('[roles.x]\nmembers = ["a"]\nfly = true\n', "roles.x.fly: unknown key"),
     ],
@@ -150,6 +152,60 @@ def test_a_governance_that_cannot_work_is_refused(tmp_path: Path, text: str, wor
     policy.write_text(policy.read_text() + "\n" + text)
     with pytest.raises(InputError, match=words):
         load_policy(policy)
+
+
+SHORT = """[approvals]
+expires_h = 1
+release = ["standard"]
+overrule = []
+needed = { standard = 3, policy = 2 }
+other_releaser = true
+[roles.keeper]
+members = ["ann"]
+activate = true
+[roles.lead]
+members = ["bob", "ann"]
+approve_run = ["standard", "urgent"]
+approve_release = ["standard"]
+"""
+
+
+def short_of(text: str, tmp_path: Path) -> str:
+    write_policy(tmp_path)
+    policy = tmp_path / "policy.toml"
+    policy.write_text(f"{policy.read_text()}\n{text}")
+    try:
+        load_policy(policy)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def test_more_approvals_than_people_who_may_give_them_are_refused_all_at_once(tmp_path: Path) -> None:
+    told = short_of(SHORT, tmp_path)
+    assert "approvals.needed.standard: 3 must approve a release that is standard, and 2 may: ann, bob" in told
+    assert "approvals.needed.policy: 2 must approve a policy, and 1 may: ann" in told
+    assert "a training" not in told, "none is asked about"
+    assert short_of(SHORT.replace("standard = 3, policy = 2", "standard = 2"), tmp_path) == ""
+
+
+def test_people_who_approve_trainings_and_others_who_approve_their_releases_must_be_enough_for_both(
+    tmp_path: Path,
+) -> None:
+    both = SHORT.replace("standard = 3, policy = 2", "standard = 2").replace(
+        "expires_h", 'run = ["standard"]\nexpires_h'
+    )
+    assert "4 must approve a training that is standard and, others, its release, and 2 may" in short_of(both, tmp_path)
+    assert short_of(both.replace("other_releaser = true", "other_releaser = false"), tmp_path) == ""
+
+
+def test_checks_that_an_approval_sets_aside_need_as_many_people(tmp_path: Path) -> None:
+    some = SHORT.replace("standard = 3, policy = 2", "urgent = 3").replace("overrule = []", 'overrule = ["cooldown"]')
+    assert "3 must approve a training that is urgent, and 2 may" in short_of(some, tmp_path)
+
+
+def test_the_members_of_a_group_are_not_counted(tmp_path: Path) -> None:
+    assert short_of(SHORT.replace('["bob", "ann"]', '["bob", "%leads"]').replace('["ann"]', '["%ops"]'), tmp_path) == ""
 
 
 def test_without_roles_the_approvals_say_who_may_and_nobody_breaks_the_glass(tmp_path: Path) -> None:

@@ -10,11 +10,28 @@ import pytest
 from replays import replay as run
 from tables import configure, orders, write_policy
 
-from hpcretrain import again, weigh
+from hpcretrain import again, hindsight, weigh
+from hpcretrain.adapters.home import IDENTITY
+from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.config.load import load_policy, policy_text, read_policy
+from hpcretrain.errors import InputError
 from hpcretrain.history import History
 from hpcretrain.policy.types import Policy
-from hpcretrain.records import RULE_VERSION, Action, Activation, Advice, Assessment, Decision, Record, RetrainRequest
+from hpcretrain.records import (
+    RULE_VERSION,
+    Action,
+    Activation,
+    Advice,
+    Assessment,
+    Decision,
+    Job,
+    Outcome,
+    Record,
+    RetrainRequest,
+    Verdict,
+    Watch,
+)
+from hpcretrain.report.hindsight import show_sweep, show_what_if
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +50,11 @@ def with_score(policy: Policy, **changes: object) -> Policy:
     return policy.model_copy(update={"score": policy.score.model_copy(update=changes)})
 
 
-def test_every_assessment_request_and_decision_comes_out_the_same_to_the_byte(records: list[Record]) -> None:
+def test_everything_that_was_decided_comes_out_the_same_to_the_byte(records: list[Record]) -> None:
     found = list(again.replay(records, read_policy))
-    assert len(found) == sum(isinstance(each, Assessment | RetrainRequest | Decision) for each in records)
-    assert {type(each.record) for each in found} == {Assessment, RetrainRequest, Decision}
+    kinds = (Assessment, RetrainRequest, Decision, Verdict, Watch)
+    assert len(found) == sum(isinstance(each, kinds) for each in records)
+    assert {type(each.record) for each in found} == set(kinds)
     assert [each.why for each in found if each.same is not True] == []
 
 
@@ -49,11 +67,21 @@ def test_a_decision_that_its_facts_do_not_give_is_found_and_said_how(records: li
     assert "limit 100" in last.why
 
 
+def test_a_verdict_and_a_look_that_their_measurements_do_not_give_are_found(records: list[Record]) -> None:
+    for kind in (Verdict, Watch):
+        at = max(place for place, each in enumerate(records) if isinstance(each, kind))
+        found = records[at]
+        assert isinstance(found, kind)
+        for outcome in set(Outcome) - {found.outcome}:
+            *_, last = again.replay([*records[:at], replace(found, outcome=outcome)], read_policy)
+            assert (last.same, last.why) == (False, f"outcome {outcome.value} -> {found.outcome.value}")
+
+
 def test_an_upgrade_replays_what_came_before_it_by_the_rules_of_its_time(records: list[Record]) -> None:
     def stricter(history: History, assessment: Assessment, wanted: Policy) -> RetrainRequest | None:
         return None
 
-    newer = weigh.Code(weigh.assess, stricter, weigh.decide)
+    newer = replace(weigh.CODE[RULE_VERSION], request=stricter)
     both = {**weigh.CODE, "5": newer}
     assert all(each.same for each in again.replay(records, read_policy, both))
     replaced = list(again.replay(records, read_policy, {RULE_VERSION: newer}))
@@ -110,6 +138,54 @@ def test_the_lower_the_threshold_the_more_is_retrained(records: list[Record], po
     ]
     assert counts == sorted(counts)
     assert counts[0] < counts[-1]
+
+
+@pytest.fixture(scope="module")
+def home(records: list[Record], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that holds them, with the CPU time of its jobs."""
+    place = tmp_path_factory.mktemp("home")
+    (place / IDENTITY).write_text("{}")
+    ledger = FileLedger(place / "ledger.jsonl")
+    for record in records:
+        ledger.append([record])
+    for job in [each for each in records if isinstance(each, Job)]:
+        ledger.note("job_finished", job.id, cpu_s=7200 * job.cost_mrow_passes)
+    ledger.close()
+    return place
+
+
+def test_scores_that_alone_differ_are_listed_beside_what_would_have_been_done_otherwise(
+    home: Path, records: list[Record], tmp_path: Path
+) -> None:
+    write_policy(tmp_path)
+    written = (tmp_path / "policy.toml").read_text()
+    assert "weight = 0.8\n" in written
+    (tmp_path / "policy.toml").write_text(written.replace("weight = 0.8\n", "weight = 0.75\n"))
+    found = hindsight.what_if(tmp_path / "policy.toml", home)
+    assert found["scores"]
+    assert {each["id"] for each in found["scores"]}.isdisjoint(each["id"] for each in found["changed"])
+    assert all(each["before"] != each["after"] for each in found["scores"])
+    assert f"in {len(found['scores'])} assessments the score alone differs" in show_what_if(found)
+    assert found["in_force"]["cost_cpu_hours"] == pytest.approx(2 * found["in_force"]["cost_mrow_passes"])
+
+
+def test_a_sweep_tells_which_combinations_the_policy_refuses_and_goes_on(home: Path) -> None:
+    found = hindsight.sweep(["score.threshold=100,300", "score.withdraw_below=150,200"], [home])
+    assert [row["settings"]["score.threshold"] for row in found["rows"]] == [300, 300]
+    assert [each["settings"]["score.threshold"] for each in found["refused"]] == [100, 100]
+    assert "withdraw_below must not be above threshold" in found["refused"][0]["reasons"][0]
+    assert all(row["cost_cpu_hours"] > 0 for row in found["rows"])
+    shown = show_sweep(found)
+    assert shown.count("refused: ") == 2
+    assert "CPU hours" in shown
+
+
+def test_a_sweep_of_which_nothing_can_be_used_is_refused_with_all_reasons(home: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        hindsight.sweep(["score.threshold=100,120", "score.withdraw_below=150"], [home])
+    assert len(refused.value.problems) == 2
+    with pytest.raises(InputError, match="is no key of the policy"):
+        hindsight.sweep(["score.treshold=100,120"], [home])
 
 
 def test_a_policy_read_back_from_its_text_is_the_same(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_cycle import whole_cycle
+from whole_cycle import whole_cycle
 
 from hpcretrain.records import Finding, Outcome, Reading, Verdict
 from hpcretrain.report.holdout import gain, interval, meet, reading_numbers, verdict_numbers

@@ -13,8 +13,8 @@ from lives import Home, Killed, mortal, slowly
 from tables import configure, orders, write_policy
 
 from hpcretrain.adapters.ledger import verify
+from hpcretrain.cycle import Cycle
 from hpcretrain.errors import InputError
-from hpcretrain.history import Cycle
 from hpcretrain.messages import Message, Person, Verb, identifier
 from hpcretrain.records import Action, Asked, Closing, Outcome, PriorityClass
 

@@ -6,7 +6,7 @@ import pytest
 from averages import two_cycles
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_cycle import AT, DAY, whole_cycle
+from whole_cycle import AT, DAY, whole_cycle
 
 from hpcretrain.errors import InputError
 from hpcretrain.history import History

@@ -64,10 +64,10 @@ def test_what_is_stopped_is_not_trained_until_it_is_resumed(
     [cycle] = home.history().cycles
     assert (cycle.run is None) is held
     found = [each for each in cycle.decisions[0].findings if each.check == "stop"]
-    assert [(each.outcome, each.limit) for each in found] == ([(Outcome.WAIT, scope)] if held else [])
+    assert [(each.outcome, each.observed, each.limit) for each in found] == ([(Outcome.WAIT, 1, 0)] if held else [])
     if not held:
         return
-    assert "svc stopped" in answer.reason
+    assert f"svc stopped class {scope} at " in answer.reason
     assert home.answer(now + 2 * HOUR, says(Verb.RESUME, scope), OWNER).done
     home.advance(now + home.step)
     assert home.history().cycles[0].run is not None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lives import Home
+from lives import Home, slowly
 from tables import configure, orders, write_policy
 
 from hpcretrain import again
@@ -106,6 +106,44 @@ def test_a_signal_that_names_no_deadline_and_no_teller_is_written_as_before(home
     own = home.history().signals[0]
     assert "deadline" not in json.loads(own.body)
     assert "told_by" not in json.loads(own.body)
+
+
+def calm_course(home: Home, **gate: int) -> again.Course:
+    """Under a policy by which decline never asks."""
+    history = home.history()
+    assert history.activation is not None
+    policy = read_policy(history.activation.policy)
+    score, rows = (part.model_copy(update=change) for part, change in
+                   ((policy.score, {"threshold": 1000}), (policy.gate, gate)))  # fmt: skip
+    return again.course(list(history.known.values()), policy.model_copy(update={"score": score, "gate": rows}))
+
+
+def test_what_is_asked_from_outside_is_asked_under_any_policy_and_until_it_has_run(home: Home) -> None:
+    assert not calm_course(home).asked
+    tell(home, line(home, family=Family.EXTERNAL, name="new law", effect=None, lower_bound=None))
+    once = calm_course(home)
+    assert (once.asked, once.outside) == ([tick(home) + 4 * HOUR], 1)
+    home.advance(tick(home) + 3 * home.step)
+    later = calm_course(home)
+    assert (len(later.asked), later.outside, len(later.ran)) == (1, 1, 1)
+    assert later.cost_mrow_passes
+
+
+def test_what_a_person_asks_for_counts_and_waits_until_he_takes_it_back(home: Home) -> None:
+    def request(hours: int) -> Answer:
+        wish = Message(identifier(), Verb.REQUEST, "audit", None, PriorityClass.BACKGROUND)
+        return home.answer(tick(home) + hours * HOUR, wish, OWNER, slowly({}, 99))
+
+    many = {"min_rows": 1_000_000, "max_rows": 2_000_000}
+    asked = request(1)
+    ran, waits = calm_course(home), calm_course(home, **many)
+    assert (ran.asked, ran.outside, len(ran.ran)) == ([tick(home) + HOUR], 1, 1)
+    assert (waits.asked, waits.outside, len(waits.ran)) == ([tick(home) + HOUR], 1, 0)
+    request(2)
+    assert len(calm_course(home, **many).asked) == 1, "the first still waits"
+    home.answer(tick(home) + 3 * HOUR, Message(identifier(), Verb.CANCEL, "no", asked.subject), OWNER, slowly({}, 99))
+    request(4)
+    assert len(calm_course(home, **many).asked) == 2
 
 
 def test_the_same_line_told_twice_is_one_whoever_tells_it(home: Home) -> None:

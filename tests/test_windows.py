@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cycle import whole_cycle
 from weekly_traffic import noise, weekly
+from whole_cycle import whole_cycle
 
 from hpcretrain.cli import main
 from hpcretrain.history import History
@@ -77,7 +77,7 @@ def test_people_get_a_table_in_local_time(file: Path, capsys: pytest.CaptureFixt
 def test_standard_input_is_read(
     file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(file.read_text()))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(file.read_bytes())))
     assert told(capsys, "-", "--hours", "3") == told(capsys, str(file), "--hours", "3")
 
 

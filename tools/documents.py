@@ -27,7 +27,7 @@ from hpcretrain.config.sources import (
     UpstreamMap,
 )
 from hpcretrain.config.types import Config, IdentityConfig, RetentionConfig
-from hpcretrain.cycle import FOLLOWS
+from hpcretrain.lifecycle import FOLLOWS
 from hpcretrain.policy import decide as choices
 from hpcretrain.policy.advise import RULES
 from hpcretrain.policy.emergency import SKIPS

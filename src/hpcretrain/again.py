@@ -8,15 +8,19 @@ from datetime import datetime
 from typing import Any
 
 from hpcretrain import weigh
-from hpcretrain.history import Cycle, History
+from hpcretrain.cycle import Cycle
+from hpcretrain.history import History
+from hpcretrain.messages import Verb
 from hpcretrain.policy import decide as choices
 from hpcretrain.policy.request import wish
 from hpcretrain.policy.types import Policy
 from hpcretrain.records import (
     Action,
     Assessment,
+    Closing,
     Decision,
     Facts,
+    Family,
     Finding,
     Outcome,
     PriorityClass,
@@ -24,6 +28,10 @@ from hpcretrain.records import (
     Release,
     ReleaseKind,
     RetrainRequest,
+    Review,
+    Signal,
+    Verdict,
+    Watch,
 )
 
 Read = Callable[[str], Policy]
@@ -48,7 +56,8 @@ class Again:
 def replay(records: Iterable[Record], read: Read, code: Mapping[str, weigh.Code] = weigh.CODE) -> Iterator[Again]:
     """Make every assessment, request and decision again, in order, from the records before it.
 
-    What a person asked for is not made by rules, and is not among them.
+    Of verdicts and of looks at releases, whose rows are in no ledger, what was concluded from their measurements is
+    concluded again. What a person asked for or said is not made by rules, and is not among them.
 
     Args:
         records: Those of a ledger, in order.
@@ -58,7 +67,7 @@ def replay(records: Iterable[Record], read: Read, code: Mapping[str, weigh.Code]
     history = History()
     policies: dict[str, Policy] = {}
     for record in records:
-        if isinstance(record, Assessment | RetrainRequest | Decision):
+        if isinstance(record, Assessment | RetrainRequest | Decision | Verdict | Watch):
             again = _again(history, record, read, policies, code)
             if again is not None:
                 yield again
@@ -77,6 +86,10 @@ def _again(
     if activation.policy_digest not in policies:
         policies[activation.policy_digest] = read(activation.policy)
     policy = policies[activation.policy_digest]
+    if isinstance(record, Verdict | Watch):
+        came = code[version].conclude(record, policy)
+        why = "" if came is record.outcome else f"outcome {record.outcome.value} -> {came.value}"
+        return Again(record, not why, why)
     made: Record | None
     if isinstance(record, Assessment):
         made = code[version].assess(history, policy, record.at)
@@ -155,6 +168,11 @@ class Changed:
     after: Mapping[str, Any]
     why: tuple[Difference, ...]
 
+    @property
+    def score_alone(self) -> bool:
+        """Whether only the score differs, and nothing that is done."""
+        return {**self.before, "score": 0} == {**self.after, "score": 0}
+
 
 def what_if(records: Iterable[Record], policy: Policy) -> list[Changed]:
     """The assessments and decisions that would have come out otherwise under another policy.
@@ -179,7 +197,7 @@ def what_if(records: Iterable[Record], policy: Policy) -> list[Changed]:
 def _compared(
     record: Assessment | Decision, made: Assessment | Decision, before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> list[Changed]:
-    if {**before, "score": 0} == {**after, "score": 0}:
+    if before == after:
         return []
     return [Changed(record, before, after, tuple(differing(record.findings, made.findings)))]
 
@@ -206,11 +224,13 @@ class Course:
 
     Attributes:
         asked: Times at which a retraining would have been asked for.
+        outside: How many of them a person, or what was told from outside, would have asked for.
         ran: Times at which it would have run, with its class and modeled cost in millions of row-passes.
         priced: Whether there were facts to decide and to price by; without any, whatever is asked for runs.
     """
 
     asked: list[datetime] = field(default_factory=list)
+    outside: int = 0
     ran: list[tuple[datetime, PriorityClass, float]] = field(default_factory=list)
     priced: bool = True
 
@@ -224,55 +244,88 @@ def course(records: Sequence[Record], policy: Policy) -> Course:
     """How often a policy would have retrained on what was measured, and what it would have cost.
 
     Signals are those that were recorded, of the models that served in fact. Rows are those of the last decision before,
-    or of the first. No candidate is taken to be rejected, and no release to be watched.
+    or of the first. No candidate is taken to be rejected, and no release to be watched. What people and events from
+    outside asked for is asked for under any policy.
     """
-    facts = [(each.at, each.facts) for each in records if isinstance(each, Decision)]
     taken_back = {
         each.at for each in records if isinstance(each, Release) and each.release_kind is ReleaseKind.ROLLBACK
     }
-    history, found = History(), Course(priced=bool(facts))
-    wanted: PriorityClass | None = None
+    history, walk = History(), _Walk(records, policy)
     for record in records:
-        if isinstance(record, Assessment) and record.at not in taken_back:
-            assessment = weigh.assess(history, policy, record.at)
-            wanted = _step(history, assessment, _facts_at(facts, record.at), policy, found, wanted)
+        if isinstance(record, Signal):
+            walk.hear(history, record)
+        elif isinstance(record, Assessment) and record.at not in taken_back:
+            walk.step(history, weigh.assess(history, policy, record.at))
         history.add(record)
-    return found
+        if isinstance(record, Review) and record.closing is Closing.CANCELED:
+            walk.cancel(next(each for each in reversed(history.cycles) if each.review is record))
+    return walk.found
 
 
-def _step(
-    history: History,
-    assessment: Assessment,
-    facts: Facts | None,
-    policy: Policy,
-    found: Course,
-    wanted: PriorityClass | None,
-) -> PriorityClass | None:
-    """The class that waits after an assessment, if any; what is asked for and what runs goes into the course."""
-    asked, at, order = wish(assessment, policy.score), assessment.at, list(PriorityClass)
-    if wanted is None and asked is None:
-        return None
-    if wanted is None and asked is not None:
-        found.asked.append(at)
-    classes = [each for each in (wanted, asked.priority_class if asked else None) if each is not None]
-    wanted = min(classes, key=order.index)
-    if choices.withdraw(max(assessment.decline, assessment.fresh), policy):
-        return None
-    if facts is None:
-        found.ran.append((at, wanted, 0.0))
-        return None
-    situation = weigh.situation(history, assessment, facts, policy, at)
-    last = found.ran[-1][0] if found.ran else None
-    spent = [(time, cost) for time, _, cost in found.ran]
-    choice = choices.decide(
-        wanted, replace(situation, last_run=last, spent=spent, rejections=0, watching=False), policy
-    )
-    if choice.action is not Action.RUN:
-        return wanted
-    found.ran.append((at, wanted, choice.cost_mrow_passes))
-    return None
+class _Walk:
+    """A course on the way: what has run in it, and what waits."""
 
+    def __init__(self, records: Sequence[Record], policy: Policy) -> None:
+        self._policy = policy
+        self._facts = [(each.at, each.facts) for each in records if isinstance(each, Decision)]
+        requests = (each for each in records if isinstance(each, RetrainRequest))
+        self._classes = {answered: each.priority_class for each in requests for answered in each.answers}
+        self._waits: PriorityClass | None = None
+        self._person: str | None = None
+        self.found = Course(priced=bool(self._facts))
 
-def _facts_at(facts: Sequence[tuple[datetime, Facts]], at: datetime) -> Facts | None:
-    before = [each for when, each in facts if when <= at]
-    return before[-1] if before else facts[0][1] if facts else None
+    def hear(self, history: History, signal: Signal) -> None:
+        """A person's request waits until it has run, as urgent as it was made, or as what served it in fact."""
+        if signal.family is not Family.EXTERNAL or signal.told_by is not None or signal.name != Verb.REQUEST.value:
+            return
+        served_by = history.open_cycle or history.training
+        priority_class = self._classes.get(signal.id) or (served_by.request.priority_class if served_by else None)
+        if priority_class is not None:
+            self._ask(priority_class, signal.at, outside=True)
+            self._person = str(signal.finding.observed)
+
+    def cancel(self, cycle: Cycle) -> None:
+        """What a person asked for and took back waits no more."""
+        if cycle.in_person is not None and self._person == cycle.in_person:
+            self._waits = self._person = None
+
+    def step(self, history: History, assessment: Assessment) -> None:
+        """What is asked for after an assessment, and what runs then."""
+        at, last = assessment.at, self.found.ran[-1][0] if self.found.ran else None
+        outside = [each for each in history.outside if weigh.asks(each, at) and (last is None or each.at > last)]
+        asked = weigh.wished(assessment, outside, self._policy)
+        if asked is not None:
+            self._ask(asked.priority_class, at, outside=wish(assessment, self._policy.score) is None)
+        if self._waits is None:
+            return
+        waited_for = self._person is not None or outside
+        if not waited_for and choices.withdraw(max(assessment.decline, assessment.fresh), self._policy):
+            self._waits = None
+            return
+        cost = self._cost(history, assessment, last)
+        if cost is not None:
+            self.found.ran.append((at, self._waits, cost))
+            self._waits = self._person = None
+
+    def _ask(self, priority_class: PriorityClass, at: datetime, *, outside: bool) -> None:
+        if self._waits is None:
+            self.found.asked.append(at)
+            self.found.outside += outside
+        order = list(PriorityClass)
+        self._waits = min(self._waits or priority_class, priority_class, key=order.index)
+
+    def _cost(self, history: History, assessment: Assessment, last: datetime | None) -> float | None:
+        """What a training that may run now costs, 0 where there are no facts to tell by; None where it may not run."""
+        facts = self._facts_at(assessment.at)
+        assert self._waits is not None
+        if facts is None:
+            return 0.0
+        situation = weigh.situation(history, assessment, facts, self._policy, assessment.at, self._person)
+        spent = [(time, cost) for time, _, cost in self.found.ran]
+        situation = replace(situation, last_run=last, spent=spent, rejections=0, looks=None)
+        choice = choices.decide(self._waits, situation, self._policy)
+        return choice.cost_mrow_passes if choice.action is Action.RUN else None
+
+    def _facts_at(self, at: datetime) -> Facts | None:
+        before = [each for when, each in self._facts if when <= at]
+        return before[-1] if before else self._facts[0][1] if self._facts else None

@@ -194,7 +194,8 @@ def _propose(desk: Desk, message: Message, person: Person) -> Answer:
     if proposal is None:
         return Answer(True, "this policy is in force already")
     if proposal.id not in desk.history.proposals:
-        return Answer(True, f"policy {proposal.policy_digest[:16]} is in force", proposal.id)
+        unasked = "without anybody's approval: the policy before it has no [approvals]"
+        return Answer(True, f"policy {proposal.policy_digest[:16]} is in force, {unasked}", proposal.id)
     ask, _ = desk.history.asked[proposal.id]
     return Answer(True, f"{ask.id} asks whether it may take effect, until {ask.expires_at}", ask.id, ask.facts)
 

@@ -44,9 +44,8 @@ def appraise(measures: Iterable[Measure], policy: Policy, grid: Grid, subject: S
     measures = list(measures)
     hours = policy.classes.expected_hours if subject.retrain_hours is None else subject.retrain_hours
     scored = assess(measures, policy.score, grid, hours)
-    deadline = _deadline(measures, grid)
-    outside = [m for m in measures if m.family is Family.EXTERNAL]
-    asked = any(m.lower_bound is None and _counts(m, grid) for m in outside)
+    due = _due(measures, grid)
+    asked = {m.name for m in measures if m.family is Family.EXTERNAL and _at_once(m) and _counts(m, grid)}
     released = None if subject.released is None else max(0.0, (grid.end - subject.released) / grid.length)
     advised = advise(
         State(
@@ -59,13 +58,21 @@ def appraise(measures: Iterable[Measure], policy: Policy, grid: Grid, subject: S
             labeled=scored.labeled,
             broken=scored.broken,
             released=released,
-            asked=asked or deadline is not None,
+            asked=sorted(asked),
+            due=None if due is None else (due[1], (due[0] - subject.now) / timedelta(hours=1)),
         ),
         policy.score,
     )
     impact = policy.score.business.impact if policy.score.business else 1.0
-    priority_class, why = classify(Case(scored.score, impact, deadline, hours, subject.now), policy.classes)
+    retrains = advised.action is Advice.RETRAIN
+    case = Case(scored.score, impact, due[0] if due else None, hours, subject.now, retrains)
+    priority_class, why = classify(case, policy.classes)
     return Appraisal(scored, advised.action, priority_class, (*scored.findings, advised.finding, why))
+
+
+def _at_once(measure: Measure) -> bool:
+    """Whether it asks for a retraining as soon as can be, and says nothing of how bad it is."""
+    return measure.lower_bound is None and measure.deadline is None
 
 
 def _counts(measure: Measure, grid: Grid) -> bool:
@@ -78,10 +85,10 @@ def placed(measure: Measure, grid: Grid, now: datetime) -> Measure:
     return replace(measure, at=grid.end) if grid.end < measure.at <= now else measure
 
 
-def _deadline(measures: Iterable[Measure], grid: Grid) -> datetime | None:
-    """The next deadline that somebody named; one that has passed presses on for a slot, and then is history."""
-    ends = [m.deadline for m in measures if m.deadline is not None and grid.slot(m.at) >= 0]
-    return min((end for end in ends if end > grid.end - grid.length), default=None)
+def _due(measures: Iterable[Measure], grid: Grid) -> tuple[datetime, str] | None:
+    """The next deadline that somebody named, and what for; one that has passed presses on for a slot."""
+    ends = [(m.deadline, m.name) for m in measures if m.deadline is not None and grid.slot(m.at) >= 0]
+    return min((end for end in ends if end[0] > grid.end - grid.length), default=None)
 
 
 def batches(signals: Iterable[Signal], step: timedelta, now: datetime, most: int | None = None) -> Grid:

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from statistics import median
 
 from hpcretrain.backlog import Entry, Means, Risk, Running, Shared, Spent, Waiting
-from hpcretrain.history import Cycle, History
+from hpcretrain.cycle import Cycle
+from hpcretrain.history import History
 from hpcretrain.policy import admit
 from hpcretrain.policy import decide as choices
 from hpcretrain.policy import scope as scopes
@@ -38,8 +39,6 @@ def means(
         team: Whose model it is.
         after: What must be refreshed before it is trained again.
     """
-    jobs = [(job, used) for each, used in cpu_s.items() if isinstance(job := history.known.get(each), Job)]
-    cost = sum(job.cost_mrow_passes for job, _ in jobs)
     taken = [
         (ended.at - cycle.run.at) / _HOUR
         for cycle in history.cycles
@@ -50,9 +49,16 @@ def means(
         team=team,
         after=after,
         hours=median(taken[-_DURATIONS:]) if taken else expected,
-        cpu_s_per_mrow_pass=sum(used for _, used in jobs) / cost if cost > 0 else None,
+        cpu_s_per_mrow_pass=cpu_s_per_mrow_pass(history, cpu_s),
         cpu_hours=expected * threads,
     )
+
+
+def cpu_s_per_mrow_pass(history: History, cpu_s: Mapping[str, float]) -> float | None:
+    """CPU seconds that a modeled cost comes to, by the jobs that have ended; None before any has."""
+    jobs = [(job, used) for each, used in cpu_s.items() if isinstance(job := history.known.get(each), Job)]
+    cost = sum(job.cost_mrow_passes for job, _ in jobs)
+    return sum(used for _, used in jobs) / cost if cost > 0 else None
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,18 @@ def add(commands: Any, command: Any) -> None:
         help="score models from a file of signals",
         description="Score each model of a file of signals: how urgent it is, why, in which class, and what helps.",
     )
-    assess.add_argument("signals", type=Path, metavar="SIGNALS.jsonl", help="a JSON object a line (docs/signals.md)")
+    assess.add_argument(
+        "signals", type=Path, metavar="SIGNALS.jsonl", help="a JSON object a line (docs/signals.md); - reads them here"
+    )
     assess.add_argument("--policy", type=Path, metavar="FILE.toml", help="the policy (the one that ships)")
     assess.add_argument("--now", metavar="TIME", help="the time; ISO 8601, without a zone it is UTC (now)")
-    assess.add_argument("--released", metavar="TIME", help="when the model was released; earlier signals are left out")
+    assess.add_argument(
+        "--released", action="append", default=[], metavar="[MODEL=]TIME",
+        help="when a model was released; earlier signals are left out; may be repeated, MODEL where there are several",
+    )  # fmt: skip
+    assess.add_argument(
+        "--retrain-hours", type=float, metavar="N", help="hours from request to release (the policy's expected_hours)"
+    )
     assess.add_argument("--json", action="store_true", help="print one JSON object a line, one for each model")
     assess.set_defaults(run=_assess)
     command(commands, "replay", _replay, "make every past decision of a home again, and compare bytes")
@@ -80,8 +88,7 @@ def _assess(options: argparse.Namespace) -> int:
     from hpcretrain.report.served import moment
 
     now = moment(options.now) if options.now else datetime.now(UTC)
-    released = moment(options.released) if options.released else None
-    for content in assess_file(options.signals, now, options.policy, released):
+    for content in assess_file(options.signals, now, options.policy, options.released, options.retrain_hours):
         sys.stdout.write((json_line(content) if options.json else text(content)) + "\n")
     return DONE
 

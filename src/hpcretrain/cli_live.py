@@ -47,7 +47,10 @@ def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
     command(commands, "backlog", _backlog, "who waits, in which order, for what, and when it should begin")
     told = command(commands, "tell", _tell_signals, "tell a home that lives what was measured elsewhere")
     told.add_argument(
-        "signals", metavar="SIGNALS.jsonl", help="lines as `hpcretrain observe --json` prints them; - reads them here"
+        "signals",
+        type=Path,
+        metavar="SIGNALS.jsonl",
+        help="lines as `hpcretrain observe --json` prints them; - reads them here",
     )
     end = command(commands, "cancel", _cancel, "end a retraining; its jobs leave a checkpoint")
     end.add_argument("subject", metavar="REQUEST", help="the request, as `hpcretrain status` shows it")
@@ -152,11 +155,8 @@ def _backlog(options: argparse.Namespace) -> int:
 def _tell_signals(options: argparse.Namespace) -> int:
     from hpcretrain.adapters.signalfile import read_signals
     from hpcretrain.messages import telling
-    from hpcretrain.signallines import parse_signals
 
-    here = options.signals == "-"
-    measures = parse_signals(sys.stdin.buffer, "standard input") if here else read_signals(Path(options.signals))
-    return _send(options, telling(measures, options.reason))
+    return _send(options, telling(read_signals(options.signals), options.reason))
 
 
 def _cancel(options: argparse.Namespace) -> int:

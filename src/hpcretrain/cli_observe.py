@@ -15,6 +15,7 @@ from hpcretrain.errors import InputError
 DONE, OUTSIDE_FAILED = 0, 3
 SOURCES = ("batch", "signals", "csv", "prometheus", "evidently", "upstream", "events", "serving")
 _IN_SLOTS = ("csv", "prometheus", "serving")
+_FILES_ONLY = ("batch", "serving")
 
 
 def add(commands: Any) -> None:
@@ -25,7 +26,9 @@ def add(commands: Any) -> None:
         description="Make signals of a batch of rows or of what another tool says, and say what each means. "
         "With --json it prints the lines that `hpcretrain assess` reads.",
     )
-    observe.add_argument("file", nargs="?", type=Path, metavar="FILE", help="what is observed; none for prometheus")
+    observe.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="what is observed, - reads it here; none for prometheus"
+    )
     observe.add_argument(
         "--from", dest="source", choices=SOURCES,
         help="what FILE is (batch with --against; signals for a name in .jsonl)",
@@ -154,6 +157,8 @@ def _source(options: argparse.Namespace) -> str:
     wrong += [f"--from {source} does not go with {name}" for name, given, needed in needs if given and not needed]
     if options.since is not None and source not in _IN_SLOTS:
         wrong.append(f"--from {source} does not go with --since")
+    if source in _FILES_ONLY and options.file == Path("-"):
+        wrong.append(f"--from {source} reads files, not standard input; name one")
     if wrong:
         raise InputError(wrong)
     return str(source)

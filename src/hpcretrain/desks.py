@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from hpcretrain.adapters.board import FolderBoard
 from hpcretrain.adapters.clock import VirtualClock
-from hpcretrain.adapters.home import Home
+from hpcretrain.adapters.home import AS_ACTIVATED, Home
 from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.adapters.refreshed import modified
 from hpcretrain.adapters.trafficfile import past_traffic
@@ -160,13 +160,13 @@ def governed(terms: Terms, book: Book) -> Terms:
 
 
 def _identity(terms: Terms, table: MemoryTable, mode: Mode) -> dict[str, str]:
-    """What a home is for. One that lives goes by the policy that was activated in it."""
+    """What a home is for. One that lives goes by the policy that was activated in it, and by the newest rules."""
     return {
         "model": terms.config.model.name,
         "configuration": terms.config_digest,
-        "policy": "as activated" if mode.attended else terms.policy_digest,
+        "policy": AS_ACTIVATED if mode.attended else terms.policy_digest,
         "data": mode.data or table.fingerprint,
-        "rules": RULE_VERSION,
+        "rules": AS_ACTIVATED if mode.attended else RULE_VERSION,
     }
 
 

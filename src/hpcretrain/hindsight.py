@@ -6,10 +6,11 @@ import itertools
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpcretrain import again
+from hpcretrain import again, claims
 from hpcretrain.adapters.home import Home, default_home
 from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.canonical import plain, sha256
@@ -19,8 +20,10 @@ from hpcretrain.history import History
 from hpcretrain.policy.types import Policy
 from hpcretrain.records import RULE_VERSION, Activation, Record
 from hpcretrain.steps.activate import changes
+from hpcretrain.steps.share import cpu_s
 
 MOST_COMBINATIONS = 500
+_MOST_PROBLEMS = 20
 
 
 def replay(home: Path | str | None = None) -> dict[str, Any]:
@@ -49,9 +52,10 @@ def what_if(policy: Path, home: Path | str | None = None) -> dict[str, Any]:
     Raises:
         InputError: There is no home there, or the policy cannot be used.
     """
-    records, wanted = _records(home), load_policy(policy)
-    changed = again.what_if(records, wanted)
-    now, then = again.course(records, in_force(History.fold(records))), again.course(records, wanted)
+    past, wanted = _past(home), load_policy(policy)
+    found = again.what_if(past.records, wanted)
+    scores = [each for each in found if each.score_alone]
+    now, then = again.course(past.records, in_force(past.history)), again.course(past.records, wanted)
     return {
         "policy_digest": sha256(policy_text(wanted)),
         "changed": [
@@ -63,15 +67,27 @@ def what_if(policy: Path, home: Path | str | None = None) -> dict[str, Any]:
                 "after": each.after,
                 "why": [vars(difference) for difference in each.why],
             }
-            for each in changed
+            for each in found
+            if not each.score_alone
         ],
-        "in_force": _course(now),
-        "instead": _course(then),
+        "scores": [
+            {
+                "id": each.record.id,
+                "at": plain(each.record.at),
+                "before": each.before["score"],
+                "after": each.after["score"],
+            }
+            for each in scores
+        ],
+        "in_force": _course(now, past),
+        "instead": _course(then, past),
     }
 
 
 def sweep(vary: Sequence[str], homes: Sequence[Path | str], policy: Path | None = None) -> dict[str, Any]:
     """How often each model would have retrained, and at what cost, with each combination of some settings.
+
+    A combination that the policy refuses is told as refused, and the others go on.
 
     Args:
         vary: Each "key=value,value,…", with the key's path in the policy and values as in TOML.
@@ -79,23 +95,33 @@ def sweep(vary: Sequence[str], homes: Sequence[Path | str], policy: Path | None 
         policy: What is varied. Default: the policy in force in each home.
 
     Raises:
-        InputError: A setting cannot be read or used, there are too many of them, or there is no home.
+        InputError: A setting cannot be read, no combination can be used, there are too many of them, or there is no
+            home.
     """
     axes = [_axis(text) for text in vary]
     combinations = [dict(each) for each in itertools.product(*axes)]
     if len(combinations) > MOST_COMBINATIONS:
         raise InputError(f"{len(combinations)} combinations are asked for; at most {MOST_COMBINATIONS}")
     base = load_policy(policy) if policy else None
-    rows = []
+    rows: list[dict[str, Any]] = []
+    refused: list[dict[str, Any]] = []
     for home in homes or [default_home()]:
-        records = _records(home)
-        history = History.fold(records)
-        own = base or in_force(history)
-        model = history.baseline.model if history.baseline else str(home)
+        past = _past(home)
+        own = base or in_force(past.history)
+        model = past.history.baseline.model if past.history.baseline else str(home)
         for settings in combinations:
-            course = again.course(records, _varied(own, settings))
-            rows.append({"model": model, "home": str(home), "settings": settings, **_course(course)})
-    return {"rows": rows}
+            told = {"model": model, "home": str(home), "settings": settings}
+            try:
+                varied = _varied(own, settings)
+            except InputError as error:
+                refused.append({**told, "reasons": list(error.problems)})
+                continue
+            rows.append({**told, **_course(again.course(past.records, varied), past)})
+    if not rows:
+        problems = list(dict.fromkeys(reason for each in refused for reason in each["reasons"]))
+        more = len(problems) - _MOST_PROBLEMS
+        raise InputError([*problems[:_MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else [])])
+    return {"rows": rows, "refused": refused}
 
 
 def check(policy: Path) -> dict[str, Any]:
@@ -156,19 +182,38 @@ def _text(place: Path) -> str:
 
 
 def _records(home: Path | str | None) -> list[Record]:
+    return _past(home).records
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What a home recorded, and the CPU seconds that a million of row-passes took; None before any job has ended."""
+
+    records: list[Record]
+    history: History
+    cpu_s_per_mrow_pass: float | None
+
+
+def _past(home: Path | str | None) -> _Past:
     place = Home.existing(Path(home) if home else default_home())
-    return list(FileLedger(place.ledger, read_only=True).records())
+    ledger = FileLedger(place.ledger, read_only=True)
+    records = list(ledger.records())
+    history = History.fold(records)
+    return _Past(records, history, claims.cpu_s_per_mrow_pass(history, cpu_s(ledger.notes("job_finished"))))
 
 
-def _course(course: again.Course) -> dict[str, Any]:
+def _course(course: again.Course, past: _Past) -> dict[str, Any]:
     classes: dict[str, int] = {}
     for _, priority_class, _ in course.ran:
         classes[priority_class.value] = classes.get(priority_class.value, 0) + 1
+    cost, rate = course.cost_mrow_passes, past.cpu_s_per_mrow_pass
     return {
         "asked": len(course.asked),
+        "asked_outside": course.outside,
         "ran": len(course.ran),
         "by_class": classes,
-        "cost_mrow_passes": course.cost_mrow_passes,
+        "cost_mrow_passes": cost,
+        "cost_cpu_hours": None if cost is None or rate is None else cost * rate / 3600,
     }
 
 

@@ -19,6 +19,7 @@ from hpcretrain.policy import admit, expect
 from hpcretrain.policy.types import Policy
 from hpcretrain.ports import Told
 from hpcretrain.records import Finding, Outcome, PriorityClass
+from hpcretrain.report.explain import owed
 from hpcretrain.steps.share import ALONE, cpu_s
 from hpcretrain.wiring import read_history
 
@@ -36,7 +37,7 @@ def backlog(home: Path | None = None) -> dict[str, Any]:
     settings = LiveSettings.read(place)
     history, ledger = read_history(place)
     if history.activation is None or not history.releases:
-        return _content(settings, [], [], [], (), ())
+        return _content(settings, history, [], [], [], (), ())
     terms, now = load(settings.config), settings.now()
     policy = kept_policy(history.activation.policy, "the policy in force")
     board = FolderBoard(settings.board, terms.config.model.name, place) if settings.board else None
@@ -48,7 +49,8 @@ def backlog(home: Path | None = None) -> dict[str, Any]:
     standing = tuple(dict.fromkeys((*here, *((told.stop,) if told.stop else ()))))
     entries = (own, *told.entries)
     running = [each for entry in entries for each in entry.running]
-    return _content(settings, _turns(history, policy, entries, told, now), running, entries, standing, told.troubles)
+    turns = _turns(history, policy, entries, told, now)
+    return _content(settings, history, turns, running, entries, standing, told.troubles)
 
 
 def _turns(
@@ -113,6 +115,7 @@ def _turn(
 
 def _content(
     settings: LiveSettings,
+    history: History,
     waiting: list[dict[str, Any]],
     running: Sequence[Running],
     entries: Sequence[Entry],
@@ -127,4 +130,5 @@ def _content(
         "spent": plain(tuple(spent for entry in entries for spent in entry.spent)),
         "stops": plain(tuple(stops)),
         "troubles": plain(tuple(troubles)),
+        "review_owed": owed(history),
     }

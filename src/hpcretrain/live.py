@@ -22,6 +22,7 @@ from hpcretrain.errors import HpcretrainError, InputError, LedgerError, TableCha
 from hpcretrain.messages import PROMPT, Message, Person
 from hpcretrain.ports import Awaited, Note
 from hpcretrain.records import Closing
+from hpcretrain.steps.activate import renew
 from hpcretrain.steps.decide import would_run
 from hpcretrain.steps.desk import Branch, Desk
 from hpcretrain.steps.outside import paused
@@ -225,6 +226,8 @@ class Live:
     def _start(self) -> bool:
         """Put the first champion to serve, unless one does; whether one does."""
         if self._desk.history.releases:
+            self._clock.moment = max(self._here(), self._newest())
+            renew(self._desk)
             return True
         self._say("the first champion")
         self._clock.moment = self._desk.terms.reference_until

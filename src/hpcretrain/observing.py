@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hpcretrain.adapters.clock import VirtualClock
+from hpcretrain.adapters.inputfile import called, text_of
 from hpcretrain.config.load import Terms, load
 from hpcretrain.config.sources import (
     CsvMap,
@@ -82,7 +83,9 @@ def observe_csv(path: Path, mapping: Path, since: datetime | None, now: datetime
     found = metricscsv.read(path, form, [metric.column for metric in terms.metric])
     firsts = [float(series.times[0]) for series in found.values() if len(series.times)]
     if since is None and not firsts:
-        raise InputError(f"{path}: holds no sample of {', '.join(found)}; --since says from when there should be some")
+        raise InputError(
+            f"{called(path)}: holds no sample of {', '.join(found)}; --since says from when there should be some"
+        )
     # A sample stands for the time that ends with it. Before the first of all nothing is expected.
     begin = since or datetime.fromtimestamp(min(firsts), UTC) - _MOMENT
     slots = whole_slots(begin if since else begin - terms.every, now, terms.every)
@@ -137,7 +140,7 @@ def observe_evidently(path: Path, mapping: Path, now: datetime) -> list[Measure]
     try:
         drifts = evidently.parse(_text(path), sizes)
     except InputError as error:
-        raise InputError([f"{path}: {problem}" for problem in error.problems]) from error
+        raise InputError([f"{called(path)}: {problem}" for problem in error.problems]) from error
     return evidently.measures(drifts, terms.model, terms.prediction, terms.rows, now)
 
 
@@ -231,6 +234,7 @@ def _gauge(model: str, metric: Metric) -> Gauge:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with text_of(path) as file:
+            return file.read()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise InputError(f"{called(path)}: cannot be read: {getattr(error, 'strerror', None) or error}") from error

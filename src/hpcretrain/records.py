@@ -1,14 +1,11 @@
 """The records that flow through a retraining cycle.
 
 `Signal -> Assessment -> RetrainRequest -> Decision -> Job -> Candidate -> Verdict -> Release -> Watch -> Review`,
-all under a `Baseline`. Each is frozen, bears an aware UTC time, and names the records that it answers. A record's
-identifier is derived from its content, so the same inputs give the same identifiers. Floats are rounded when a record
-is made: what decides is exactly what is written down.
+all under a `Baseline`. What people say to it is in `consent`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import json
 import math
@@ -16,11 +13,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import TypeAdapter
 
-from hpcretrain.canonical import Plain, plain, sha256, written
+from hpcretrain.consent import Activation as Activation
+from hpcretrain.consent import Approval as Approval
+from hpcretrain.consent import Ask as Ask
+from hpcretrain.consent import Asked as Asked
+from hpcretrain.consent import BreakGlass as BreakGlass
+from hpcretrain.consent import GlassReview as GlassReview
+from hpcretrain.consent import Proposal as Proposal
 from hpcretrain.evidence import Advice as Advice
 from hpcretrain.evidence import Family as Family
 from hpcretrain.evidence import Finding as Finding
@@ -32,6 +35,7 @@ from hpcretrain.evidence import Reading as Reading
 from hpcretrain.evidence import Slice as Slice
 from hpcretrain.evidence import Window as Window
 from hpcretrain.facts import Facts as Facts
+from hpcretrain.record import Record as Record
 
 RULE_VERSION = "4"
 """The version of the decision rules; it stands in every baseline, since other rules make other decisions."""
@@ -89,46 +93,6 @@ class Closing(enum.Enum):
     """A more urgent request, or newer data, took its place."""
 
 
-class Asked(enum.Enum):
-    """What a person is asked to approve."""
-
-    RUN = "run"
-    """That a training begins."""
-    RELEASE = "release"
-    """That a candidate which passed the gate serves."""
-    POLICY = "policy"
-    """That another policy takes effect."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record(Plain):
-    """What every record has: the model, the (virtual) time, and the identifiers of the records that it answers."""
-
-    kind: ClassVar[str]
-    later: ClassVar[tuple[str, ...]] = ()
-    """Fields that came with a later version: where they hold their default they are not written, so that what was
-    written before keeps its identifier."""
-
-    model: str
-    at: datetime
-    answers: tuple[str, ...] = ()
-
-    @cached_property
-    def body(self) -> str:
-        """The record as canonical JSON."""
-        content = {"kind": self.kind, **plain(self)}
-        if self.later:
-            for field in dataclasses.fields(self):
-                if field.name in self.later and getattr(self, field.name) == field.default:
-                    del content[field.name]
-        return written(content)
-
-    @cached_property
-    def id(self) -> str:
-        """The kind and the first 16 hexadecimal digits of the SHA-256 of the canonical JSON."""
-        return f"{self.kind}-{sha256(self.body)[:16]}"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Baseline(Record):
     """The terms under which a model is watched: configuration, policy, rules, and the frozen reference."""
@@ -142,37 +106,6 @@ class Baseline(Record):
     batch_s: int
     """Seconds between two batches."""
     reference: Slice
-
-
-@dataclass(frozen=True, kw_only=True)
-class Proposal(Record):
-    """A policy that somebody wants to take effect. Answers the activation of the one in force.
-
-    `policy` is its canonical text, of which `policy_digest` is the SHA-256.
-    """
-
-    kind = "proposal"
-
-    policy_digest: str
-    policy: str
-    actor: str
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Activation(Record):
-    """A policy takes effect, under the rules of a version. Answers the baseline, or the proposal and its approvals.
-
-    `policy` is its canonical text, of which `policy_digest` is the SHA-256.
-    """
-
-    kind = "activation"
-
-    policy_digest: str
-    policy: str
-    rule_version: str
-    actor: str | None
-    """Who proposed it; None for the policy that the home was made with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,81 +203,6 @@ class Decision(Record):
     cost_mrow_passes: float
     facts: Facts
     findings: tuple[Finding, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ask(Record):
-    """What must be approved before it is done, with all that an approver needs to know.
-
-    Answers a decision, a verdict or a proposal. `subject` is the identifier of the request (to run), of the candidate
-    (to release) with its `model_digest`, or of the proposal.
-    `overrules` names the checks of the decision that do not pass and that an approval sets aside. It is approved once
-    `needed` people said so.
-    """
-
-    kind = "ask"
-    later = ("needed",)
-
-    asked: Asked
-    subject: str
-    model_digest: str | None
-    policy_digest: str
-    priority_class: PriorityClass
-    requester: str | None
-    overrules: tuple[str, ...]
-    facts: tuple[Finding, ...]
-    expires_at: datetime
-    needed: int = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Approval(Record):
-    """What a person said to what was asked: PASS to approve it, FAIL to deny it. Answers the ask.
-
-    `actor` is the person's name, `identity` who vouches for it; `right` is by what the person may say so, as it was at
-    that moment; `token` is the identifier of the message.
-    """
-
-    kind = "approval"
-    later = ("right", "identity")
-
-    outcome: Outcome
-    actor: str
-    reason: str
-    token: str
-    right: str = ""
-    identity: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BreakGlass(Record):
-    """Somebody set approvals, budgets and the queue aside for a request, in an emergency. Answers the request.
-
-    It counts until `expires_at`, and somebody else reviews it, by `review_by`; for the rest see `Approval`.
-    """
-
-    kind = "break_glass"
-
-    actor: str
-    reason: str
-    right: str
-    identity: str
-    token: str
-    expires_at: datetime
-    review_by: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class GlassReview(Record):
-    """What somebody else says of it afterwards. Answers it."""
-
-    kind = "glass_review"
-
-    actor: str
-    reason: str
-    right: str
-    identity: str
-    token: str
 
 
 @dataclass(frozen=True, kw_only=True)

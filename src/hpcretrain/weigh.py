@@ -6,15 +6,16 @@ the rules, so that what an earlier version decided can be made again after an up
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from hpcretrain import claims
 from hpcretrain.appraise import Subject, appraise, batches, placed
+from hpcretrain.cycle import Cycle
 from hpcretrain.errors import LedgerError
-from hpcretrain.history import Cycle, History
-from hpcretrain.policy import approve, emergency
+from hpcretrain.history import History
+from hpcretrain.policy import approve, emergency, select, watch
 from hpcretrain.policy import decide as choices
 from hpcretrain.policy.observe import structural
 from hpcretrain.policy.request import Wish, wish
@@ -34,6 +35,9 @@ from hpcretrain.records import (
     ReleaseKind,
     RetrainRequest,
     Signal,
+    Stage,
+    Verdict,
+    Watch,
 )
 
 _LONGEST = 400
@@ -99,7 +103,12 @@ def request(history: History, assessment: Assessment, policy: Policy) -> Retrain
 
 def wanted(history: History, assessment: Assessment, policy: Policy) -> Wish | None:
     """What an assessment asks for, or somebody outside does; the more urgent of the two."""
-    asked, outside = wish(assessment, policy.score), asking(history, assessment.at)
+    return wished(assessment, asking(history, assessment.at), policy)
+
+
+def wished(assessment: Assessment, outside: Sequence[Signal], policy: Policy) -> Wish | None:
+    """The same, given who asks from outside."""
+    asked = wish(assessment, policy.score)
     if not outside or assessment.action is not Advice.RETRAIN:
         return asked
     until = min((each.deadline for each in outside if each.deadline), default=None)
@@ -114,13 +123,13 @@ def wanted(history: History, assessment: Assessment, policy: Policy) -> Wish | N
 def asking(history: History, now: datetime) -> list[Signal]:
     """Those who ask from outside for a retraining that is not under way: until a deadline, or as soon as can be."""
     ordered = history.training.run if history.training else None
-    return [
-        each
-        for each in history.standing
-        if (each.deadline > now if each.deadline else each.effect is None)
-        and each.finding.outcome is not Outcome.ERROR
-        and (ordered is None or each.at > ordered.at)
-    ]
+    return [each for each in history.standing if asks(each, now) and (ordered is None or each.at > ordered.at)]
+
+
+def asks(signal: Signal, now: datetime) -> bool:
+    """Whether what was told from outside asks for a retraining: until a deadline, or as soon as can be."""
+    told = signal.told_by is not None and signal.finding.outcome is not Outcome.ERROR
+    return told and (signal.deadline > now if signal.deadline else signal.effect is None)
 
 
 def decide(
@@ -267,7 +276,7 @@ def situation(
         batch=timedelta(seconds=history.baseline.batch_s),
         last_run=history.last_run,
         rejections=history.rejections,
-        watching=history.watched is not None,
+        looks=history.watched.looks if history.watched else None,
         spent=history.costs,
         facts=facts,
         data=_data_gate(history, policy),
@@ -296,6 +305,15 @@ def _data_gate(history: History, policy: Policy) -> tuple[Finding, ...]:
     return (*quality, structural(latest, gate.structural_psi, gate.structural_share))
 
 
+def conclude(record: Verdict | Watch, policy: Policy) -> Outcome:
+    """What a verdict, or a look at a release, comes to by what it measured; rows are in no ledger."""
+    if isinstance(record, Watch):
+        return watch.conclude(record.findings, record.look, policy.watch)
+    if record.stage is Stage.SELECTION:
+        return select.outcome(record.findings)
+    return Outcome.worst(finding.outcome for finding in record.findings)
+
+
 @dataclass(frozen=True)
 class Code:
     """The functions of one version of the rules."""
@@ -303,7 +321,8 @@ class Code:
     assess: Callable[[History, Policy, datetime], Assessment]
     request: Callable[[History, Assessment, Policy], RetrainRequest | None]
     decide: Callable[[History, Cycle, Assessment, Facts, Policy, datetime], Weighed]
+    conclude: Callable[[Verdict | Watch, Policy], Outcome]
 
 
-CODE: Mapping[str, Code] = {RULE_VERSION: Code(assess, request, decide)}
+CODE: Mapping[str, Code] = {RULE_VERSION: Code(assess, request, decide, conclude)}
 """By version. Whoever changes a rule so that a past decision would come out otherwise keeps the old one here."""

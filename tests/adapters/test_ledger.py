@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_cycle import whole_cycle
+from whole_cycle import whole_cycle
 
 from hpcretrain.adapters.ledger import FileLedger, verify
 from hpcretrain.adapters.ledger_rows import (

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
-from test_cycle import whole_cycle
+from whole_cycle import whole_cycle
 
 from hpcretrain.adapters.ledger import FileLedger, verify
 from hpcretrain.adapters.ledger_rows import (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from test_cycle import AT, WINDOW
+from whole_cycle import AT, WINDOW
 
 from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.adapters.mlflow import MlflowRegistry

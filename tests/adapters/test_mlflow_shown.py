@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_cycle import AT, WINDOW
+from whole_cycle import AT, WINDOW
 
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.ledger import FileLedger

@@ -120,7 +120,9 @@ def test_months_follow_the_time_zone() -> None:
 
 
 def test_a_team_budget_does_not_pass_a_model_of_nobody() -> None:
-    assert finding([waits("m")], State(), "hours:team", hours={**BUDGET, "team": 99.0}).outcome is Outcome.INSUFFICIENT
+    found = finding([waits("m")], State(), "hours:team", hours={**BUDGET, "team": 99.0})
+    assert (found.outcome, found.observed, found.limit) == (Outcome.INSUFFICIENT, "no team", 99.0)
+    assert "a team 99 CPU hours a month" in found.reason
 
 
 def test_releases_of_the_last_days_spend_risk() -> None:
@@ -137,7 +139,9 @@ def test_what_comes_after_another_waits_until_that_was_refreshed() -> None:
     fresh, stale = State(refreshed={"a": NOW - HOUR}), State(refreshed={"a": NOW - 9 * HOUR})
     assert finding([asks], fresh, "after:a").outcome is Outcome.PASS
     assert finding([asks], stale, "after:a").outcome is Outcome.WAIT
-    assert finding([asks], State(), "after:a").outcome is Outcome.INSUFFICIENT
+    unknown, limit = finding([asks], State(), "after:a"), (NOW - 5 * HOUR).isoformat()
+    assert (unknown.outcome, unknown.observed, unknown.limit) == (Outcome.INSUFFICIENT, "never heard of", limit)
+    assert finding([replace(asks, trained_at=None)], fresh, "after:a").limit == "never trained"
     busy = State(refreshed={"a": NOW - HOUR}, running=[runs("a")])
     assert finding([asks], busy, "after:a").outcome is Outcome.WAIT
 
@@ -147,6 +151,7 @@ def test_a_stop_holds_what_it_is_about(scope: str, held: bool) -> None:
     stop = Stop(scope, "ann", NOW - HOUR, "an incident")
     found = finding([waits("m")], State(stops=[stop]), "stop")
     assert found.outcome is (Outcome.WAIT if held else Outcome.PASS)
+    assert (found.observed, found.limit) == (int(held), 0)
     assert not held or "ann stopped" in found.reason
 
 

@@ -95,6 +95,31 @@ def test_whoever_asks_from_outside_is_heard() -> None:
     assert action(LABELED, due) is Advice.RETRAIN
 
 
+def test_a_deadline_is_told_from_what_asks_without_one() -> None:
+    event = measure(Family.EXTERNAL, 0, None, "audit")
+    told = found(LABELED, event).findings[-2]
+    assert told.reason == "somebody outside asks for it, without a deadline: audit"
+    assert (told.observed, told.limit) == (1, 1)
+    due = replace(event, name="new law", deadline=START + 3 * WEEK)
+    told = found(LABELED, event, due).findings[-2]
+    assert told.reason == "the deadline of new law asks for it; 504 hours are left"
+    assert (told.observed, told.limit) == (504, 0)
+
+
+def test_a_deadline_asks_for_a_slot_after_it_has_passed_and_then_is_history() -> None:
+    due = replace(measure(Family.EXTERNAL, 0, None, "new law"), deadline=START + 2.5 * WEEK)
+    late, over = (found(LABELED, due, replace(LABELED, at=START + weeks * WEEK)) for weeks in (3, 4))
+    assert late.action is Advice.RETRAIN
+    assert late.findings[-2].reason == "the deadline of new law asks for it; it passed 84 hours ago"
+    assert over.action is Advice.NOTHING
+
+
+def test_where_nothing_is_retrained_the_class_says_whose_it_is() -> None:
+    broken = found(*weeks(Family.PERFORMANCE, 9.0, 9.0), measure(Family.DATA_QUALITY, 1, 1.0, "missing"))
+    assert broken.action is Advice.MEND_DATA
+    assert broken.findings[-1].reason.startswith("retraining is not what helps; one would be ")
+
+
 def test_the_nearer_the_deadline_the_more_urgent() -> None:
     def by(days: float) -> str:
         due = replace(measure(Family.EXTERNAL, 0, 0.0, "new law"), deadline=START + days / 7 * WEEK)
@@ -117,7 +142,7 @@ def test_every_action_tells_its_rule_with_its_numbers(
     score: Score, sustained: bool, labeled: bool, asked: bool, jumps: list[int], released: float | None, level: float
 ) -> None:
     levels = dict.fromkeys(score.families, level)
-    advised = advise(State(500, 100, levels, levels, sustained, jumps, labeled, (), released, asked), score)
+    advised = advise(State(500, 100, levels, levels, sustained, jumps, labeled, (), released, ["audit"] * asked), score)
     assert advised.finding.check == "action"
     assert advised.finding.reason
     assert advised.finding.observed is not None

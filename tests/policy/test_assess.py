@@ -128,7 +128,11 @@ def test_a_measurement_on_too_few_rows_does_not_count_and_says_so() -> None:
     assert found.score == 0
     [finding] = [each for each in found.findings if each.check == "input_drift"]
     assert finding.outcome is Outcome.INSUFFICIENT
-    assert "fewer than 500 rows" in finding.reason
+    assert (finding.observed, finding.limit) == (0, 1)
+    assert (
+        "1 signals in the newest slot, none with a number that counts, 1 of them on fewer than 500 rows, 499 at most"
+        in (finding.reason)
+    )
 
 
 def test_the_future_does_not_count_and_is_reported() -> None:

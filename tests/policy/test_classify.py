@@ -42,6 +42,21 @@ def test_all_that_a_rule_says_must_hold() -> None:
         assert classify(case, classes)[0] is PriorityClass.BACKGROUND
 
 
+def test_the_last_class_names_the_rules_that_do_not_hold_with_their_numbers() -> None:
+    _, why = classify(Case(120, 1.0, START + timedelta(hours=999), 4.0, START), POLICY.classes)
+    assert (why.observed, why.limit) == (120, 300)
+    assert "urgent: score 120, at least 700" in why.reason
+    assert "standard: slack_hours 995, at most 336" in why.reason
+    _, why = classify(Case(120, 1.0, None, 4.0, START), POLICY.classes)
+    assert "urgent: slack_hours none, at most 24" in why.reason
+
+
+def test_where_retraining_is_not_what_helps_the_class_is_that_of_a_retraining() -> None:
+    for score, named in ((720, "urgent"), (10, "background")):
+        found, why = classify(Case(score, 1.0, None, 4.0, START, retrains=False), POLICY.classes)
+        assert (found.value, why.reason.split(":")[0]) == (named, f"retraining is not what helps; one would be {named}")
+
+
 def test_a_rule_that_says_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="says nothing"):
         ClassRule(reason="r")

@@ -23,7 +23,7 @@ READY = Situation(
     batch=WEEK,
     last_run=START - 3 * WEEK,
     rejections=0,
-    watching=False,
+    looks=None,
     spent=(),
     facts=ROWS,
     data=(PASSED,),
@@ -50,7 +50,7 @@ def test_when_every_check_passes_the_training_runs_and_its_cost_is_known() -> No
         ({"selection_rows": 99}, "selection_rows"),
         ({"fresh_rows": 99}, "fresh_rows"),
         ({"class_rows": 24}, "class_rows"),
-        ({"watching": True}, "watch"),
+        ({"looks": 1}, "watch"),
         ({"last_run": START - 0.9 * WEEK}, "cooldown"),
         ({"last_run": START - WEEK, "rejections": 1}, "cooldown"),
         ({"spent": ((START - WEEK, 16 * 5.5 - 7.8),)}, "budget"),
@@ -63,6 +63,12 @@ def test_what_time_will_mend_makes_it_wait(change: dict[str, object], check: str
     assert seen(check, READY).outcome is Outcome.PASS
     assert seen(check, facts).outcome is Outcome.WAIT
     assert decide(STANDARD, facts, POLICY).action is Action.WAIT
+
+
+def test_a_watch_counts_its_looks() -> None:
+    found = seen("watch", replace(READY, looks=1))
+    assert (found.observed, found.limit) == (1, POLICY.watch.looks)
+    assert seen("watch", READY).observed == 0
 
 
 @pytest.mark.parametrize("outcome", [Outcome.INSUFFICIENT, Outcome.FAIL, Outcome.ERROR])

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_cycle import position, whole_cycle
+from whole_cycle import position, whole_cycle
 
 from hpcretrain.config.load import shipped_policy
 from hpcretrain.history import History

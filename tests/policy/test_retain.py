@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from test_cycle import position, whole_cycle
+from whole_cycle import position, whole_cycle
 
 from hpcretrain.history import History
 from hpcretrain.policy.retain import jobs, models

@@ -19,7 +19,8 @@ from markdown_it import MarkdownIt
 from pages import HOSTILE
 from PIL import Image
 
-from hpcretrain.history import Cycle, History
+from hpcretrain.cycle import Cycle
+from hpcretrain.history import History
 from hpcretrain.ports import Gain, Meeting
 from hpcretrain.records import PriorityClass, Stage
 from hpcretrain.report import markdown, wording

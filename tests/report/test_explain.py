@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from averages import two_cycles
-from test_cycle import whole_cycle
+from whole_cycle import whole_cycle
 
 from hpcretrain.history import History
 from hpcretrain.policy.types import WatchRules

@@ -6,7 +6,7 @@ import string
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from test_cycle import position, whole_cycle
+from whole_cycle import position, whole_cycle
 
 from hpcretrain.config.load import shipped_policy
 from hpcretrain.config.routes import _Route

@@ -4,7 +4,7 @@ from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import pytest
-from test_cycle import AT, whole_cycle
+from whole_cycle import AT, whole_cycle
 
 from hpcretrain.history import History
 from hpcretrain.records import Candidate, Closing, Finding, Job, Outcome, Purpose, Record, Review, Stage, Verdict

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcretrain.errors import HomeInUse, InputError
+from hpcretrain.records import RULE_VERSION
 
 _LOCK, IDENTITY = "home.lock", "home.json"
+AS_ACTIVATED = "as activated"
+"""What stands in the identity of a home that lives for its policy and rules, which records in its ledger name."""
 
 
 def default_home() -> Path:
@@ -197,10 +200,10 @@ class Home:
         if not isinstance(theirs, dict):
             raise InputError(f"{known} holds no JSON object; pass --home with a new folder")
         differing = sorted(key for key in {*identity, *theirs} if theirs.get(key) != identity.get(key))
-        if "rules" in differing:
+        if theirs.get("rules") not in (RULE_VERSION, AS_ACTIVATED):
             raise InputError(
                 f"home {self.path} was made by another version of hpcretrain, which decided by rules "
-                f"{theirs.get('rules')} (here they are {identity.get('rules')}): status, explain, served and audit "
+                f"{theirs.get('rules')} (here they are {RULE_VERSION}): status, explain, served and audit "
                 "still read it; to go on, pass --home with a new folder"
             )
         if differing:

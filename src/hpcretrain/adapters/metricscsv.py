@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from hpcretrain.adapters.inputfile import called, text_of
 from hpcretrain.errors import InputError
 from hpcretrain.policy.gauge import Series
 
@@ -33,14 +34,19 @@ def read(path: Path, form: Form, wanted: Sequence[str]) -> dict[str, Series]:
 
     An empty cell (or NA, N/A, null, NULL, None) is no sample; NaN and inf are samples, and evidence.
 
+    Args:
+        path: The file; `-` for standard input.
+        form: How it is to be read.
+        wanted: Columns or names.
+
     Raises:
         InputError: The file cannot be read; every line that is wrong, by its number.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return parse(file, form, wanted, str(path))
+        with text_of(path) as file:
+            return parse(file, form, wanted, called(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise InputError(f"{called(path)}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def parse(lines: Iterable[str], form: Form, wanted: Sequence[str], where: str) -> dict[str, Series]:

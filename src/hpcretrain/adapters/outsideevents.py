@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from hpcretrain.adapters.inputfile import called, opened
 from hpcretrain.canonical import utc
 from hpcretrain.errors import InputError
 from hpcretrain.evidence import Family, Measure
@@ -25,7 +26,7 @@ def read(path: Path, events: Sequence[str], models: Sequence[str]) -> list[Measu
     """The events of a file that count, in order of time; the same event twice (by its `id`) is one.
 
     Args:
-        path: JSON Lines.
+        path: JSON Lines; `-` for standard input.
         events: Names of events that count, or patterns.
         models: The models that they concern, where the payload names none.
 
@@ -33,10 +34,10 @@ def read(path: Path, events: Sequence[str], models: Sequence[str]) -> list[Measu
         InputError: The file cannot be read; every line that is wrong, by its number.
     """
     try:
-        with path.open("rb") as file:
-            return parse(file, events, models, str(path))
+        with opened(path) as file:
+            return parse(file, events, models, called(path))
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise InputError(f"{called(path)}: cannot be read: {error.strerror or error}") from error
 
 
 def parse(lines: Iterable[bytes], events: Sequence[str], models: Sequence[str], where: str) -> list[Measure]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hpcretrain.adapters.inputfile import called, opened
 from hpcretrain.errors import InputError
 from hpcretrain.evidence import Measure
 from hpcretrain.signallines import parse_signals
 
 
 def read_signals(path: Path) -> list[Measure]:
-    """The signals of a file, in its order.
+    """The signals of a file, or of standard input for `-`, in its order.
 
     Raises:
         InputError: It cannot be read, or lines of it cannot; each with its number, and nothing of it counts.
     """
     try:
-        with path.open("rb") as file:
-            return parse_signals(file, str(path))
+        with opened(path) as file:
+            return parse_signals(file, called(path))
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise InputError(f"{called(path)}: cannot be read: {error.strerror or error}") from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import math
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,10 +19,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
+from hpcretrain.adapters.inputfile import called, text_of
 from hpcretrain.errors import InputError
 from hpcretrain.stats.traffic import HOUR_S, Series
-
-STANDARD_INPUT = Path("-")
 
 _SHORTEST_S = 900
 """Finer rows are averaged into slots of about this length: windows need no finer ones."""
@@ -129,14 +127,12 @@ def read_traffic(path: Path, zone: ZoneInfo) -> Traffic:
         InputError: It cannot be read, lacks a column, or has rows that cannot be used; names the lines.
     """
     try:
-        if path == STANDARD_INPUT:
-            return _read(sys.stdin, Path("standard input"), zone)
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return _read(file, path, zone)
+        with text_of(path) as file:
+            return _read(file, Path(called(path)), zone)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as CSV: {error}") from error
+        raise InputError(f"{called(path)}: cannot be read as CSV: {error}") from error
 
 
 def _read(file: TextIO, path: Path, zone: ZoneInfo) -> Traffic:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from hpcretrain.adapters.inputfile import called, opened
 from hpcretrain.canonical import utc
 from hpcretrain.errors import InputError
 from hpcretrain.evidence import Family, Measure
@@ -54,16 +55,16 @@ class Rules:
 
 
 def read(path: Path) -> tuple[Report, ...]:
-    """The reports of a file, in order of time whatever that of lines; the same report twice is one.
+    """The reports of a file (`-`: standard input), in order of time whatever that of lines; the same twice is one.
 
     Raises:
         InputError: The file cannot be read; every line that is wrong, by its number.
     """
     try:
-        with path.open("rb") as file:
-            return parse(file, str(path))
+        with opened(path) as file:
+            return parse(file, called(path))
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise InputError(f"{called(path)}: cannot be read: {error.strerror or error}") from error
 
 
 def parse(lines: Iterable[bytes], where: str) -> tuple[Report, ...]:

@@ -240,7 +240,9 @@ def _sentence(problem: Any, kind: type[BaseModel]) -> str:
         return f"{key}: unknown key; known here are: {known}"
     if problem["type"] == "missing":
         return f"{key}: is missing"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if not key:
+        return message
     return (
         f"{key}: {message} (got {problem['input']!r})"
         if not isinstance(problem["input"], dict)

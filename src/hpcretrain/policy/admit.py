@@ -181,7 +181,9 @@ def hours_left(request: Waiting, shared: Shared, rules: Admission, now: datetime
     left = [
         float(each.limit) - float(each.observed)
         for each in found
-        if each.check.startswith("hours:") and each.limit is not None and each.observed is not None
+        if each.check.startswith("hours:")
+        and isinstance(each.limit, int | float)
+        and isinstance(each.observed, int | float)
     ]
     return min(left, default=None)
 
@@ -253,7 +255,7 @@ class _Admission:
     def _stop(self, priority_class: PriorityClass) -> tuple[Finding, ...]:
         standing = [each for each in self._state.stops if each.scope in ("", ALL, priority_class.value)]
         if not standing:
-            return (Finding(check="stop", outcome=Outcome.PASS, reason="nothing is stopped"),)
+            return (Finding(check="stop", outcome=Outcome.PASS, reason="nothing is stopped", observed=0, limit=0),)
         return tuple(stopped(each) for each in standing)
 
     def _deadline(self, request: Waiting) -> tuple[Finding, ...]:
@@ -274,24 +276,21 @@ class _Admission:
 
     def _newer(self, name: str, request: Waiting) -> Finding:
         check = f"after:{name}"
-        at = self._state.refreshed.get(name)
+        at, last = self._state.refreshed.get(name), request.trained_at
+        limit = last.isoformat(timespec="seconds") if last else "never trained"
         if at is None:
             reason = f"nobody knows when {name} was refreshed: no home of the board has such a model, and no file is it"
-            return Finding(check=check, outcome=Outcome.INSUFFICIENT, reason=reason)
+            return Finding(check, Outcome.INSUFFICIENT, reason, "never heard of", limit)
         seen = at.isoformat(timespec="seconds")
         if any(each.model == name for each in self._state.running):
-            return Finding(
-                check=check, outcome=Outcome.WAIT, reason=f"{name} is being trained; this one comes after it",
-                observed=seen,
-            )  # fmt: skip
-        last = request.trained_at
+            return Finding(check, Outcome.WAIT, f"{name} is being trained; this one comes after it", seen, limit)
         newer = last is None or at > last
         return Finding(
             check=check,
             outcome=Outcome.PASS if newer else Outcome.WAIT,
             reason=f"{name} must have been refreshed since this model was trained last",
             observed=seen,
-            limit=last.isoformat(timespec="seconds") if last else None,
+            limit=limit,
         )
 
     def _risks(self, request: Waiting) -> tuple[Finding, ...]:
@@ -304,7 +303,7 @@ class _Admission:
             if limit is None:
                 continue
             if name is None:
-                found.append(_no_team("risk:team"))
+                found.append(_no_team("risk:team", limit, f"points in {rules.days:g} days"))
                 continue
             spent = self._risk[what, name]
             found.append(
@@ -331,7 +330,7 @@ class _Admission:
             if limit is None:
                 continue
             if name is None:
-                found.append(_no_team("hours:team"))
+                found.append(_no_team("hours:team", limit, "CPU hours a month"))
                 continue
             settled, reserved = self._hours[what, name], self._reserved[what, name]
             total = settled + reserved + request.cpu_hours
@@ -365,11 +364,13 @@ def _under(check: str, seen: int, limit: int, what: str) -> Finding:
     return Finding(check=check, outcome=outcome, reason=f"{seen} {what}", observed=seen, limit=limit)
 
 
-def _no_team(check: str) -> Finding:
+def _no_team(check: str, limit: float, unit: str) -> Finding:
     return Finding(
         check=check,
         outcome=Outcome.INSUFFICIENT,
-        reason="the policy has a budget for teams, and nobody said whose model this is: set model.team",
+        reason=f"the policy gives a team {limit:.4g} {unit}, and nobody said whose model this is: set model.team",
+        observed="no team",
+        limit=limit,
     )
 
 
@@ -378,9 +379,10 @@ def stopped(stop: Stop) -> Finding:
     return Finding(
         check="stop",
         outcome=Outcome.WAIT,
-        reason=f"{stop.by} stopped {_scope(stop.scope)}: {stop.reason}; `hpcretrain resume` lifts it",
-        observed=stop.at.isoformat(timespec="seconds"),
-        limit=stop.scope or "model",
+        reason=f"{stop.by} stopped {_scope(stop.scope)} at {stop.at:%Y-%m-%d %H:%M}Z: {stop.reason}; "
+        "`hpcretrain resume` lifts it",
+        observed=1,
+        limit=0,
     )
 
 

@@ -23,7 +23,8 @@ class State:
         labeled: Whether anything was measured that needs labels.
         broken: What was last measured as something that is not finite.
         released: How many slots ago the model was released; None where that is not known.
-        asked: Whether somebody outside asks for a retraining, or a deadline does.
+        asked: Names of what somebody outside asks for a retraining by, without a deadline.
+        due: The next deadline that somebody outside named: by what name, and how many hours are left.
     """
 
     decline: int
@@ -35,7 +36,8 @@ class State:
     labeled: bool
     broken: Sequence[str]
     released: float | None = None
-    asked: bool = False
+    asked: Sequence[str] = ()
+    due: tuple[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def _abrupt(state: State, score: Score) -> Advised | None:
 
 def _no_labels(state: State, score: Score) -> Advised | None:
     """*Collect labels*: decline lasts, and nothing that needs labels was ever measured."""
-    if state.asked or state.labeled or not state.sustained:
+    if state.asked or state.due or state.labeled or not state.sustained:
         return None
     reason = "drift speaks, and no labels tell whether the model got worse, or could be learned from; collect labels"
     return _advised(Advice.COLLECT_LABELS, reason, state.decline, score.threshold)
@@ -116,9 +118,14 @@ def _decline(state: State, score: Score) -> Advised | None:
 
 def _asked(state: State, score: Score) -> Advised | None:
     """*Retrain*: somebody outside asks for it, or a deadline does."""
-    if not state.asked:
-        return None
-    return _advised(Advice.RETRAIN, "somebody outside asks for it", state.decline, score.threshold)
+    if state.due is not None:
+        name, hours = state.due
+        left = f"{hours:.4g} hours are left" if hours > 0 else f"it passed {-hours:.4g} hours ago"
+        return _advised(Advice.RETRAIN, f"the deadline of {name} asks for it; {left}", round(hours, 3), 0)
+    if state.asked:
+        reason = f"somebody outside asks for it, without a deadline: {', '.join(state.asked)}"
+        return _advised(Advice.RETRAIN, reason, len(state.asked), 1)
+    return None
 
 
 def _look(state: State, score: Score) -> Advised | None:

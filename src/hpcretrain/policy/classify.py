@@ -19,6 +19,7 @@ class Case:
         deadline: The next one; None where there is none.
         duration_hours: Expected hours from request to release.
         now: The time.
+        retrains: Whether retraining is what helps; where not, the class is the one that a retraining would have.
     """
 
     score: int
@@ -26,6 +27,7 @@ class Case:
     deadline: datetime | None
     duration_hours: float
     now: datetime
+    retrains: bool = True
 
     @property
     def slack_hours(self) -> float | None:
@@ -41,8 +43,7 @@ def classify(case: Case, classes: Classes) -> tuple[PriorityClass, Finding]:
         for rule in classes.limits(priority_class).when:
             if _holds(rule, case):
                 return priority_class, _finding(rule, case, priority_class)
-    reason = "no rule of a more urgent class holds"
-    return PriorityClass.BACKGROUND, Finding("class", Outcome.PASS, reason, case.score, None)
+    return PriorityClass.BACKGROUND, _left(case, classes)
 
 
 def _holds(rule: ClassRule, case: Case) -> bool:
@@ -56,6 +57,33 @@ def _holds(rule: ClassRule, case: Case) -> bool:
 
 
 def _finding(rule: ClassRule, case: Case, priority_class: PriorityClass) -> Finding:
+    return Finding(
+        check="class",
+        outcome=Outcome.PASS,
+        reason=f"{_named(priority_class, case)}: {rule.reason} ({'; '.join(_asked(rule, case))})",
+        observed=case.score,
+        limit=rule.score,
+    )
+
+
+def _left(case: Case, classes: Classes) -> Finding:
+    """That no rule of a more urgent class holds; the limit is the score that alone would have made one hold."""
+    rules = [(each, rule) for each in PriorityClass for rule in classes.limits(each).when]
+    missed = [f"{each.value}: {', '.join(_asked(rule, case))}" for each, rule in rules]
+    named, background = f" ({'; '.join(missed)})" if missed else "", _named(PriorityClass.BACKGROUND, case)
+    alone = [rule.score for _, rule in rules if rule.score is not None and rule.model_fields_set <= {"score", "reason"}]
+    reason = f"{background}: no rule of a more urgent class holds{named}"
+    return Finding("class", Outcome.PASS, reason, case.score, min(alone, default=None))
+
+
+def _named(priority_class: PriorityClass, case: Case) -> str:
+    return (
+        priority_class.value if case.retrains else f"retraining is not what helps; one would be {priority_class.value}"
+    )
+
+
+def _asked(rule: ClassRule, case: Case) -> list[str]:
+    """What a rule asks for, with what is seen of it."""
     slack = case.slack_hours
     asked = {
         "score": (case.score, rule.score, "at least"),
@@ -63,12 +91,8 @@ def _finding(rule: ClassRule, case: Case, priority_class: PriorityClass) -> Find
         "slack_hours": (slack if slack is None else round(slack, 2), rule.slack_hours, "at most"),
         "duration_hours": (case.duration_hours, rule.duration_hours, "at most"),
     }
-    said = [f"{name} {seen:g}, {word} {limit:g}" for name, (seen, limit, word) in asked.items()
-            if limit is not None and seen is not None]  # fmt: skip
-    return Finding(
-        check="class",
-        outcome=Outcome.PASS,
-        reason=f"{priority_class.value}: {rule.reason} ({'; '.join(said)})",
-        observed=case.score,
-        limit=rule.score,
-    )
+    return [
+        f"{name} {'none' if seen is None else f'{seen:g}'}, {word} {limit:g}"
+        for name, (seen, limit, word) in asked.items()
+        if limit is not None
+    ]

@@ -20,7 +20,8 @@ class Situation:
     batch: timedelta
     last_run: datetime | None
     rejections: int
-    watching: bool
+    looks: int | None
+    """Looks at the last release that told something; None where no release is being watched."""
     spent: Sequence[tuple[datetime, float]]
     facts: Facts
     data: tuple[Finding, ...]
@@ -60,7 +61,7 @@ def decide(
         _rows("selection_rows", facts.selection_rows, gate.min_rows, "matured rows for pilots to compete on"),
         _rows("fresh_rows", facts.fresh_rows, gate.min_rows, "matured rows since the gate's last verdict"),
         _rows("class_rows", facts.class_rows, gate.min_class_rows, "labels of the rarer class to judge on"),
-        _watch(situation.watching),
+        _watch(situation.looks, policy.watch.looks),
         _cooldown(priority_class, situation, policy),
         _budget(priority_class, situation, policy, cost),
     )
@@ -116,10 +117,11 @@ def _rows(check: str, rows: int, limit: int, what: str) -> Finding:
     return Finding(check=check, outcome=outcome, reason=f"{rows} {what}", observed=rows, limit=limit)
 
 
-def _watch(watching: bool) -> Finding:
-    if watching:
-        return Finding(check="watch", outcome=Outcome.WAIT, reason="the last release is still being watched")
-    return Finding(check="watch", outcome=Outcome.PASS, reason="no release is being watched")
+def _watch(looks: int | None, limit: int) -> Finding:
+    if looks is None:
+        return Finding(check="watch", outcome=Outcome.PASS, reason="no release is being watched", observed=0, limit=0)
+    reason = f"the last release is still being watched: {looks} of {limit} looks on enough rows so far"
+    return Finding(check="watch", outcome=Outcome.WAIT, reason=reason, observed=looks, limit=limit)
 
 
 def _cooldown(priority_class: PriorityClass, situation: Situation, policy: Policy) -> Finding:

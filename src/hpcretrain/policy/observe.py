@@ -230,7 +230,8 @@ def structural(signals: Sequence[Signal], psi_limit: float, share_limit: float) 
     bounds = [signal.lower_bound for signal in signals if signal.family is Family.INPUT_DRIFT]
     measured = [bound for bound in bounds if bound is not None]
     if not measured:
-        return Finding(check="drift", outcome=Outcome.INSUFFICIENT, reason="no feature's drift could be measured")
+        reason = "no feature's drift could be measured"
+        return Finding(check="drift", outcome=Outcome.INSUFFICIENT, reason=reason, observed=0, limit=1)
     changed = [bound for bound in measured if bound >= psi_limit]
     share = len(changed) / len(measured)
     return Finding(

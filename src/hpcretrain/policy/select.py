@@ -21,6 +21,7 @@ FloatArray = npt.NDArray[np.float64]
 
 CONTEST = "contest:"
 """How the name of a contestant's check begins."""
+_PROMISE = "promise"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,12 @@ class Ranking:
     @property
     def outcome(self) -> Outcome:
         """PASS when the winner promises a gain."""
-        return next(finding.outcome for finding in self.findings if finding.check == "promise")
+        return outcome(self.findings)
+
+
+def outcome(findings: Sequence[Finding]) -> Outcome:
+    """Whether the winner of a selection promises a gain; ERROR where no pilot was trained."""
+    return next((each.outcome for each in findings if each.check == _PROMISE), Outcome.ERROR)
 
 
 def select(contest: Contest, policy: Policy) -> Ranking:
@@ -145,13 +151,13 @@ def _promise(contest: Contest, winner: str | None, values: Mapping[str, float], 
     primary, fewest = contest.primary, metrics.rarer(contest.labels, contest.task)
     if winner is None:
         return Finding(
-            check="promise",
+            check=_PROMISE,
             outcome=Outcome.INSUFFICIENT,
             reason=f"{primary} cannot be measured on these {len(contest.labels)} rows",
         )
     if fewest < gate.min_class_rows:
         return Finding(
-            check="promise",
+            check=_PROMISE,
             outcome=Outcome.INSUFFICIENT,
             reason="too few labels of the rarer class to compete on",
             observed=fewest,
@@ -159,7 +165,7 @@ def _promise(contest: Contest, winner: str | None, values: Mapping[str, float], 
         )
     if contest.learned:
         return Finding(
-            check="promise",
+            check=_PROMISE,
             outcome=Outcome.PASS,
             reason=f"{winner} wins with {primary} {values[winner]:.4g}; the champion has learned rows of this "
             "slice, so only the gate can compare the two, or tell whether averaging helps",
@@ -168,7 +174,7 @@ def _promise(contest: Contest, winner: str | None, values: Mapping[str, float], 
     better, known = _beats(primary, values[winner], champion), math.isfinite(champion)
     against = f"the champion's {champion:.4g}" if known else "a champion that cannot be measured"
     return Finding(
-        check="promise",
+        check=_PROMISE,
         outcome=Outcome.PASS if better else Outcome.FAIL if known else Outcome.INSUFFICIENT,
         reason=f"{winner} wins with {primary} {values[winner]:.4g} against {against} on {len(contest.labels)} rows"
         + ("; a full fit is not worth its cost" if known and not better else ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,32 +28,44 @@ class Sight:
     look: int
 
 
-def look(sight: Sight, rules: WatchRules) -> tuple[Outcome, tuple[Finding, ...]]:
+def conclude(findings: Sequence[Finding], look: int, rules: WatchRules) -> Outcome:
     """PASS keeps the release, WAIT watches on, FAIL rolls back, INSUFFICIENT says nothing yet.
 
     A roll-back needs the previous model to be better on the primary metric beyond chance, at a level that all looks
     share, and no guard metric on which the release is the better one: a noisy metric alone must not bring back a stale
-    model.
+    model. The first finding is of the primary metric, or says why it could not be compared.
     """
+    first, *guards = findings
+    if first.outcome is Outcome.INSUFFICIENT:
+        return Outcome.INSUFFICIENT
+    if first.outcome is Outcome.FAIL and not any(guard.outcome is Outcome.PASS for guard in guards):
+        return Outcome.FAIL
+    return Outcome.PASS if look >= rules.looks else Outcome.WAIT
+
+
+def look(sight: Sight, rules: WatchRules) -> tuple[Outcome, tuple[Finding, ...]]:
+    """What is concluded from one look, and what it sees."""
+    findings = _seen(sight, rules)
+    return conclude(findings, sight.look, rules), findings
+
+
+def _seen(sight: Sight, rules: WatchRules) -> tuple[Finding, ...]:
+    """The primary metric, then the guard metrics; or why they cannot be compared yet."""
     n = len(sight.labels)
     if n < rules.min_rows:
         reason = f"{n} matured rows since the release"
-        return Outcome.INSUFFICIENT, (
+        return (
             Finding(check="watch_rows", outcome=Outcome.INSUFFICIENT, reason=reason, observed=n, limit=rules.min_rows),
         )
     broken = int(np.count_nonzero(~np.isfinite(sight.released)))
     if broken:
         reason = f"{broken} of {n} predictions of the release are not finite"
-        return Outcome.FAIL, (
-            Finding(check="watch_finite", outcome=Outcome.FAIL, reason=reason, observed=broken, limit=0),
-        )
+        return (Finding(check="watch_finite", outcome=Outcome.FAIL, reason=reason, observed=broken, limit=0),)
     alpha = spend(rules.alpha, sight.look)
     primary = compare(sight.primary, sight.labels, sight.released, sight.previous, alpha=alpha)
     if not math.isfinite(primary.p_value):
         reason = f"{sight.primary} cannot be compared on {n} rows"
-        return Outcome.INSUFFICIENT, (
-            Finding(check=f"worse:{sight.primary}", outcome=Outcome.INSUFFICIENT, reason=reason, limit=alpha),
-        )
+        return (Finding(check=f"worse:{sight.primary}", outcome=Outcome.INSUFFICIENT, reason=reason, limit=alpha),)
     worse = primary.p_value <= alpha
     findings = [
         Finding(
@@ -64,11 +77,9 @@ def look(sight: Sight, rules: WatchRules) -> tuple[Outcome, tuple[Finding, ...]]
             limit=alpha,
         )
     ]
-    defended = False
     for guard in sight.guards:
         result = compare(guard, sight.labels, sight.released, sight.previous, alpha=rules.alpha)
         better = result.gain < 0
-        defended = defended or better
         findings.append(
             Finding(
                 check=f"defended:{guard}",
@@ -78,6 +89,4 @@ def look(sight: Sight, rules: WatchRules) -> tuple[Outcome, tuple[Finding, ...]]
                 limit=0,
             )
         )
-    if worse and not defended:
-        return Outcome.FAIL, tuple(findings)
-    return (Outcome.PASS if sight.look >= rules.looks else Outcome.WAIT), tuple(findings)
+    return tuple(findings)

@@ -9,6 +9,7 @@ from hpcretrain.canonical import plain
 from hpcretrain.errors import InputError
 from hpcretrain.history import History
 from hpcretrain.records import (
+    Activation,
     Approval,
     Ask,
     Assessment,
@@ -21,6 +22,7 @@ from hpcretrain.records import (
     GlassReview,
     Job,
     Outcome,
+    Proposal,
     Record,
     Release,
     RetrainRequest,
@@ -223,6 +225,10 @@ def headline(record: Record) -> str:
     match record:
         case Baseline():
             return f"reference of {record.reference.rows} rows frozen, rules {record.rule_version}"
+        case Proposal():
+            return f"{record.actor} proposes policy {record.policy_digest[:16]}: {record.reason or 'no reason given'}"
+        case Activation():
+            return _activated(record)
         case Signal():
             return f"{record.family.value} {record.name}: {record.finding.reason}{_numbers(record.finding)}"
         case Assessment():
@@ -267,6 +273,16 @@ def headline(record: Record) -> str:
             cost = f"modeled cost {record.cost_mrow_passes:.4g} million row-passes"
             return f"{record.closing.value}, {cost}; {record.gain.reason}{_numbers(record.gain)}"
     return record.kind
+
+
+def _activated(record: Activation) -> str:
+    policy, approvals = f"policy {record.policy_digest[:16]}", len(record.answers) - 1
+    if record.actor is None:
+        return f"{policy} is in force under rules {record.rule_version}"
+    whose = f"with {approvals} approval{'s' if approvals > 1 else ''}"
+    if not approvals:
+        whose = "without anybody's approval: the one before asks for none"
+    return f"{policy} takes effect, as {record.actor} proposed, {whose}"
 
 
 def _findings(record: Record) -> list[Finding]:

@@ -8,7 +8,8 @@ from datetime import datetime
 from itertools import accumulate
 from typing import Any
 
-from hpcretrain.history import Cycle, History
+from hpcretrain.cycle import Cycle
+from hpcretrain.history import History
 from hpcretrain.policy.types import Policy
 from hpcretrain.records import Closing, Family
 from hpcretrain.report import wording

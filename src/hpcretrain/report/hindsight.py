@@ -32,7 +32,8 @@ def show_what_if(found: Mapping[str, Any]) -> str:
         lines += [f"      {why['check']}: {why['before']} -> {why['after']}" for why in each["why"][:4]]
     lines += _more(found["changed"])
     if not found["changed"]:
-        lines.append("  nothing would have come out otherwise")
+        lines.append("  nothing would have been done otherwise")
+    lines += _scores(found["scores"])
     lines.append(f"retrainings in force: {_course(found['in_force'])}")
     lines.append(f"retrainings instead:  {_course(found['instead'])}")
     return "\n".join(lines)
@@ -40,12 +41,14 @@ def show_what_if(found: Mapping[str, Any]) -> str:
 
 def show_sweep(found: Mapping[str, Any]) -> str:
     """A line for each model and combination."""
-    lines = [f"{'model':<20}{'asked':>7}{'ran':>6}{'cost':>12}  settings"]
+    lines = [f"{'model':<20}{'asked':>7}{'ran':>6}{'cost':>12}{'CPU hours':>12}  settings"]
     for row in found["rows"]:
-        settings = ", ".join(f"{key}={value}" for key, value in row["settings"].items()) or "as in force"
-        cost = "unknown" if row["cost_mrow_passes"] is None else f"{row['cost_mrow_passes']:.4g}"
-        lines.append(f"{row['model'][:19]:<20}{row['asked']:>7}{row['ran']:>6}{cost:>12}  {settings}")
-    return "\n".join([*lines, "cost in millions of row-passes"])
+        costs = (row["cost_mrow_passes"], row["cost_cpu_hours"])
+        cost, hours = ("unknown" if each is None else f"{each:.4g}" for each in costs)
+        settings = ", ".join(f"{key}={value}" for key, value in row["settings"].items())
+        lines.append(f"{row['model'][:19]:<20}{row['asked']:>7}{row['ran']:>6}{cost:>12}{hours:>12}  {settings}")
+    lines += [f"{each['model'][:19]:<20} refused: {'; '.join(each['reasons'])}" for each in found["refused"]]
+    return "\n".join([*lines, "cost in millions of row-passes; CPU hours by what past jobs took"])
 
 
 def show_check(found: Mapping[str, Any]) -> str:
@@ -60,10 +63,23 @@ def show_diff(found: Mapping[str, Any]) -> str:
     return "\n".join(f"{each['key']}: {_said(each['before'])} -> {_said(each['after'])}" for each in found["changes"])
 
 
+def _scores(scores: list[Any]) -> list[str]:
+    """How many scores alone differ, and by how much at most."""
+    if not scores:
+        return []
+    most = max(scores, key=lambda each: abs(each["after"] - each["before"]))
+    return [
+        f"  in {len(scores)} assessments the score alone differs, most at {most['at'][:16]}: {most['before']} -> "
+        f"{most['after']}; --json lists all"
+    ]
+
+
 def _course(course: Mapping[str, Any]) -> str:
     cost = "" if course["cost_mrow_passes"] is None else f", cost {course['cost_mrow_passes']:.4g} million row-passes"
+    hours = "" if course["cost_cpu_hours"] is None else f" (about {course['cost_cpu_hours']:.3g} CPU hours)"
+    outside = f" ({course['asked_outside']} from outside)" if course["asked_outside"] else ""
     classes = ", ".join(f"{count} {name}" for name, count in course["by_class"].items())
-    return f"asked {course['asked']}, ran {course['ran']}{f' ({classes})' if classes else ''}{cost}"
+    return f"asked {course['asked']}{outside}, ran {course['ran']}{f' ({classes})' if classes else ''}{cost}{hours}"
 
 
 def _said(value: Any) -> str:

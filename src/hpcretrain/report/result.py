@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hpcretrain.canonical import plain
-from hpcretrain.history import Cycle, History
+from hpcretrain.cycle import Cycle
+from hpcretrain.history import History
 from hpcretrain.records import Action, ReleaseKind
 
 Numbers = Mapping[str, float | None]

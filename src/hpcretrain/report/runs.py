@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from itertools import zip_longest
 
-from hpcretrain.history import Cycle, History
+from hpcretrain.cycle import Cycle
+from hpcretrain.history import History
 from hpcretrain.ports import Page
 from hpcretrain.records import Candidate, Finding, Job, Outcome, Record, Stage, Verdict, Window
 from hpcretrain.report import members

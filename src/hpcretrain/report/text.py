@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hpcretrain.history import Cycle
+from hpcretrain.cycle import Cycle
 from hpcretrain.records import Outcome
 from hpcretrain.report.cluster import cluster_line
 from hpcretrain.report.explain import owed_line
@@ -106,7 +106,8 @@ def show_answer(answer: Mapping[str, Any]) -> str:
 
 def show_backlog(backlog: Mapping[str, Any]) -> str:
     """Who waits, in order, and what runs."""
-    lines = [
+    lines = [owed_line(backlog["review_owed"])] if backlog["review_owed"] else []
+    lines += [
         f"stopped by {each['by']}: {each['scope'] or 'this model'} ({each['reason']})" for each in backlog["stops"]
     ]
     lines += [f"{each['check']}: {each['reason']}" for each in backlog["troubles"]]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from hpcretrain.config.load import under
-from hpcretrain.history import answer
+from hpcretrain.cycle import answer
 from hpcretrain.messages import Message, Person
 from hpcretrain.policy import approve as policy
 from hpcretrain.records import (
@@ -85,6 +86,13 @@ def activate(desk: Desk, proposal: Proposal, approvals: Sequence[Approval] = ())
     desk.book.enter(activation)
     desk.terms = under(desk.terms, activation.policy)
     return activation
+
+
+def renew(desk: Desk) -> None:
+    """Record that the policy in force counts under the rules of this version from now on, where it did under others."""
+    before = desk.history.activation
+    if before is not None and before.rule_version != RULE_VERSION:
+        desk.book.enter(replace(before, at=desk.now, answers=(before.id,), rule_version=RULE_VERSION, actor=None))
 
 
 def standing(desk: Desk, identifier: str) -> policy.Standing | None:

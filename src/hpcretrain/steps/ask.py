@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpcretrain.history import Cycle
+from hpcretrain.cycle import Cycle
 from hpcretrain.messages import Message, Person, Verb
 from hpcretrain.policy import approve as policy
 from hpcretrain.records import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpcretrain.history import Cycle
+from hpcretrain.cycle import Cycle
 from hpcretrain.records import Candidate, Closing, Decision, Finding, Outcome, PriorityClass, Verdict
 from hpcretrain.steps.desk import Desk
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hpcretrain import weigh
 from hpcretrain.backlog import Shared
-from hpcretrain.history import Cycle
+from hpcretrain.cycle import Cycle
 from hpcretrain.ports import Rows
 from hpcretrain.records import Action, Assessment, Closing, Decision, Facts
 from hpcretrain.stats import metrics

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 from hpcretrain.backlog import ALL, Stop
+from hpcretrain.cycle import Cycle
 from hpcretrain.errors import InputError
 from hpcretrain.evidence import Measure
-from hpcretrain.history import Cycle
 from hpcretrain.messages import Message, Person, Verb
 from hpcretrain.ports import Board
 from hpcretrain.records import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpcretrain.history import Cycle
+from hpcretrain.cycle import Cycle
 from hpcretrain.policy.review import no_gain
 from hpcretrain.records import Closing, Finding, Review
 from hpcretrain.steps.desk import Desk

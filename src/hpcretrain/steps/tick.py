@@ -7,8 +7,8 @@ from datetime import datetime
 
 import numpy as np
 
+from hpcretrain.cycle import Cycle
 from hpcretrain.errors import InputError, TrainingError
-from hpcretrain.history import Cycle
 from hpcretrain.policy import scope
 from hpcretrain.policy.approve import awaited
 from hpcretrain.policy.emergency import holding

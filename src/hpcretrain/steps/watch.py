@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpcretrain.history import Cycle
+from hpcretrain.cycle import Cycle
 from hpcretrain.policy import watch as policy
 from hpcretrain.policy.review import gain
 from hpcretrain.records import Closing, Outcome, Watch
@@ -23,7 +23,7 @@ def watch(desk: Desk, cycle: Cycle) -> bool:
         previous=desk.predictor.predict(before.model_digest, rows),
         primary=model.primary_metric,
         guards=model.guard_metrics,
-        look=1 + sum(look.outcome is not Outcome.INSUFFICIENT for look in cycle.watches),
+        look=1 + cycle.looks,
     )
     outcome, findings = policy.look(sight, desk.terms.policy.watch)
     record = Watch(

@@ -182,7 +182,7 @@ def _findings(
             yield Finding(name, Outcome.PASS if points < limit else Outcome.FAIL, reason, points, limit)
         elif name in there:
             mine = [measure for measure in newest if score.counted(measure.family) == name]
-            yield Finding(name, Outcome.INSUFFICIENT, _unmeasured(mine, track.rule), None, None)
+            yield Finding(name, Outcome.INSUFFICIENT, _unmeasured(mine, track.rule), 0, 1)
         else:
             yield _unheard(name, limit, all(family in TOLD_AT_WILL for family in score.families_of(name)))
 
@@ -192,15 +192,14 @@ def _unheard(name: str, limit: int, at_will: bool) -> Finding:
     # The same for most families of most models, so it is made once.
     if at_will:
         return Finding(name, Outcome.PASS, "nothing was reported", 0, limit)
-    return Finding(name, Outcome.INSUFFICIENT, _UNMEASURED.format(0, ""), None, None)
+    return Finding(name, Outcome.INSUFFICIENT, _UNMEASURED.format(0, ""), 0, 1)
 
 
-_UNMEASURED = "not measured since the release ({} signals without a number that counts{})"
+_UNMEASURED = "not measured since the release; {} signals in the newest slot, none with a number that counts{}"
 
 
 def _unmeasured(newest: Sequence[Measure], rule: FamilyRule) -> str:
-    count, few = (
-        len({(m.family, m.name, m.at) for m in some}) for some in (newest, [m for m in newest if m.n < rule.min_n])
-    )
-    why = f", {few} of them on fewer than {rule.min_n} rows" if few else ""
+    small = [m for m in newest if m.n < rule.min_n]
+    count, few = (len({(m.family, m.name, m.at) for m in some}) for some in (newest, small))
+    why = f", {few} of them on fewer than {rule.min_n} rows, {max(m.n for m in small)} at most" if few else ""
     return _UNMEASURED.format(count, why)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Annotated, Self
 
@@ -21,6 +21,7 @@ from hpcretrain.policy.types.governance import BreakGlass as BreakGlass
 from hpcretrain.policy.types.governance import Deadlines as Deadlines
 from hpcretrain.policy.types.governance import Needed as Needed
 from hpcretrain.policy.types.governance import Role as Role
+from hpcretrain.policy.types.governance import short_of_people
 from hpcretrain.policy.types.scope import Rung as Rung
 from hpcretrain.policy.types.scope import WindowName as WindowName
 from hpcretrain.policy.types.score import Business as Business
@@ -175,20 +176,30 @@ class Policy(Rules):
 
     @model_validator(mode="after")
     def _governed(self) -> Self:
+        problems = [*self._unruled(), *self._emergencies()]
+        if self.approvals and not problems:
+            problems += short_of_people(self.approvals, self.roles)
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _unruled(self) -> Iterator[str]:
         roles, named = self.roles, self.approvals and (self.approvals.approvers or self.approvals.requesters)
         if roles is not None and named:
-            raise ValueError("approvals: roles say who may approve and ask; leave approvers and requesters out")
+            yield "approvals: roles say who may approve and ask; leave approvers and requesters out"
         if self.approvals and roles is None and not self.approvals.approvers:
-            raise ValueError("approvals.approvers: is missing; name who may approve, or give roles")
+            yield "approvals.approvers: is missing; name who may approve, or give roles"
         if roles is not None and self.approvals is None:
-            raise ValueError("approvals: is missing; with roles it says at least expires_h")
+            yield "approvals: is missing; with roles it says at least expires_h"
         if roles is not None and not any(role.activate for role in roles.values()):
-            raise ValueError("roles: none may activate another policy, so this one could never be changed")
-        breakers = [name for name, role in (roles or {}).items() if role.break_glass]
+            yield "roles: none may activate another policy, so this one could never be changed"
+
+    def _emergencies(self) -> Iterator[str]:
+        roles = self.roles or {}
+        breakers = [name for name, role in roles.items() if role.break_glass]
         if breakers and self.break_glass is None:
-            raise ValueError(f"break_glass: is missing, but role {breakers[0]} may break the glass")
+            yield f"break_glass: is missing, but role {breakers[0]} may break the glass"
         if self.break_glass and not breakers:
-            raise ValueError("break_glass: no role may break the glass; give one break_glass = true")
-        if self.break_glass and not any(role.review for role in (roles or {}).values()):
-            raise ValueError("break_glass: no role may review it; give one review = true")
-        return self
+            yield "break_glass: no role may break the glass; give one break_glass = true"
+        if self.break_glass and not any(role.review for role in roles.values()):
+            yield "break_glass: no role may review it; give one review = true"

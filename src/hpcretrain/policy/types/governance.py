@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -75,6 +76,46 @@ class Approvals(Rules):
     def people(self, priority_class: PriorityClass) -> int:
         """How many must approve what is of a class."""
         return self.needed.of(priority_class) if self.needed else 1
+
+
+def short_of_people(approvals: Approvals, roles: Mapping[str, Role] | None) -> Iterator[str]:
+    """What could never be approved, since fewer people may than must.
+
+    Of a group, behind a percent sign, the operating system alone knows the members: what a group may approve is not
+    counted.
+    """
+    for each in PriorityClass:
+        run, release = (_may(approvals, roles, what, each) for what in ("approve_run", "approve_release"))
+        key, people = f"approvals.needed.{each.value}", approvals.people(each)
+        # Where somebody may approve a training at all, an approval is asked for to set a check aside, too.
+        if each in approvals.run or (approvals.overrule and run):
+            yield from _short(key, people, run, f"a training that is {each.value}", "approve_run")
+        if each in approvals.release:
+            yield from _short(key, people, release, f"a release that is {each.value}", "approve_release")
+        if approvals.other_releaser and each in approvals.run and each in approvals.release:
+            what = f"a training that is {each.value} and, others, its release"
+            yield from _short(key, 2 * people, run | release, what, "approve_run or approve_release")
+    people = approvals.needed.policy if approvals.needed else 1
+    yield from _short("approvals.needed.policy", people, _may(approvals, roles, "activate"), "a policy", "activate")
+
+
+def _may(
+    approvals: Approvals, roles: Mapping[str, Role] | None, act: str, priority_class: PriorityClass | None = None
+) -> frozenset[str]:
+    """Users and groups who may do it."""
+    if roles is None:
+        return frozenset(approvals.approvers)
+    allowed = (
+        role for role in roles.values() if (found := getattr(role, act)) is True or priority_class in (found or ())
+    )
+    return frozenset(member for role in allowed for member in role.members)
+
+
+def _short(key: str, people: int, names: frozenset[str], what: str, act: str) -> Iterator[str]:
+    if len(names) < people and not any(name.startswith("%") for name in names):
+        whom = f": {', '.join(sorted(names))}" if names else ""
+        may = f"{len(names)} may{whom}; name more who have {act}, or ask for fewer"
+        yield f"{key}: {people} must approve {what}, and {may}"
 
 
 class BreakGlass(Rules):

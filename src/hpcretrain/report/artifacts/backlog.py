@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
-from hpcretrain.history import Cycle
+from hpcretrain.cycle import Cycle
 from hpcretrain.records import Outcome, PriorityClass
 from hpcretrain.report import markdown, wording
 from hpcretrain.report.artifacts.shown import MARKDOWN, Artifact, Shown

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hpcretrain.history import Cycle
+from hpcretrain.cycle import Cycle
 from hpcretrain.records import Job
 from hpcretrain.report import markdown, story, wording
 from hpcretrain.report.artifacts.shown import MARKDOWN, Artifact, Shown

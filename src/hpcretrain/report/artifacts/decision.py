@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpcretrain.history import Cycle
+from hpcretrain.cycle import Cycle
 from hpcretrain.records import Assessment, Decision
 from hpcretrain.report import markdown, story, wording
 from hpcretrain.report.artifacts.shown import MARKDOWN, Artifact, Shown, findings
