@@ -13,16 +13,17 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-_NINE_DIGITS = ".9g"
-_CLEAN = frozenset({str, int, bool, type(None)})
-"""Types of values that are recorded as they are."""
+_JSON = frozenset({str, int, float, bool, type(None)})
+"""Types of values that JSON can hold."""
+_CLEAN: set[type] = {str, int, bool, type(None)}
+"""Types of values that are recorded as they are: these, and each enum and frozen type that has come along."""
 
 
 def rounded(value: float) -> float:
     """`value` to nine significant digits; the noise of the last bits would make identifiers differ."""
     if value == 0 or not math.isfinite(value):
         return value
-    return float(format(value, _NINE_DIGITS))
+    return float(f"{value:.9g}")
 
 
 def utc(moment: datetime) -> datetime:
@@ -41,22 +42,25 @@ class Plain:
     """Frozen data whose floats are rounded and whose times are aware and in UTC."""
 
     def __post_init__(self) -> None:
-        for name in _names(type(self)):  # type: ignore[arg-type]  # mypy takes the hash of its objects for that of a class
-            value = getattr(self, name)
-            if value.__class__ in _CLEAN:
-                continue
-            cleaned = _clean(value)
-            if cleaned is not value:
-                object.__setattr__(self, name, cleaned)
+        # Records are made by the ten thousand; nothing but fields is here yet.
+        values = self.__dict__
+        for name, value in values.items():
+            if value.__class__ not in _CLEAN:
+                values[name] = _clean(value)
 
 
 @cache
 def _names(kind: Any) -> tuple[str, ...]:
+    # mypy takes the hash of a class's objects for that of the class.
     return tuple(field.name for field in dataclasses.fields(kind))
 
 
 def _clean(value: Any) -> Any:
-    if value is None or isinstance(value, _AS_IT_IS):
+    kind = value.__class__
+    if kind in _CLEAN:
+        return value
+    if kind is not float and isinstance(value, _AS_IT_IS):
+        _CLEAN.add(kind)
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -76,22 +80,32 @@ _AS_IT_IS = (str, int, enum.Enum, Plain)
 
 def plain(value: Any) -> Any:
     """`value` as what JSON can hold: objects, lists, strings, numbers; times as ISO 8601 in UTC with a Z."""
+    if value.__class__ in _JSON:
+        return value
     if isinstance(value, Plain):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {name: plain(getattr(value, name)) for name in _names(type(value))}  # type: ignore[arg-type]
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, datetime):
         return utc(value).isoformat().replace("+00:00", "Z")
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
     return value
 
 
 def canonical(value: Any) -> str:
     """`value` as JSON with sorted keys, no spaces, and no NaN or infinity."""
-    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return written(plain(value))
+
+
+def written(content: Any) -> str:
+    """What `plain` gave, as `canonical` writes it."""
+    return _ENCODER.encode(content)
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def sha256(text: str) -> str:

@@ -36,13 +36,20 @@ class BatchCounts:
     digest: str
 
 
-def distribution(column: ColumnCounts) -> tuple[int, ...]:
+Counts = tuple[int, ...]
+"""One count a bin."""
+
+
+def distribution(column: ColumnCounts) -> Counts:
     """One count a bin, for drift: the frozen bins, then missing cells, then cells that fit no bin."""
     return (*column.bins, column.missing, column.unseen + column.infinite + column.wrong_type)
 
 
-def total(batches: Sequence[BatchCounts], column: str) -> tuple[int, ...]:
-    """The sum of `distribution` over batches; counts in frozen bins add up exactly."""
+def totals(batches: Sequence[BatchCounts], columns: Sequence[str]) -> list[Counts]:
+    """The sums of `distribution` over batches, of each column; counts in frozen bins add up exactly."""
     if len(batches) == 1:
-        return distribution(batches[0].columns[column])
-    return tuple(sum(cells) for cells in zip(*(distribution(batch.columns[column]) for batch in batches), strict=True))
+        return [distribution(batches[0].columns[column]) for column in columns]
+    return [
+        tuple(sum(cells) for cells in zip(*(distribution(batch.columns[name]) for batch in batches), strict=True))
+        for name in columns
+    ]

@@ -73,6 +73,8 @@ class History:
     cycles: list[Cycle] = field(default_factory=list)
     going: list[Cycle] = field(default_factory=list)
     """Those of them that have not ended."""
+    ran: list[Cycle] = field(default_factory=list)
+    """Those of them whose training was ordered."""
     verdicts: list[Verdict] = field(default_factory=list)
     costs: list[tuple[datetime, float]] = field(default_factory=list)
     """Modeled cost of trainings that a cycle ordered, with their times."""
@@ -171,7 +173,7 @@ class History:
     @property
     def last_run(self) -> datetime | None:
         """When a training was last ordered that was, or is to be, seen through."""
-        ended = (each for each in reversed(self.cycles) if each.run and not each.under_way and not each.broken_off)
+        ended = (each for each in reversed(self.ran) if not each.under_way and not each.broken_off)
         return next((each.run.at for each in ended if each.run), None)
 
     def release(self, identifier: str) -> Release:
@@ -258,7 +260,10 @@ class History:
                 self.cycles.append(Cycle(record, self._asked_for(record)))
                 self.going.append(self.cycles[-1])
             case Decision():
-                self._cycle_of(record).decisions.append(record)
+                decided = self._cycle_of(record)
+                if record.action is Action.RUN and decided.run is None:
+                    self.ran.append(decided)
+                decided.decisions.append(record)
             case Job():
                 self._add_job(record)
             case Verdict():

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import ClassVar
 
-from hpcretrain.canonical import Plain, canonical, plain, sha256
+from hpcretrain.canonical import Plain, plain, sha256, written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +30,12 @@ class Record(Plain):
     @cached_property
     def body(self) -> str:
         """The record as canonical JSON."""
-        content = plain(self)
-        for field in dataclasses.fields(self):
-            if field.name in self.later and getattr(self, field.name) == field.default:
-                del content[field.name]
-        return canonical({"kind": self.kind, **content})
+        content = {"kind": self.kind, **plain(self)}
+        if self.later:
+            for field in dataclasses.fields(self):
+                if field.name in self.later and getattr(self, field.name) == field.default:
+                    del content[field.name]
+        return written(content)
 
     @cached_property
     def id(self) -> str:

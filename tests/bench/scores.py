@@ -17,7 +17,7 @@ from hpcretrain.counts import BatchCounts, ColumnCounts
 from hpcretrain.evidence import Measure
 from hpcretrain.history import History
 from hpcretrain.policy.assess import Grid
-from hpcretrain.policy.observe import input_drift
+from hpcretrain.policy.observe import input_drifts
 from hpcretrain.records import (
     RULE_VERSION,
     Action,
@@ -58,8 +58,8 @@ def _score(pairs: list[tuple[BatchCounts, BatchCounts]]) -> float:
     grid, subject = Grid(START, DAY), Subject(START)
     began = time.perf_counter()
     scores = []
-    for number, (reference, newest) in enumerate(pairs):
-        signs = input_drift([newest], [reference], policy.score)
+    drifts = input_drifts([([newest], [reference]) for reference, newest in pairs], policy.score)
+    for number, signs in enumerate(drifts):
         measures = [
             Measure(str(number), sign.family, sign.name, START, sign.effect, sign.lower_bound, sign.n) for sign in signs
         ]

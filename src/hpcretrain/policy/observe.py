@@ -6,15 +6,17 @@ Each function gives a `Sign`; the step that observes adds model, time and slot a
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
-from hpcretrain.counts import BatchCounts, total
+from hpcretrain.counts import BatchCounts, Counts, totals
 from hpcretrain.evidence import ESTIMATED
 from hpcretrain.policy.types import FamilyRule, Score
 from hpcretrain.records import Family, Finding, Histogram, Outcome, Reading, Signal
 from hpcretrain.stats import metrics
-from hpcretrain.stats.drift import psi, psis
+from hpcretrain.stats.drift import Drift, psi, psis
 
 SURE_Z = 3.0
 """Standard errors taken off, at least, of what no label confirms: it must not alarm where nothing changes."""
@@ -68,12 +70,36 @@ def _sign(
 
 def input_drift(recent: Sequence[BatchCounts], reference: Sequence[BatchCounts], score: Score) -> list[Sign]:
     """PSI of each feature between recent batches and the batches that the champion learned from; both not empty."""
-    weight, rows = score.rule(Family.INPUT_DRIFT), sum(batch.rows for batch in recent)
-    names = list(recent[0].columns)
-    if rows < score.min_rows:
-        why = f"{rows} rows are too few to tell drift"
-        return [insufficient(Family.INPUT_DRIFT, name, "psi", rows, score.min_rows, why) for name in names]
-    drifts = psis([total(reference, name) for name in names], [total(recent, name) for name in names], z=weight.z)
+    [signs] = input_drifts([(recent, reference)], score)
+    return signs
+
+
+def input_drifts(
+    models: Sequence[tuple[Sequence[BatchCounts], Sequence[BatchCounts]]], score: Score
+) -> list[list[Sign]]:
+    """`input_drift` of many models at once, of each its recent batches and those that its champion learned from."""
+    rows = [sum(batch.rows for batch in recent) for recent, _ in models]
+    names = [list(recent[0].columns) for recent, _ in models]
+    samples: dict[int, tuple[list[Counts], list[Counts]]] = {}
+    alike: dict[int, list[int]] = defaultdict(list)
+    for model, (recent, reference) in enumerate(models):
+        if rows[model] >= score.min_rows:
+            samples[model] = totals(reference, names[model]), totals(recent, names[model])
+            # What is counted in as many bins is measured together, and so comes out as it does alone.
+            alike[max(map(len, samples[model][0]), default=0)].append(model)
+    drifts: dict[int, list[Drift]] = {}
+    for together in alike.values():
+        references, counts = ([each for model in together for each in samples[model][side]] for side in (0, 1))
+        found = iter(psis(references, counts, z=score.rule(Family.INPUT_DRIFT).z))
+        drifts.update({model: list(islice(found, len(names[model]))) for model in together})
+    return [
+        _drifted(features, drifts[model], n, score) if model in drifts else _too_few(features, n, score)
+        for model, (features, n) in enumerate(zip(names, rows, strict=True))
+    ]
+
+
+def _drifted(names: Sequence[str], drifts: Sequence[Drift], rows: int, score: Score) -> list[Sign]:
+    weight = score.rule(Family.INPUT_DRIFT)
     return [
         _sign(
             Family.INPUT_DRIFT, name, "psi", weight,
@@ -82,6 +108,11 @@ def input_drift(recent: Sequence[BatchCounts], reference: Sequence[BatchCounts],
         )
         for name, drift in zip(names, drifts, strict=True)
     ]  # fmt: skip
+
+
+def _too_few(names: Sequence[str], rows: int, score: Score) -> list[Sign]:
+    why = f"{rows} rows are too few to tell drift"
+    return [insufficient(Family.INPUT_DRIFT, name, "psi", rows, score.min_rows, why) for name in names]
 
 
 def prediction_shift(scores: Histogram, reference: Histogram, score: Score) -> Sign:

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 
 from hpcretrain.evidence import Family, Finding, Measure, Outcome
 from hpcretrain.policy.assess.tracks import TOLD_AT_WILL, Track, jumps, sort, tracks
@@ -64,11 +65,10 @@ def assess(measures: Iterable[Measure], score: Score, grid: Grid, retrain_hours:
         retrain_hours: How long a retraining takes, against the time that the error budget leaves.
     """
     heard = sort(measures, grid, score)
-    names = {family: score.counted(family) for family in Family}
-    course_of = tracks(heard, score, names)
+    course_of = tracks(heard, score)
     levels = {name: track.level for name, track in course_of.items()}
     declining = score.cured_by(Cure.RETRAIN)
-    course = _course([course_of[name] for name in declining], heard.oldest + 1, score, grid, retrain_hours)
+    course = _course([course_of[name] for name in declining], score, grid, retrain_hours)
     total, contributions = combine(levels, score, course.pressure)
     return Scored(
         score=total,
@@ -79,9 +79,9 @@ def assess(measures: Iterable[Measure], score: Score, grid: Grid, retrain_hours:
         fresh=combine({name: levels[name] for name in score.cured_by(Cure.LEARN)}, score, course.pressure)[0],
         sustained=course.sustained,
         jumps=jumps(heard, score),
-        labeled=any(course_of[names[each]].measured for each in (Family.PERFORMANCE, Family.CALIBRATION)),
+        labeled=any(course_of[score.counted(each)].measured for each in (Family.PERFORMANCE, Family.CALIBRATION)),
         broken=tuple(sorted(f"{family.value}:{name}" for family, name in heard.broken)),
-        findings=(*_findings(course_of, heard.slots.get(0, ()), heard.broken, score, names), *heard.findings),
+        findings=(*_findings(course_of, heard.newest, heard.broken, score), *heard.findings),
     )
 
 
@@ -95,9 +95,11 @@ def combine(levels: Mapping[str, float], score: Score, pressure: float = 0.0) ->
     """
     survival = {name: 1.0 - score.families[name].weight * level for name, level in levels.items()}
     total = round(1000 * _factor(score.business, pressure) * (1.0 - math.prod(survival.values())))
+    if total == 0:
+        return 0, dict.fromkeys(levels, 0)
     evidence = {name: -math.log(max(value, 1e-12)) for name, value in survival.items()}
     whole = math.fsum(evidence.values())
-    if total == 0 or whole == 0:
+    if whole == 0:
         return 0, dict.fromkeys(levels, 0)
     exact = {name: total * value / whole for name, value in evidence.items()}
     contributions = {name: math.floor(value) for name, value in exact.items()}
@@ -123,17 +125,19 @@ class _Course:
     sustained: bool
 
 
-def _course(tracks: Sequence[Track], count: int, score: Score, grid: Grid, retrain_hours: float) -> _Course:
+def _course(tracks: Iterable[Track], score: Score, grid: Grid, retrain_hours: float) -> _Course:
     keep = 0.5 ** (1.0 / score.half_life_batches)
+    # What was never measured counts as zero, and so changes nothing.
+    tracks = [track for track in tracks if track.measured]
     levels = [0.0] * len(tracks)
     weights = [track.rule.weight for track in tracks]
+    slot_hours = grid.length / timedelta(hours=1)
     asked, run, spent = False, 0, 0.0
     points, pressure = 0, 0.0
-    for place in range(count):
-        now = [track.held[place] for track in tracks]
+    for now in zip(*(track.held for track in tracks), strict=True):
         levels = [keep * level + (1.0 - keep) * value for level, value in zip(levels, now, strict=True)]
         share = _either(weights, now)
-        spent += share * (grid.length / timedelta(hours=1))
+        spent += share * slot_hours
         pressure = _pressure(share, spent, score.business, retrain_hours)
         points = round(1000 * _factor(score.business, pressure) * _either(weights, levels))
         run = run + 1 if points >= score.threshold else 0
@@ -142,7 +146,10 @@ def _course(tracks: Sequence[Track], count: int, score: Score, grid: Grid, retra
 
 
 def _either(weights: Sequence[float], levels: Sequence[float]) -> float:
-    return 1.0 - math.prod(1.0 - weight * level for weight, level in zip(weights, levels, strict=True))
+    neither = 1.0
+    for weight, level in zip(weights, levels, strict=True):
+        neither *= 1.0 - weight * level
+    return 1.0 - neither
 
 
 def _pressure(share: float, spent: float, business: Business | None, retrain_hours: float) -> float:
@@ -158,15 +165,12 @@ def _findings(
     newest: Sequence[Measure],
     broken: Iterable[tuple[Family, str]],
     score: Score,
-    names: Mapping[Family, str],
 ) -> Iterator[Finding]:
     """How each family came out."""
-    mine: dict[str, list[Measure]] = defaultdict(list)
-    for measure in newest:
-        mine[names[measure.family]].append(measure)
+    there = {score.counted(family) for family in {measure.family for measure in newest}}
     wrong: dict[str, list[str]] = defaultdict(list)
     for family, what in sorted(broken, key=lambda each: (each[0].value, each[1])):
-        wrong[names[family]].append(what)
+        wrong[score.counted(family)].append(what)
     for name, track in tracks.items():
         limit = score.threshold if track.rule.cure in (Cure.RETRAIN, Cure.LEARN) else score.act_from
         if name in wrong:
@@ -176,14 +180,26 @@ def _findings(
             points = round(1000 * track.rule.weight * track.level)
             reason = f"level {track.level:.3f} of 1, newest slot {track.held[-1]:.3f}; alone worth {points} points"
             yield Finding(name, Outcome.PASS if points < limit else Outcome.FAIL, reason, points, limit)
-        elif name not in mine and all(family in TOLD_AT_WILL for family in track.rule.of or (Family(name),)):
-            yield Finding(name, Outcome.PASS, "nothing was reported", 0, limit)
+        elif name in there:
+            mine = [measure for measure in newest if score.counted(measure.family) == name]
+            yield Finding(name, Outcome.INSUFFICIENT, _unmeasured(mine, track.rule), 0, 1)
         else:
-            yield Finding(name, Outcome.INSUFFICIENT, _unmeasured(mine[name], track.rule), 0, 1)
+            yield _unheard(name, limit, all(family in TOLD_AT_WILL for family in score.families_of(name)))
+
+
+@lru_cache(maxsize=1024)
+def _unheard(name: str, limit: int, at_will: bool) -> Finding:
+    # The same for most families of most models, so it is made once.
+    if at_will:
+        return Finding(name, Outcome.PASS, "nothing was reported", 0, limit)
+    return Finding(name, Outcome.INSUFFICIENT, _UNMEASURED.format(0, ""), 0, 1)
+
+
+_UNMEASURED = "not measured since the release; {} signals in the newest slot, none with a number that counts{}"
 
 
 def _unmeasured(newest: Sequence[Measure], rule: FamilyRule) -> str:
     small = [m for m in newest if m.n < rule.min_n]
     count, few = (len({(m.family, m.name, m.at) for m in some}) for some in (newest, small))
     why = f", {few} of them on fewer than {rule.min_n} rows, {max(m.n for m in small)} at most" if few else ""
-    return f"not measured since the release; {count} signals in the newest slot, none with a number that counts{why}"
+    return _UNMEASURED.format(count, why)

@@ -14,6 +14,10 @@ from hpcretrain.policy.types import FamilyRule, Score
 _Key = tuple[Family, str]
 _What = tuple[Family, str, datetime]
 _BySlot = Mapping[int, Sequence[Measure]]
+_Shares = Mapping[int, Mapping[str, float]]
+"""Of a family, by slot and by name of what was measured: the lower bound in full scales, 0 or more."""
+_Course = Sequence[float | None]
+"""A magnitude of each slot, oldest first; None where there is none."""
 
 TOLD_AT_WILL = (Family.EXTERNAL, Family.UPSTREAM, Family.BLIND)
 """Families of which nothing is heard when there is nothing to tell."""
@@ -50,13 +54,17 @@ class Heard:
     """All that was measured of a model, by how many slots ago.
 
     Attributes:
-        slots: The measures of each slot.
+        newest: The measures of the newest slot.
+        shares: How strongly each measure spoke that has a number which counts.
+        guesses: The same of what was estimated without labels.
         oldest: The oldest slot that counts.
         broken: What was last measured, not long ago, as something that is not finite.
         findings: What does not count.
     """
 
-    slots: _BySlot
+    newest: Sequence[Measure]
+    shares: Mapping[Family, _Shares]
+    guesses: Mapping[Family, _Shares]
     oldest: int
     broken: frozenset[_Key]
     findings: tuple[Finding, ...]
@@ -67,8 +75,11 @@ def sort(measures: Iterable[Measure], grid: Grid, score: Score) -> Heard:
     slots: dict[int, list[Measure]] = defaultdict(list)
     future: set[_What] = set()
     stale: dict[_Key, list[Measure]] = defaultdict(list)
+    at, slot = grid.end, grid.slot(grid.end)
     for measure in measures:
-        slot = grid.slot(measure.at)
+        # Many are of one time, and mostly stand together.
+        if measure.at != at:
+            at, slot = measure.at, grid.slot(measure.at)
         if slot < 0:
             future.add(_what(measure))
         elif grid.most is not None and slot >= grid.most:
@@ -91,61 +102,45 @@ def sort(measures: Iterable[Measure], grid: Grid, score: Score) -> Heard:
         count = len({_what(m) for older in stale.values() for m in older})
         why = f"signals older than the {grid.most} slots that are looked back on; the last of each name is held"
         findings.append(Finding("stale", Outcome.PASS, why, count, grid.most))
-    return Heard(slots, max(slots, default=0), _broken(slots, score), tuple(findings))
+    shares, guesses, whole = _told(slots, score)
+    broken = frozenset() if whole else _broken(slots, score)
+    return Heard(slots.get(0, ()), shares, guesses, max(slots, default=0), broken, tuple(findings))
 
 
-def tracks(heard: Heard, score: Score, names: Mapping[Family, str]) -> dict[str, Track]:
+def tracks(heard: Heard, score: Score) -> dict[str, Track]:
     """How strongly each family spoke.
 
     Each measure holds its own last value in slots in which it is not measured, and counts as blind there: so good news
     of one does not silence another. Checks of data quality are of their batch, and hold together.
     """
     order = range(heard.oldest, -1, -1)
-    shares = {name: _shares(heard.slots, rule, name, names) for name, rule in score.families.items()}
-    blind_name = names[Family.BLIND]
-    silence: dict[Family, list[float | None]] = {}
-    held: dict[str, list[float | None]] = {}
-    for name in score.families:
-        held[name], quiet = _hold(shares[name], order)
-        silence.update({family: each for family, each in quiet.items() if family not in TOLD_AT_WILL})
-    blind = score.families[blind_name]
-    for place in range(len(order)):
-        known = [each for quiet in silence.values() if (each := quiet[place]) is not None]
-        share = min(math.fsum(known) / len(known) / blind.scale, 1.0) if known else 0.0
-        held[blind_name][place] = max(share, held[blind_name][place] or 0.0)
-    return {name: _track(rule, held[name], _guesses(heard.slots, rule, name, names, order), score)
-            for name, rule in score.families.items()}  # fmt: skip
+    spoken: dict[str, list[_Course]] = defaultdict(list)
+    silences = []
+    for family, shares in heard.shares.items():
+        held, quiet = _hold(family, shares, order)
+        spoken[score.counted(family)].append(held)
+        if family not in TOLD_AT_WILL:
+            silences.append(quiet)
+    for family, shares in heard.guesses.items():
+        # An estimate speaks for its slot only: it neither clears what labels said nor stays when they speak again.
+        guessed = [_loudest(family, shares[slot].values()) if slot in shares else None for slot in order]
+        spoken[score.counted(family)].append(guessed)
+    blind = score.counted(Family.BLIND)
+    spoken[blind].append(_blind(silences, len(order), score.families[blind].scale))
+    return {name: _track(rule, spoken.get(name, ()), len(order), score) for name, rule in score.families.items()}
 
 
 def jumps(heard: Heard, score: Score) -> tuple[int, ...]:
     """How many slots ago something jumped by `abrupt` full scales at once, and has not come back since."""
     found: set[int] = set()
     for family in _SUDDEN:
-        rule = score.rule(family)
         by_name: dict[str, dict[int, float]] = defaultdict(dict)
-        for slot, measures in heard.slots.items():
-            for m in measures:
-                if m.family is family and (share := _share(m, rule)) is not None and not m.name.startswith(ESTIMATED):
-                    by_name[m.name][slot] = max(share, by_name[m.name].get(slot, 0.0))
+        for slot, shares in heard.shares.get(family, {}).items():
+            for name, share in shares.items():
+                by_name[name][slot] = share
         for values in by_name.values():
             found |= _jumped(values, score.abrupt)
     return tuple(sorted(found))
-
-
-def magnitude(measures: Iterable[Measure], rule: FamilyRule) -> float | None:
-    """How strongly one slot's measures of a family speak, 0 to 1; None when none has a number that counts.
-
-    Of input drift the mean over the tenth of the features that moved most counts: a few that surely moved must not
-    drown among many that did not, and one of fifty says little. Elsewhere the worst signal counts. Of several with the
-    same name the worst does.
-    """
-    worst: dict[Family, dict[str, float]] = {}
-    for m in measures:
-        share = _share(m, rule)
-        if share is not None:
-            by_name = worst.setdefault(m.family, {})
-            by_name[m.name] = max(share, by_name.get(m.name, 0.0))
-    return max((_loudest(family, by_name.values()) for family, by_name in worst.items()), default=None)
 
 
 def finite(measure: Measure) -> bool:
@@ -154,81 +149,77 @@ def finite(measure: Measure) -> bool:
     return (effect is None or math.isfinite(effect)) and (bound is None or math.isfinite(bound))
 
 
-def _share(m: Measure, rule: FamilyRule) -> float | None:
-    """The lower bound in full scales, 0 or more; None where it does not count."""
-    bound, effect = m.lower_bound, m.effect
-    if bound is None or m.n < rule.min_n or not math.isfinite(bound):
-        return None
-    if effect is not None and not math.isfinite(effect):
-        return None
-    return bound / rule.scale if bound > 0.0 else 0.0
+def _told(
+    slots: _BySlot, score: Score
+) -> tuple[dict[Family, dict[int, dict[str, float]]], dict[Family, dict[int, dict[str, float]]], bool]:
+    """Shares of what counts, and of what was estimated; of several of one name the worst. Whether all is finite."""
+    shares: dict[Family, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    guesses: dict[Family, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    whole, rules = True, score.rules
+    for slot, measures in slots.items():
+        for m in measures:
+            rule, bound = rules[m.family], m.lower_bound
+            if not finite(m):
+                whole = False
+            elif bound is not None and m.n >= rule.min_n:
+                share = bound / rule.scale if bound > 0.0 else 0.0
+                by_name = (guesses if m.name.startswith(ESTIMATED) else shares)[m.family][slot]
+                if share >= by_name.get(m.name, 0.0):
+                    by_name[m.name] = share
+    return shares, guesses, whole
 
 
 def _loudest(family: Family, shares: Collection[float]) -> float:
+    """How strongly one slot's measures of a family speak, 0 to 1.
+
+    Of input drift the mean over the tenth of the features that moved most counts: a few that surely moved must not
+    drown among many that did not, and one of fifty says little. Elsewhere the worst signal counts.
+    """
     if family is not Family.INPUT_DRIFT:
         return min(max(shares), 1.0)
     # A tenth of the features, the last of them in part: one more that did not move must not halve what moved.
     tenth = max(len(shares) / 10, 1.0)
-    loudest = sorted((min(share, 1.0) for share in shares), reverse=True)[: math.ceil(tenth)]
     whole = math.floor(tenth)
+    loudest = [min(share, 1.0) for share in sorted(shares, reverse=True)[: math.ceil(tenth)]]
     return (math.fsum(loudest[:whole]) + (tenth - whole) * math.fsum(loudest[whole:])) / tenth
 
 
-def _shares(
-    slots: _BySlot, rule: FamilyRule, name: str, names: Mapping[Family, str]
-) -> dict[int, dict[Family, dict[str, float]]]:
-    """Shares of what counts under a name, by slot, family and measure; the worst of several of one name."""
-    found: dict[int, dict[Family, dict[str, float]]] = {}
-    for slot, measures in slots.items():
-        for m in measures:
-            if names[m.family] != name or m.name.startswith(ESTIMATED):
-                continue
-            share = _share(m, rule)
-            if share is not None:
-                by_name = found.setdefault(slot, {}).setdefault(m.family, {})
-                by_name[m.name] = max(share, by_name.get(m.name, 0.0))
-    return found
-
-
-def _hold(
-    shares: Mapping[int, Mapping[Family, Mapping[str, float]]], order: range
-) -> tuple[list[float | None], dict[Family, list[float | None]]]:
-    """The magnitude of each slot with what is held, and by family the share of its measures that were silent in it."""
-    current: dict[Family, dict[str, float]] = {}
+def _hold(family: Family, shares: _Shares, order: range) -> tuple[_Course, _Course]:
+    """The magnitude of each slot with what is held, and the share of its measures that were silent in it."""
     held: list[float | None] = []
-    families = {family for by_family in shares.values() for family in by_family}
-    quiet: dict[Family, list[float | None]] = {family: [] for family in families}
+    quiet: list[float | None] = []
+    current: Mapping[str, float] = {}
+    magnitude: float | None = None
     for slot in order:
-        fresh = shares.get(slot, {})
-        for family in families:
-            before, now = current.get(family, {}), fresh.get(family, {})
-            quiet[family].append(sum(name not in now for name in before) / len(before) if before else None)
-            if now:
-                current[family] = dict(now) if family is Family.DATA_QUALITY else {**before, **now}
-        held.append(max((_loudest(family, by_name.values()) for family, by_name in current.items()), default=None))
+        now = shares.get(slot, {})
+        both = {**current, **now}
+        quiet.append((len(both) - len(now)) / len(current) if current else None)
+        if now:
+            current = now if family is Family.DATA_QUALITY else both
+            magnitude = _loudest(family, current.values())
+        held.append(magnitude)
     return held, quiet
 
 
-def _guesses(
-    slots: _BySlot, rule: FamilyRule, name: str, names: Mapping[Family, str], order: range
-) -> list[float | None]:
-    found: list[float | None] = []
-    for slot in order:
-        guessed = [m for m in slots.get(slot, ()) if m.name.startswith(ESTIMATED) and names[m.family] == name]
-        found.append(magnitude(guessed, rule) if guessed else None)
-    return found
+def _blind(silences: Sequence[_Course], count: int, scale: float) -> _Course:
+    """How much is not heard in each slot that was heard before: the mean over the families."""
+    blind: list[float | None] = []
+    for place in range(count):
+        known = [share for quiet in silences if (share := quiet[place]) is not None]
+        blind.append(min(math.fsum(known) / len(known) / scale, 1.0) if known else 0.0)
+    return blind
 
 
-def _track(rule: FamilyRule, held: Sequence[float | None], guesses: Sequence[float | None], score: Score) -> Track:
+def _track(rule: FamilyRule, spoken: Sequence[_Course], count: int, score: Score) -> Track:
+    """The worst of all courses that are counted in a family counts in each slot."""
     keep = 0.5 ** (1.0 / score.half_life_batches)
-    level, values = 0.0, []
-    for value, guessed in zip(held, guesses, strict=True):
-        # An estimate speaks for its slot only: it neither clears what labels said nor stays when they speak again.
-        now = max(value or 0.0, guessed or 0.0)
-        values.append(now)
-        level = keep * level + (1.0 - keep) * now
-    measured = any(value is not None for value in (*held, *guesses))
-    return Track(rule, tuple(values), min(level, 1.0), measured)
+    values = [0.0] * count
+    for course in spoken:
+        values = [max(value, each or 0.0) for value, each in zip(values, course, strict=True)]
+    level = 0.0
+    for value in values:
+        level = keep * level + (1.0 - keep) * value
+    return Track(rule, tuple(values), min(level, 1.0), measured=bool(spoken))
 
 
 def _jumped(values: Mapping[int, float], abrupt: float) -> set[int]:
@@ -243,8 +234,6 @@ def _jumped(values: Mapping[int, float], abrupt: float) -> set[int]:
 
 def _broken(slots: _BySlot, score: Score) -> frozenset[_Key]:
     """What was last measured as something that is not finite; longer ago than `broken_slots` it is only silent."""
-    if all(finite(measure) for measures in slots.values() for measure in measures):
-        return frozenset()
     last: dict[_Key, tuple[datetime, bool, int]] = {}
     for slot, measures in slots.items():
         for measure in measures:

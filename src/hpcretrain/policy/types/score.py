@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Self
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -132,14 +134,40 @@ class Score(Rules):
             raise ValueError("; ".join(problems))
         return self
 
+    @cached_property
+    def names(self) -> Mapping[Family, str]:
+        """The name under which each family of signals is counted."""
+        return {family: name for name in self.families for family in self.families_of(name)}
+
+    @cached_property
+    def rules(self) -> Mapping[Family, FamilyRule]:
+        """How each family of signals counts."""
+        return {family: self.families[name] for family, name in self.names.items()}
+
+    @cached_property
+    def cures(self) -> Mapping[Cure, tuple[str, ...]]:
+        """The names of the families that each cure helps against."""
+        return {cure: tuple(name for name, rule in self.families.items() if rule.cure is cure) for cure in Cure}
+
+    def families_of(self, name: str) -> tuple[Family, ...]:
+        """The families of signals that are counted under a name."""
+        return self.families[name].of or (Family(name),)
+
     def counted(self, family: Family) -> str:
         """The name under which a family of signals is counted."""
-        return next(name for name, rule in self.families.items() if family in (rule.of or (Family(name),)))
+        return self.names[family]
 
     def rule(self, family: Family) -> FamilyRule:
         """How a family of signals counts."""
-        return self.families[self.counted(family)]
+        return self.rules[family]
 
     def cured_by(self, cure: Cure) -> tuple[str, ...]:
         """The names of the families that `cure` helps against."""
-        return tuple(name for name, rule in self.families.items() if rule.cure is cure)
+        return self.cures[cure]
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As of pydantic; a copy derives anew what is derived from its fields."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in ("names", "rules", "cures"):
+            copied.__dict__.pop(name, None)
+        return copied
