@@ -1,4 +1,4 @@
-"""Ledgers as a version of the rules wrote them, kept for good: what they decided must be made again by any later version.
+"""Ledgers as a version of the rules wrote them, kept for good: any later version makes their decisions again.
 
 Whoever changes a rule so that one of them would come out otherwise gives the rules a new version, keeps the code of the
 one before in `hpcretrain.weigh.CODE`, and has `python tests/kept_ledgers.py` write ledgers of the new one beside these.

@@ -15,6 +15,7 @@ from hpcretrain.backlog import ALL, MODEL, Stop
 from hpcretrain.cycle import Cycle
 from hpcretrain.errors import LedgerError
 from hpcretrain.records import (
+    Action,
     Activation,
     Approval,
     Ask,
