@@ -262,9 +262,9 @@ class History:
                 self.going.append(self.cycles[-1])
             case Decision():
                 decided = self._cycle_of(record)
-                if record.action is Action.RUN and decided.run is None:
-                    self.ran.append(decided)
                 decided.decisions.append(record)
+                if decided.run is record:
+                    self.ran.append(decided)
             case Job():
                 self._add_job(record)
             case Verdict():

@@ -77,6 +77,13 @@ def test_a_worse_signal_never_lowers_the_score_under_any_policy(
     assert better.sustained <= worse.sustained
 
 
+def test_a_copy_of_the_rules_counts_by_its_own_families() -> None:
+    assert SCORE.rule(Family.INPUT_DRIFT).weight > 0
+    drift = SCORE.families["input_drift"].model_copy(update={"weight": 0.0})
+    deaf = SCORE.model_copy(update={"families": {**SCORE.families, "input_drift": drift}})
+    assert deaf.rule(Family.INPUT_DRIFT).weight == 0
+
+
 def test_ten_thousand_signals_at_once_count_as_one() -> None:
     storm = [replace(measure(Family.PERFORMANCE, 0, 0.2), name=f"s{number}") for number in range(10_000)]
     assert scored(storm).score == scored(storm[:1]).score > 0

@@ -20,6 +20,16 @@ def batch(*bins: int, missing: int = 0) -> BatchCounts:
     return BatchCounts(rows, 0, {"x": column}, "d")
 
 
+def test_drift_of_many_models_is_the_same_as_of_each_alone() -> None:
+    models = [
+        ([batch(0, 505, 495, 0)], [batch(0, 500, 500, 0)]),
+        ([batch(0, 10, 10, 0)], [batch(0, 500, 500, 0)]),
+        ([batch(0, 300, 300, 300, 3, 0)] * 2, [batch(9, 500, 400, 100, 1, 0)]),
+        ([batch(0, 900, 100, 0)], [batch(0, 500, 500, 0)]),
+    ]
+    assert observe.input_drifts(models, SCORE) == [observe.input_drift(*each, SCORE) for each in models]
+
+
 def test_the_same_distribution_is_no_drift_and_another_is() -> None:
     reference = [batch(0, 500, 500, 0), batch(0, 510, 490, 0)]
     (same,) = observe.input_drift([batch(0, 505, 495, 0)], reference, SCORE)
