@@ -15,7 +15,6 @@ from hpcretrain.backlog import ALL, MODEL, Stop
 from hpcretrain.cycle import Cycle
 from hpcretrain.errors import LedgerError
 from hpcretrain.records import (
-    Action,
     Activation,
     Approval,
     Ask,
