@@ -13,7 +13,7 @@ from pathlib import Path
 from hpcretrain.adapters.ledger_rows import CHAINS, END, anchor_path, anchor_text, genesis, line, link
 from hpcretrain.adapters.ledger_verify import verify
 from hpcretrain.canonical import canonical, sha256
-from hpcretrain.records import Assessment, Family, Finding, Outcome, Record, Signal, Slice
+from hpcretrain.records import Advice, Assessment, Family, Finding, Outcome, PriorityClass, Record, Signal, Slice
 
 ROWS = 1_000_000
 RUNS = 3
@@ -99,6 +99,10 @@ def _batch() -> list[Record]:
             # The mark makes each of them another, as their signals are.
             answers=(_MARK, *(signal.id for signal in signals)),
             score=123,
+            decline=101,
+            fresh=22,
+            action=Advice.NOTHING,
+            priority_class=PriorityClass.STANDARD,
             contributions={family.value: 10 for family in Family},
             levels={family.value: 0.123456789 for family in Family},
             findings=findings,

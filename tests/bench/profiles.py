@@ -151,7 +151,7 @@ class _Watch:
             "contract_digest": profiles.freeze(rows),
         }
         self._ledger.append(
-            [Baseline(model="m", at=START, reference=Slice(rows.start, rows.end, len(rows), ""), **terms)]
+            [Baseline(model="m", at=START, batch_s=3600, reference=Slice(rows.start, rows.end, len(rows), ""), **terms)]
         )
         self._frozen = profiles.counts(rows)
 

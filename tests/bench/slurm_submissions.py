@@ -17,14 +17,18 @@ from bench.slurm_programs import Raw
 
 from hpcretrain.config.cluster import ClusterProfile, load_cluster
 from hpcretrain.config.load import shipped_policy
-from hpcretrain.policy.decide import Facts, decide
-from hpcretrain.records import Decision, Finding, Outcome, PriorityClass
+from hpcretrain.policy.decide import Situation, decide
+from hpcretrain.records import RULE_VERSION, Decision, Facts, Finding, Outcome, PriorityClass
 
 URGENT = PriorityClass.URGENT
 _FACTS = Facts(
-    now=AT, batch=timedelta(days=1), last_run=None, rejections=0, watching=False, spent=(), training_rows=50_000,
-    selection_rows=5_000, holdout_rows=5_000, fresh_rows=5_000, class_rows=1_000, passes=200,
+    attended=False, training_rows=50_000, selection_rows=5_000, holdout_rows=5_000, fresh_rows=5_000, class_rows=1_000,
+    passes=200,
+)  # fmt: skip
+_SITUATION = Situation(
+    now=AT, batch=timedelta(days=1), last_run=None, rejections=0, looks=None, spent=(), facts=_FACTS,
     data=(Finding(check="schema", outcome=Outcome.PASS, reason="as it was"),),
+    action=Finding(check="action", outcome=Outcome.PASS, reason="retraining helps"),
 )  # fmt: skip
 
 
@@ -68,10 +72,11 @@ class Ours:
         return time.perf_counter() - ready + decided - begun
 
     def _decision(self) -> Decision:
-        choice = decide(URGENT, _FACTS, self._policy)
+        choice = decide(URGENT, _SITUATION, self._policy)
         return Decision(
             model="bench", at=AT, answers=(f"request-{self._number}",), action=choice.action, outcome=choice.outcome,
             priority_class=URGENT, cost_mrow_passes=choice.cost_mrow_passes, findings=choice.findings,
+            policy_digest="", rule_version=RULE_VERSION, facts=_FACTS,
         )  # fmt: skip
 
 

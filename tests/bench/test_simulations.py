@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcretrain.config.load import shipped_policy
-from hpcretrain.counts import total
+from hpcretrain.counts import totals
 from hpcretrain.records import Family, Outcome
 from hpcretrain.stats.metrics import bias, measure
 
@@ -28,7 +28,7 @@ def test_simulated_scores_have_the_auc_asked_for_and_lose_it_without_bias(auc: f
 def test_a_change_shifts_the_first_features_from_its_day_on_and_no_others() -> None:
     batches = [batch.counts for batch in days(SMALL, Change(5, features=2, shift=2.0), np.random.default_rng(0))]
     lowest_before, lowest_after = (
-        [total(part, f"x{number}")[0] / (1_000 * len(part)) for number in range(4)]
+        [counts[0] / (1_000 * len(part)) for counts in totals(part, [f"x{number}" for number in range(4)])]
         for part in (batches[:4], batches[4:])
     )
     assert lowest_before == pytest.approx([0.1] * 4, abs=0.02)
