@@ -16,7 +16,7 @@ from whylogs.core.datatypes import AnyType, DataType, Fractional, Integral, Stri
 __all__ = ["standard_schema", "whylogs_fill"]
 
 
-class _Text(String):
+class _Text(String):  # type: ignore[misc]
     """whylogs' own asks for `np.unicode_`, which numpy 2 lacks."""
 
     @classmethod
@@ -26,7 +26,7 @@ class _Text(String):
         )
 
 
-class _Types(TypeMapper):
+class _Types(TypeMapper):  # type: ignore[misc]
     def __call__(self, dtype_or_type: Any) -> DataType:
         return next(known() for known in (Integral, Fractional, _Text, AnyType) if known.match(dtype_or_type))
 

@@ -37,7 +37,7 @@ def mixed_frame(rows: int, seed: int) -> pd.DataFrame:
 
 def row_hashes(frame: pd.DataFrame) -> np.ndarray:
     """One hash a row, shape (rows,)."""
-    return pd.util.hash_pandas_object(frame, index=False).to_numpy()
+    return np.asarray(pd.util.hash_pandas_object(frame, index=False))
 
 
 def fingerprint(hashes: np.ndarray) -> int:

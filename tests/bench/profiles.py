@@ -42,10 +42,10 @@ def profile_cpu_vs_whylogs(rows: int = ROWS, runs: int = RUNS) -> Figures:
     frame = mixed_frame(rows, CURRENT)
 
     def ours() -> bytes:
-        return whylogs_fill.fill(frame, standard_schema(), START).serialize()
+        return bytes(whylogs_fill.fill(frame, standard_schema(), START).serialize())
 
     def peer() -> bytes:
-        return why.log(pandas=frame, schema=standard_schema()).view().serialize()
+        return bytes(why.log(pandas=frame, schema=standard_schema()).view().serialize())
 
     return _alternate(lambda: _cpu(ours), lambda: _cpu(peer), runs)
 
@@ -144,15 +144,11 @@ class _Watch:
         self._folder, self._current, self._runs = folder, current, 0
         self._ledger = FileLedger(folder / "ledger.jsonl")
         profiles, rows = self._profiles(reference), reference.rows(START)
-        terms = {
-            "config_digest": "",
-            "policy_digest": "",
-            "rule_version": "1",
-            "contract_digest": profiles.freeze(rows),
-        }
-        self._ledger.append(
-            [Baseline(model="m", at=START, batch_s=3600, reference=Slice(rows.start, rows.end, len(rows), ""), **terms)]
-        )
+        baseline = Baseline(
+            model="m", at=START, config_digest="", policy_digest="", rule_version="1", batch_s=3600,
+            contract_digest=profiles.freeze(rows), reference=Slice(rows.start, rows.end, len(rows), ""),
+        )  # fmt: skip
+        self._ledger.append([baseline])
         self._frozen = profiles.counts(rows)
 
     def drifts(self) -> list[Drift]:

@@ -49,9 +49,12 @@ def draw(contest: Contest, rng: np.random.Generator) -> tuple[FloatArray, FloatA
     """Labels, and the champion's and the candidate's predictions; each of shape (rows,)."""
     labels = (rng.random(contest.rows) < contest.positives).astype(np.float64)
     shared, *own = rng.normal(size=(3, contest.rows))
-    predictions = []
-    for auc, noise in zip((contest.champion_auc, contest.champion_auc + contest.gain), own, strict=True):
+
+    def predicted(auc: float, noise: FloatArray) -> FloatArray:
         # Two scores that share this much of their variance correlate this much.
         scores = np.sqrt(contest.correlation) * shared + np.sqrt(1 - contest.correlation) * noise
-        predictions.append(probability(scores + separation(auc) * labels, auc, contest.positives))
-    return labels, *predictions
+        return probability(scores + separation(auc) * labels, auc, contest.positives)
+
+    champion, candidate = own
+    better = contest.champion_auc + contest.gain
+    return labels, predicted(contest.champion_auc, champion), predicted(better, candidate)

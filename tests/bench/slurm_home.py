@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -96,7 +97,7 @@ class Home:
         params: dict[str, Any] | None = None,
         search_path: Path | None = None,
         cpus: int = 1,
-        clock: Callable[[], float] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -109,8 +110,7 @@ class Home:
         )
         settings = TrainerSettings(recipe, params or {}, 1, "binary", (), search_path)
         self.spool = Spool(self.shared.root, folder / "models", MadeTable(count), self.ledger, settings)
-        clocked = {"clock": clock} if clock else {}
-        self.tracker = SlurmJobs(self.slurm, profile, shipped_policy().jobs, self.shared, self.ledger, **clocked)
+        self.tracker = SlurmJobs(self.slurm, profile, shipped_policy().jobs, self.shared, self.ledger, clock=clock)
 
     def trainer(self, tell: Callable[[str], None] = lambda _: None) -> SlurmTrainer:
         """What waits for jobs."""
