@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.catalog import BENCHMARKS, GROUPS, Benchmark, Group
+from bench.benchmark import Benchmark, Group
+from bench.catalog import BENCHMARKS, GROUPS
 from scipy.special import ndtri
 
 HEAD = """# Benchmarks

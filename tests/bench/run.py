@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import place
-from bench.catalog import BENCHMARKS, GROUPS, Benchmark, Group
+from bench.benchmark import Benchmark, Group
+from bench.catalog import BENCHMARKS, GROUPS
 from bench.report import document
 from bench.samples import Measured, Samples
 
