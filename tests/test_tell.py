@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,7 @@ def tick(home: Home) -> datetime:
 def line(home: Home, **changes: Any) -> Measure:
     """Serving that got slower by the full scale, measured three hours after the newest batch."""
     measure = Measure("orders", Family.SERVING, "latency_p95", tick(home) + 3 * HOUR, 1.0, 0.5, 600, reason="slower")
-    return replace(measure, **changes)
+    return measure._replace(**changes)
 
 
 def tell(home: Home, *measures: Measure, after: timedelta = 4 * HOUR, person: Person = OWNER) -> Answer:
@@ -263,7 +262,7 @@ def test_an_event_with_a_deadline_asks_for_a_retraining_in_the_class_that_its_sl
     event = line(
         home, family=Family.EXTERNAL, name="regulator", effect=None, lower_bound=None, n=0, reason="a new rule"
     )
-    tell(home, replace(event, deadline=tick(home) + days * DAY))
+    tell(home, event._replace(deadline=tick(home) + days * DAY))
     [cycle] = home.history().cycles
     assert cycle.request.priority_class is wanted
     assert cycle.request.triggers == ("external",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from hpcretrain.evidence import Advice, Family, Finding, Measure, PriorityClass
@@ -82,7 +82,7 @@ def _counts(measure: Measure, grid: Grid) -> bool:
 
 def placed(measure: Measure, grid: Grid, now: datetime) -> Measure:
     """A measure of after the newest batch, which counts in that batch's slot until the next batch has one."""
-    return replace(measure, at=grid.end) if grid.end < measure.at <= now else measure
+    return measure._replace(at=grid.end) if grid.end < measure.at <= now else measure
 
 
 def _due(measures: Iterable[Measure], grid: Grid) -> tuple[datetime, str] | None:

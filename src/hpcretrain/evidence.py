@@ -6,6 +6,7 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from hpcretrain.canonical import Plain
 
@@ -75,8 +76,7 @@ ESTIMATED = "estimated_"
 """What the name of a measure begins with that was estimated without labels: it raises a score and never lowers one."""
 
 
-@dataclass(frozen=True)
-class Measure:
+class Measure(NamedTuple):
     """What a signal measures: how much worse a model is doing, wherever that was found out.
 
     Attributes:

@@ -50,7 +50,7 @@ def observe_batch(path: Path, config: Path, now: datetime) -> list[Measure]:
     measures = [_quality(model, finding, batch.rows, at) for finding in findings]
     if batch.rows:
         for sign in input_drift([batch], earlier, terms.policy.score):
-            why = sign.finding.reason if sign.effect is None else f"PSI of {sign.name} against the reference"
+            why = sign.why if sign.effect is None else f"PSI of {sign.name} against the reference"
             numbers = (sign.effect, sign.lower_bound, sign.n, sign.reference)
             measures.append(Measure(model, sign.family, sign.name, at, *numbers, reason=why))
     return measures

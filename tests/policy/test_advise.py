@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -64,7 +63,7 @@ def test_what_breaks_right_after_a_release_is_taken_back() -> None:
     families = (Family.PERFORMANCE, Family.CALIBRATION, Family.PREDICTION_SHIFT, Family.INPUT_DRIFT)
     broken = [measure(family, 1, 9.0) for family in families]
     assert action(*broken, released=0) is Advice.ROLL_BACK
-    later = [replace(each, at=START + 9 * WEEK) for each in broken]
+    later = [each._replace(at=START + 9 * WEEK) for each in broken]
     assert action(LABELED, *later, released=0) is Advice.HOLD_AND_INVESTIGATE
 
 
@@ -76,7 +75,7 @@ def test_drift_without_any_labels_asks_for_labels() -> None:
 
 def test_slow_serving_and_silence_are_looked_into_and_not_retrained_for() -> None:
     assert action(*weeks(Family.SERVING, *[9.0] * 6), LABELED) is Advice.HOLD_AND_INVESTIGATE
-    assert action(LABELED, replace(LABELED, at=START + 9 * WEEK, lower_bound=None)) is Advice.HOLD_AND_INVESTIGATE
+    assert action(LABELED, LABELED._replace(at=START + 9 * WEEK, lower_bound=None)) is Advice.HOLD_AND_INVESTIGATE
 
 
 def test_new_rows_alone_are_worth_a_try() -> None:
@@ -91,7 +90,7 @@ def test_what_is_not_finite_is_looked_into(number: float) -> None:
 
 def test_whoever_asks_from_outside_is_heard() -> None:
     assert action(LABELED, measure(Family.EXTERNAL, 0, None, "audit")) is Advice.RETRAIN
-    due = replace(measure(Family.EXTERNAL, 0, 0.0, "new law"), deadline=START + 3 * WEEK)
+    due = measure(Family.EXTERNAL, 0, 0.0, "new law")._replace(deadline=START + 3 * WEEK)
     assert action(LABELED, due) is Advice.RETRAIN
 
 
@@ -100,15 +99,15 @@ def test_a_deadline_is_told_from_what_asks_without_one() -> None:
     told = found(LABELED, event).findings[-2]
     assert told.reason == "somebody outside asks for it, without a deadline: audit"
     assert (told.observed, told.limit) == (1, 1)
-    due = replace(event, name="new law", deadline=START + 3 * WEEK)
+    due = event._replace(name="new law", deadline=START + 3 * WEEK)
     told = found(LABELED, event, due).findings[-2]
     assert told.reason == "the deadline of new law asks for it; 504 hours are left"
     assert (told.observed, told.limit) == (504, 0)
 
 
 def test_a_deadline_asks_for_a_slot_after_it_has_passed_and_then_is_history() -> None:
-    due = replace(measure(Family.EXTERNAL, 0, None, "new law"), deadline=START + 2.5 * WEEK)
-    late, over = (found(LABELED, due, replace(LABELED, at=START + weeks * WEEK)) for weeks in (3, 4))
+    due = measure(Family.EXTERNAL, 0, None, "new law")._replace(deadline=START + 2.5 * WEEK)
+    late, over = (found(LABELED, due, LABELED._replace(at=START + weeks * WEEK)) for weeks in (3, 4))
     assert late.action is Advice.RETRAIN
     assert late.findings[-2].reason == "the deadline of new law asks for it; it passed 84 hours ago"
     assert over.action is Advice.NOTHING
@@ -122,7 +121,7 @@ def test_where_nothing_is_retrained_the_class_says_whose_it_is() -> None:
 
 def test_the_nearer_the_deadline_the_more_urgent() -> None:
     def by(days: float) -> str:
-        due = replace(measure(Family.EXTERNAL, 0, 0.0, "new law"), deadline=START + days / 7 * WEEK)
+        due = measure(Family.EXTERNAL, 0, 0.0, "new law")._replace(deadline=START + days / 7 * WEEK)
         return found(LABELED, due).priority_class.value
 
     assert [by(days) for days in (60, 10, 1)] == ["background", "standard", "urgent"]

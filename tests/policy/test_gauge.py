@@ -102,5 +102,5 @@ def test_samples_of_other_times_do_not_count() -> None:
 def test_one_silent_metric_of_two_is_half_blind() -> None:
     silent = blind("flights", "latency", START, "")
     assert [each.effect for each in shared([silent], 2)] == [0.5]
-    assert [each.effect for each in shared([silent, replace(silent, name="errors")], 2)] == [1.0, 1.0]
-    assert [each.effect for each in shared([silent, replace(silent, model="rides")], 2)] == [0.5, 0.5]
+    assert [each.effect for each in shared([silent, silent._replace(name="errors")], 2)] == [1.0, 1.0]
+    assert [each.effect for each in shared([silent, silent._replace(model="rides")], 2)] == [0.5, 0.5]

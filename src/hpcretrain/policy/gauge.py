@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -113,7 +113,7 @@ def shared(measures: Iterable[Measure], expected: int) -> list[Measure]:
     found = list(measures)
     silent = Counter((each.model, each.at) for each in found if each.family is Family.BLIND)
     return [
-        replace(each, effect=share, lower_bound=share)
+        each._replace(effect=share, lower_bound=share)
         if each.family is Family.BLIND and (share := min(silent[each.model, each.at] / expected, 1.0))
         else each
         for each in found

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from hpcretrain.counts import BatchCounts, Counts, totals
 from hpcretrain.evidence import ESTIMATED
@@ -22,9 +22,8 @@ SURE_Z = 3.0
 """Standard errors taken off, at least, of what no label confirms: it must not alarm where nothing changes."""
 
 
-@dataclass(frozen=True)
-class Sign:
-    """A signal before it has a place in time: see `records.Signal`."""
+class Sign(NamedTuple):
+    """A signal before it has a place in time: see `records.Signal`. Its finding is made when it is asked for."""
 
     family: Family
     name: str
@@ -33,13 +32,20 @@ class Sign:
     n: int
     reference: float | None
     unit: str
-    finding: Finding
+    outcome: Outcome
+    why: str
+    observed: float | int | str | None
+    limit: float | int | str | None
+
+    @property
+    def finding(self) -> Finding:
+        """How it came out."""
+        return Finding(self.name, self.outcome, self.why, self.observed, self.limit)
 
 
 def insufficient(family: Family, name: str, unit: str, n: int, limit: int, why: str) -> Sign:
     """A sign that says that nothing can be said."""
-    finding = Finding(check=name, outcome=Outcome.INSUFFICIENT, reason=why, observed=n, limit=limit)
-    return Sign(family, name, None, None, n, None, unit, finding)
+    return Sign(family, name, None, None, n, None, unit, Outcome.INSUFFICIENT, why, n, limit)
 
 
 def _sign(
@@ -58,14 +64,8 @@ def _sign(
     if not (math.isfinite(effect) and math.isfinite(bound)):
         return insufficient(family, name, unit, n, 1, f"{why}: not defined on these {n} rows")
     worse, bound = max(effect, 0.0), max(bound, 0.0)
-    finding = Finding(
-        check=name,
-        outcome=Outcome.PASS if bound < weight.scale else Outcome.FAIL,
-        reason=why,
-        observed=bound,
-        limit=weight.scale,
-    )
-    return Sign(family, name, worse, bound, n, reference, unit, finding)
+    outcome = Outcome.PASS if bound < weight.scale else Outcome.FAIL
+    return Sign(family, name, worse, bound, n, reference, unit, outcome, why, bound, weight.scale)
 
 
 def input_drift(recent: Sequence[BatchCounts], reference: Sequence[BatchCounts], score: Score) -> list[Sign]:

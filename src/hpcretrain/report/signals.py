@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 
 from hpcretrain.evidence import Family, Measure
 
@@ -28,8 +27,7 @@ MEANINGS = {
 
 def printable(measure: Measure) -> Measure:
     """The signal as a line of signals can hold it: names and reasons of other tools may be any text."""
-    return replace(
-        measure,
+    return measure._replace(
         model=_one_line(measure.model) or "?",
         name=_one_line(measure.name) or "?",
         reason=_one_line(measure.reason),

@@ -186,7 +186,10 @@ def _rarer(desk: Desk, rows: Rows) -> int:
 def _quality(finding: Finding, rows: int) -> policy.Sign:
     # What a check saw has a unit of its own, which the finding tells; what counts is whether it failed.
     failed = {Outcome.PASS: 0.0, Outcome.FAIL: 1.0, Outcome.ERROR: 1.0}.get(finding.outcome)
-    return policy.Sign(Family.DATA_QUALITY, finding.check, failed, failed, rows, None, "failed checks", finding)
+    return policy.Sign(
+        Family.DATA_QUALITY, finding.check, failed, failed, rows, None, "failed checks",
+        finding.outcome, finding.reason, finding.observed, finding.limit,
+    )  # fmt: skip
 
 
 def _signals(desk: Desk, champion: Release, slot: Slice, signs: Sequence[policy.Sign]) -> list[Signal]:
