@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-import time
+import subprocess
+import sys
 from pathlib import Path
 
+import board_decision
 import pytest
 from admissions import NOW, rules, runs, waits
+from board_decision import MEANS
 
 from hpcretrain.adapters import board as module
 from hpcretrain.adapters.board import FolderBoard
-from hpcretrain.backlog import Entry, Means, Shared, Stop
+from hpcretrain.backlog import Entry, Shared, Stop
 from hpcretrain.evidence import Outcome
 from hpcretrain.policy.admit import about
 
 HOMES = 6
-MEANS = Means(None, (), 2.0, None, 3.0)
 
 
 def on(folder: Path, name: str) -> FolderBoard:
     return FolderBoard(folder, name, folder / name)
 
 
-def decide(folder: Path, name: str) -> bool:
-    """One home's decision under a limit of two: whether it began."""
-    board = on(folder, name)
-    with board.meet() as told:
-        found = about(waits(name), Shared(MEANS, told.entries, troubles=told.troubles), (), rules(most_running=2), NOW)
-        # Long enough for another to decide on what is not told yet.
-        time.sleep(0.02)
-        board.tell(Entry(board.home, name, NOW, running=(runs(name),) if found.runs else ()))
-    return found.runs
-
-
 def test_homes_that_decide_at_once_take_no_slot_twice(tmp_path: Path) -> None:
-    with multiprocessing.get_context("spawn").Pool(3) as pool:
-        began = pool.starmap(decide, [(tmp_path, f"m{n}") for n in range(HOMES)])
-    assert sum(began) == 2
+    command = [sys.executable, board_decision.__file__, str(tmp_path)]
+    homes = [subprocess.Popen([*command, f"m{n}"], stdout=subprocess.PIPE, text=True) for n in range(HOMES)]
+    began = [home.communicate()[0].strip() for home in homes]
+    assert sorted(began) == ["False"] * (HOMES - 2) + ["True"] * 2
     told = on(tmp_path, "another").read()
     assert sum(len(entry.running) for entry in told.entries) == 2
     assert not told.troubles
@@ -80,23 +70,18 @@ def test_what_a_process_leaves_that_is_killed_while_it_writes_is_no_entry(tmp_pa
     assert not entry.running
 
 
-def hold(folder: Path) -> None:
-    with on(folder, "held").meet():
-        (folder / "holds").touch()
-        time.sleep(60)
-
-
 def test_the_lock_of_a_process_that_is_killed_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    process = multiprocessing.get_context("spawn").Process(target=hold, args=(tmp_path,))
-    process.start()
-    while not (tmp_path / "holds").exists():
-        time.sleep(0.01)
+    holder = "import sys; from pathlib import Path; import board_decision; board_decision.hold(Path(sys.argv[1]))"
+    command = [sys.executable, "-c", holder, str(tmp_path)]
+    folder = {**os.environ, "PYTHONPATH": str(Path(board_decision.__file__).parent)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=folder)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "holds\n"
     monkeypatch.setattr(module, "_PATIENCE_S", 0.1)
     with on(tmp_path, "a").meet() as told:
         assert "held" in told.troubles[0].reason, "without the lock nothing is taken for free"
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
+    process.kill()
+    process.communicate()
     monkeypatch.setattr(module, "_PATIENCE_S", 20.0)
     with on(tmp_path, "a").meet() as told:
         assert not told.troubles
