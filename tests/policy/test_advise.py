@@ -79,7 +79,12 @@ def test_slow_serving_and_silence_are_looked_into_and_not_retrained_for() -> Non
 
 
 def test_new_rows_alone_are_worth_a_try() -> None:
-    assert action(*weeks(Family.FRESHNESS, *[1.0] * 12), LABELED) is Advice.RETRAIN
+    fresh = found(*weeks(Family.FRESHNESS, *[1.0] * 12), LABELED)
+    assert (fresh.action, fresh.priority_class) == (Advice.RETRAIN, PriorityClass.BACKGROUND)
+    assert "more to learn from" in fresh.findings[-1].reason
+    due = measure(Family.EXTERNAL, 0, 0.0, "new law")._replace(deadline=START + 12 * WEEK)
+    pressed = found(*weeks(Family.FRESHNESS, *[1.0] * 12), LABELED, due)
+    assert pressed.priority_class is not PriorityClass.BACKGROUND
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])
