@@ -13,7 +13,7 @@ from hpcretrain.evidence import Measure
 from hpcretrain.policy.advise import State, advise
 from hpcretrain.policy.assess import Grid
 from hpcretrain.policy.types import Policy, Score
-from hpcretrain.records import Advice, Family
+from hpcretrain.records import Advice, Family, PriorityClass
 
 LOOKED_AT = POLICY.model_copy(update={"score": POLICY.score.model_copy(update={"abrupt_slots": 1})})
 LABELED = measure(Family.CALIBRATION, 0, 0.0, "bias")
