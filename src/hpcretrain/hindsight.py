@@ -79,6 +79,7 @@ def what_if(policy: Path, home: Path | str | None = None) -> dict[str, Any]:
             }
             for each in scores
         ],
+        "recorded": _course(again.recorded(past.history), past),
         "in_force": _course(now, past),
         "instead": _course(then, past),
     }
