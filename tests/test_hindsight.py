@@ -224,6 +224,34 @@ def test_a_sweep_of_which_nothing_can_be_used_is_refused_with_all_reasons(home: 
         hindsight.sweep(["score.treshold=100,120"], [home])
 
 
+def test_a_sweep_uses_a_value_once_and_refuses_a_key_that_is_varied_twice(home: Path) -> None:
+    found = hindsight.sweep(["score.threshold=300,350,300"], [home])
+    assert [row["settings"]["score.threshold"] for row in found["rows"]] == [300, 350]
+    with pytest.raises(InputError, match="threshold: is varied twice"):
+        hindsight.sweep(["score.threshold=300", "score.threshold=350"], [home])
+
+
+def test_a_sweep_tells_a_key_that_is_not_set_from_one_that_is_none(home: Path) -> None:
+    for key, said in {
+        "score.business.impact": "is not set in this policy",
+        "break_glass": "is not set in this policy",
+        "score.business.impacts": "is no key of the policy",
+        "score.threshold.points": "is no key of the policy",
+        "windows.blackouts.first": "is no key of the policy",
+        "jobs.tries": "is no key of the policy",
+        "jobs.most_failures": "changes no decision",
+    }.items():
+        with pytest.raises(InputError, match=said):
+            hindsight.sweep([f"{key}=1"], [home])
+
+
+def test_a_sweep_says_which_setting_changed_nothing(home: Path) -> None:
+    found = hindsight.sweep(["score.threshold=300,990", "watch.looks=4,5", "gate.min_rows=100"], [home])
+    assert [each["key"] for each in found["unmoved"]] == ["watch.looks"]
+    assert "watch.looks changed nothing here" in show_sweep(found)
+    assert hindsight.sweep(["watch.looks=4"], [home])["unmoved"] == []
+
+
 def test_a_policy_read_back_from_its_text_is_the_same(tmp_path: Path) -> None:
     write_policy(tmp_path, threshold="310")
     found = load_policy(tmp_path / "policy.toml")

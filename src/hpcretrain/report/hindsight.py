@@ -51,6 +51,7 @@ def show_sweep(found: Mapping[str, Any]) -> str:
         settings = ", ".join(f"{key}={value}" for key, value in row["settings"].items())
         lines.append(f"{row['model'][:19]:<20}{row['asked']:>7}{row['ran']:>6}{cost:>12}{hours:>12}  {settings}")
     lines += [f"{each['model'][:19]:<20} refused: {'; '.join(each['reasons'])}" for each in found["refused"]]
+    lines += [f"{each['model'][:19]:<20} {each['key']} changed nothing here" for each in found["unmoved"]]
     return "\n".join([*lines, "cost in millions of row-passes; CPU hours by what past jobs took"])
 
 
