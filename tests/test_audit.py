@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import random
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from audited import SCRIPT, Run, make_anew, make_home, verify_export
@@ -205,7 +208,7 @@ def test_a_home_that_lives_anchors_its_release_and_goes_on_where_it_is_restored(
 def test_an_export_is_verified_by_a_short_program_of_its_own(
     home: Path, elsewhere: Path, tmp_path: Path, run: Run
 ) -> None:
-    assert len(SCRIPT.read_text().splitlines()) < 75
+    assert len(SCRIPT.read_text().splitlines()) < 105
     assert "import hpcretrain" not in SCRIPT.read_text()
     signed = Path(run("audit", "anchor", elsewhere, "--home", home)["file"])
     file = tmp_path / "export.jsonl"
@@ -239,6 +242,58 @@ def test_an_export_is_verified_by_a_short_program_of_its_own(
     assert "is another, or missing" in verify_export(file, signed).stdout
     signed.write_text(signed.read_text().replace('"model":"orders"', '"model":"Orders"'))
     assert "its signature does not hold" in verify_export(file, signed).stdout
+
+
+def load_script() -> Any:
+    spec = importlib.util.spec_from_file_location("verify_export", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def damaged(content: bytes, chance: random.Random) -> bytes:
+    """A byte changed, or something cut out or off; more than the last line feed."""
+    at = chance.randrange(len(content) - 1)
+    how = chance.randrange(3)
+    if how == 0:
+        return content[:at] + bytes([content[at] ^ chance.randrange(1, 256)]) + content[at + 1 :]
+    return content[:at] + (b"" if how == 1 else content[chance.randrange(at, len(content)) + 1 :])
+
+
+def test_damage_to_an_export_is_told_by_lines_never_by_a_traceback(
+    home: Path, elsewhere: Path, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    signed = Path(run("audit", "anchor", elsewhere, "--home", home)["file"])
+    run("audit", "anchor", "--home", home)
+    file = tmp_path / "export.jsonl"
+    run("audit", "export", file, "--home", home)
+    main, chance = load_script().main, random.Random(6)
+    assert main(file, signed) == 0
+    for victim in (file, signed):
+        whole = victim.read_bytes()
+        for _ in range(150):
+            victim.write_bytes(damaged(whole, chance))
+            capsys.readouterr()
+            assert main(file, signed) == 1
+            told = capsys.readouterr().out.splitlines()
+            assert told
+            assert all(re.search(r"line \d+: ", each) for each in told)
+        victim.write_bytes(whole)
+    first, second = signed.read_bytes().splitlines(keepends=True)
+    signed.write_bytes(second)
+    assert "line 1: does not follow" in verify_export(file, signed).stdout
+    signed.write_bytes(first[:50] + b"\n" + first + second)
+    assert main(file, signed) == 0
+    for content, said in ((b"", "line 1: cut short"), (b"\xff\n", "line 1: cut short")):
+        file.write_bytes(content)
+        done = verify_export(file)
+        assert (done.returncode, done.stderr) == (1, "")
+        assert said in done.stdout
+    for wrong in ([], [tmp_path / "none"], [tmp_path], [file, tmp_path / "none"], [file, file, file]):
+        done = verify_export(*wrong)
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
 
 
 def test_a_damaged_ledger_is_not_exported(home: Path, tmp_path: Path, run: Run) -> None:

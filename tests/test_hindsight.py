@@ -169,6 +169,42 @@ def test_scores_that_alone_differ_are_listed_beside_what_would_have_been_done_ot
     assert found["in_force"]["cost_cpu_hours"] == pytest.approx(2 * found["in_force"]["cost_mrow_passes"])
 
 
+def test_what_happened_stands_beside_what_is_modeled(home: Path, records: list[Record], tmp_path: Path) -> None:
+    write_policy(tmp_path)
+    found = hindsight.what_if(tmp_path / "policy.toml", home)
+    ran = [each for each in records if isinstance(each, Decision) and each.action is Action.RUN]
+    assert found["recorded"]["asked"] == sum(isinstance(each, RetrainRequest) for each in records)
+    assert found["recorded"]["ran"] == len(ran) == sum(found["recorded"]["by_class"].values())
+    assert found["recorded"]["cost_mrow_passes"] == pytest.approx(sum(each.cost_mrow_passes for each in ran))
+    *_, recorded, modeled, in_force, instead = show_what_if(found).splitlines()
+    assert recorded.startswith(f"retrainings recorded: asked {found['recorded']['asked']}, ran {len(ran)} (")
+    assert modeled.startswith("modeled, as if no candidate were rejected")
+    assert in_force.split(": ")[1].split() == instead.split(": ")[1].split()
+
+
+def test_the_checks_that_tell_why_come_first_and_the_others_are_counted() -> None:
+    def otherwise(check: str, before: str, after: str) -> dict[str, str]:
+        return {"check": check, "before": f"{before} (seen 1, limit 2)", "after": f"{after} (seen 1, limit 3)"}
+
+    def shown(*why: dict[str, str]) -> list[str]:
+        course = dict.fromkeys(("asked", "asked_outside", "ran"), 0)
+        course |= {"by_class": {}, "cost_mrow_passes": None, "cost_cpu_hours": None}  # type: ignore[dict-item]
+        record = {"at": "2026-01-01T00:00", "id": "decision-1", "before": {"a": 1}, "after": {"a": 2}, "why": why}
+        found = {"policy_digest": "0" * 64, "changed": [record], "scores": []}
+        text = show_what_if(found | dict.fromkeys(("recorded", "in_force", "instead"), course))
+        return [line.strip().partition(":")[0] for line in text.splitlines() if line.startswith("      ")]
+
+    numbers = [otherwise(f"number{place}", "pass", "pass") for place in range(6)]
+    outcomes = [otherwise(f"outcome{place}", "pass", "fail") for place in range(3)]
+    telling = [otherwise(name, "pass", "pass") for name in ("still_wanted", "class", "action")]
+    assert shown(*numbers, *outcomes, *telling) == [
+        "action", "class", "still_wanted", "outcome0", "and 8 more checks; --json lists all"
+    ]  # fmt: skip
+    assert shown(*numbers, outcomes[0]) == ["outcome0", "and 6 more checks; --json lists all"]
+    assert shown(*numbers[:5]) == [*(f"number{place}" for place in range(4)), "and 1 more check; --json lists it"]
+    assert shown(*outcomes) == ["outcome0", "outcome1", "outcome2"]
+
+
 def test_a_sweep_tells_which_combinations_the_policy_refuses_and_goes_on(home: Path) -> None:
     found = hindsight.sweep(["score.threshold=100,300", "score.withdraw_below=150,200"], [home])
     assert [row["settings"]["score.threshold"] for row in found["rows"]] == [300, 300]
@@ -186,6 +222,34 @@ def test_a_sweep_of_which_nothing_can_be_used_is_refused_with_all_reasons(home: 
     assert len(refused.value.problems) == 2
     with pytest.raises(InputError, match="is no key of the policy"):
         hindsight.sweep(["score.treshold=100,120"], [home])
+
+
+def test_a_sweep_uses_a_value_once_and_refuses_a_key_that_is_varied_twice(home: Path) -> None:
+    found = hindsight.sweep(["score.threshold=300,350,300"], [home])
+    assert [row["settings"]["score.threshold"] for row in found["rows"]] == [300, 350]
+    with pytest.raises(InputError, match="threshold: is varied twice"):
+        hindsight.sweep(["score.threshold=300", "score.threshold=350"], [home])
+
+
+def test_a_sweep_tells_a_key_that_is_not_set_from_one_that_is_none(home: Path) -> None:
+    for key, said in {
+        "score.business.impact": "is not set in this policy",
+        "break_glass": "is not set in this policy",
+        "score.business.impacts": "is no key of the policy",
+        "score.threshold.points": "is no key of the policy",
+        "windows.blackouts.first": "is no key of the policy",
+        "jobs.tries": "is no key of the policy",
+        "jobs.most_failures": "changes no decision",
+    }.items():
+        with pytest.raises(InputError, match=said):
+            hindsight.sweep([f"{key}=1"], [home])
+
+
+def test_a_sweep_says_which_setting_changed_nothing(home: Path) -> None:
+    found = hindsight.sweep(["score.threshold=300,990", "watch.looks=4,5", "gate.min_rows=100"], [home])
+    assert [each["key"] for each in found["unmoved"]] == ["watch.looks"]
+    assert "watch.looks changed nothing here" in show_sweep(found)
+    assert hindsight.sweep(["watch.looks=4"], [home])["unmoved"] == []
 
 
 def test_a_policy_read_back_from_its_text_is_the_same(tmp_path: Path) -> None:

@@ -87,10 +87,20 @@ def test_the_lines_that_are_printed_are_a_file_of_signals(run: Any, table: Path,
     _, out, _ = run("observe", table / "same.csv", "--against", table / "config.toml", "--json")
     (tmp_path / "signals.jsonl").write_text(out)
     assert len(read_signals(tmp_path / "signals.jsonl")) == len(out.splitlines())
-    _, again, _ = run("observe", tmp_path / "signals.jsonl", "--json")
+    _, again, _ = run("observe", tmp_path / "signals.jsonl", "--json", "--now", NOW)
     assert sorted(again.splitlines()) == sorted(out.splitlines())
-    _, told, _ = run("observe", tmp_path / "signals.jsonl")
+    _, told, _ = run("observe", tmp_path / "signals.jsonl", "--now", NOW)
     assert told.startswith("flights: 10 signals, 10 not worse\n")
+
+
+def test_signals_that_are_later_than_now_are_told_and_not_heeded(run: Any, tmp_path: Path) -> None:
+    path = csv(tmp_path, range(1, 49))
+    _, out, _ = run("observe", path, "--from", "csv", "--map", tmp_path / "map.toml", "--now", NOW, "--json")
+    (tmp_path / "signals.jsonl").write_text(out)
+    code, out, err = run("observe", tmp_path / "signals.jsonl", "--now", "2026-03-11T06:00Z", "--json")
+    assert [each["at"] for each in map(json.loads, out.splitlines())] == ["2026-03-11T00:00:00Z"]
+    assert code == 0
+    assert "1 of 2 signals not heeded: later than 2026-03-11T06:00:00Z, at 2026-03-12T00:00:00Z" in err
 
 
 def test_a_line_of_signals_that_cannot_be_read_is_refused_with_its_number(run: Any, tmp_path: Path) -> None:

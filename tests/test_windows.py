@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from weekly_traffic import noise, weekly
+from weekly_traffic import BERLIN, noise, weekly
 from whole_cycle import whole_cycle
 
 from hpcretrain.cli import main
 from hpcretrain.history import History
 from hpcretrain.lowtraffic import past_runs
+from hpcretrain.report.windows import _clock, _turns
 from hpcretrain.stats.traffic import Series
 
 POLICY = resources.files("hpcretrain.config").joinpath("standard.toml").read_text(encoding="utf-8")
@@ -65,6 +66,28 @@ def test_an_earlier_now_uses_only_what_came_before(file: Path, capsys: pytest.Ca
     assert found["history"]["end"] == "2026-02-15T12:00:00Z"
 
 
+@pytest.mark.parametrize("now", ["2020-01-01", "2026-02-02T00:00", "2026-02-02T00:59"])
+def test_a_now_before_all_history_is_answered_by_no(file: Path, capsys: pytest.CaptureFixture[str], now: str) -> None:
+    code, found = told(capsys, str(file), "--hours", "3", "--now", now)
+    assert (code, found["windows"], found["history"]["slots"]) == (1, [], 0)
+    assert found["insufficient_history"] == (
+        "no history was over by then: it begins at 2026-02-02 00:00Z; plan from a later time"
+    )
+    assert main(["windows", str(file), "--hours", "3", "--now", now]) == 1
+
+
+def test_offsets_are_told_on_a_day_on_which_clocks_are_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    traffic = written(tmp_path / "spring.csv", weekly(6, start=datetime(2026, 2, 14, tzinfo=UTC)))
+    arguments = [str(traffic), "--hours", "3", "--time-zone", "Europe/Berlin", "--now", "2026-03-28T00:00+01:00"]
+    assert main(["windows", *arguments]) == 0
+    lines = {line[:3]: line.split() for line in capsys.readouterr().out.splitlines() if " of mean" in line}
+    assert lines["Sun"][1:4] == ["2026-03-29", "05:00+02:00", "08:00+02:00"]
+    assert lines["Mon"][1:4] == ["2026-03-30", "02:00", "05:00"]
+    night = datetime(2026, 3, 29, tzinfo=UTC)
+    span = [(night + timedelta(hours=hour)).astimezone(BERLIN) for hour in (0, 3)]
+    assert [_clock(at, offset=_turns(span[0], span[1])) for at in span] == ["01:00+01:00", "05:00+02:00"]
+
+
 def test_people_get_a_table_in_local_time(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["windows", str(file), "--hours", "3", "--time-zone", "Europe/Berlin"]) == 0
     said = capsys.readouterr().out
@@ -109,8 +132,7 @@ def test_bursts_name_no_window(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (("--hours", "25"), "--hours: 25 is no length of a window"),
         (("--hours", "nan"), "--hours: nan is no length of a window"),
         (("--hours", "3", "--now", "soon"), '--now: "soon" is no time'),
-        (("--hours", "3", "--now", "2020-01-01"), "0 rows before 2020-01-01T00:00:00Z"),
-        (("--hours", "3", "--time-zone", "Mars"), 'there is no time zone "Mars"'),
+        (("--hours", "3", "--time-zone", "Mars"), 'hpcretrain: --time-zone: there is no time zone "Mars"; write one'),
         (("--hours", "3", "--home", "nowhere"), "nowhere"),
         (("--hours", "3", "--policy", "nowhere.toml"), "nowhere.toml: there is no such file"),
     ],

@@ -1,6 +1,6 @@
 """Verify what `hpcretrain audit export` wrote, without hpcretrain: python verify_export.py FILE [ANCHORS.jsonl]
 
-Python's standard library suffices; signatures of anchors are checked if `cryptography` is installed.
+Exit code 0: whole; 1: not, each line says where; 2: not read. Signatures of anchors need `cryptography`.
 """
 
 import hashlib
@@ -8,60 +8,91 @@ import json
 import sys
 from pathlib import Path
 
+CHAINS = ("decisions", "operations")
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
 
-def sha256(text):
-    return hashlib.sha256(text.encode()).hexdigest()
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
 
 
 def canonical(content):
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def verify(path, anchors=None):
-    """Everything that is wrong, as sentences."""
-    wrong, heads, hashes = [], {}, {}
-    first, *rows, last = Path(path).read_bytes().decode().removesuffix("\n").split("\n")
-    for number, text in enumerate(rows, start=2):
-        row = json.loads(text)
-        chain, seq, body = row["chain"], row["seq"], canonical(row["body"])
-        before, previous = heads.get(chain, (0, sha256(f"hpcretrain {chain}")))
-        if canonical(row) != text or seq != before + 1:
-            wrong.append(f"line {number}: not canonical, or not in its place in {chain}")
-        if sha256(f"{previous}\n{seq}\n{row['name']}\n{body}") != row["hash"]:
-            wrong.append(f"line {number}: row {seq} of {chain} was altered, or the one before it was")
-        if chain == "decisions" and row["name"] != f"{row['body']['kind']}-{sha256(body)[:16]}":
-            wrong.append(f"line {number}: {row['name']} is not the name of what it holds")
-        heads[chain] = hashes[chain, seq] = (seq, row["hash"])
-    end, digest = json.loads(last), sha256("".join(text + "\n" for text in (first, *rows)))
-    told = {chain: tuple(head) for chain, head in end["heads"].items() if head[0]}
-    if told != heads or end["sha256"] != digest:
-        wrong.append("the end: heads or digest are not those of the rows; some are missing")
-    for line in Path(anchors).read_text(encoding="utf-8").splitlines() if anchors else ():
-        anchor = json.loads(line)
-        if not signed(anchor, anchors):
-            wrong.append(f"anchor of {anchor['at']}: its signature does not hold")
-        for chain in ("decisions", "operations"):
-            if anchor[chain][0] and hashes.get((chain, anchor[chain][0])) != tuple(anchor[chain]):
-                wrong.append(f"anchor of {anchor['at']}: row {anchor[chain][0]} of {chain} is another, or missing")
-    return wrong
+def verify(content, hashes):
+    """What is wrong with an export, as sentences; `hashes` takes the number and hash of each row."""
+    heads = {chain: (0, sha256(f"hpcretrain {chain}".encode())) for chain in CHAINS}
+    hashes.update({(chain, 0): head for chain, head in heads.items()})
+    *lines, rest = content.split(b"\n")
+    end = b"" if rest or not lines else lines.pop()
+    for number, text in enumerate(lines[1:], start=2):
+        try:
+            row = json.loads(text.decode())
+            chain, seq, name, body = row["chain"], int(row["seq"]), row["name"], canonical(row["body"])
+            before, previous = heads[chain]
+            heads[chain] = hashes[chain, seq] = (seq, row["hash"])
+            if canonical(row) != text or seq != before + 1:
+                yield f"line {number}: not canonical, or not row {before + 1} of {chain}, which belongs here"
+            elif sha256(f"{previous}\n{seq}\n{name}\n".encode() + body) != row["hash"]:
+                yield f"line {number}: row {seq} of {chain} was altered, or the one before it was"
+            elif chain == "decisions" and name != f"{row['body']['kind']}-{sha256(body)[:16]}":
+                yield f"line {number}: its name is not that of what it holds"
+        except UNREADABLE:
+            yield f"line {number}: holds no row"
+    if not lines or not end:
+        yield f"line {len(lines) + 1}: cut short; the end, with heads and digest, is missing"
+    elif json.dumps({"heads": heads, "sha256": sha256(b"\n".join([*lines, b""]))}).encode() != end:
+        yield f"line {len(lines) + 1}: not the end that the lines before it give: one was altered, or some are missing"
 
 
-def signed(anchor, path):
+def verify_anchors(content, public, hashes):
+    """What is wrong with anchors of that ledger; one that a full disk cut short is none, and has another after it."""
+    previous, wrong = "0" * 64, "line 1: no anchor is there"
+    for number, text in enumerate(content.removesuffix(b"\n").split(b"\n"), start=1):
+        try:
+            anchor = json.loads(text.decode())
+            at, heads = f"line {number}", {chain: tuple(anchor[chain]) for chain in CHAINS}
+            if not signed(anchor, text, public):
+                yield f"{at}: its signature does not hold"
+            if anchor["previous"] != previous:
+                yield f"{at}: does not follow from the anchor before it: some were altered, removed or moved"
+            for chain in CHAINS:
+                if hashes.get((chain, heads[chain][0])) != heads[chain]:
+                    yield f"{at}: row {heads[chain][0]} of {chain} is another, or missing"
+            previous, wrong = sha256(text), ""
+        except UNREADABLE:
+            wrong = f"line {number}: no anchor; it was cut short, or altered"
+    yield from [wrong] if wrong else []
+
+
+def signed(anchor, text, public):
     content = {key: value for key, value in anchor.items() if key != "signature"}
     try:
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+        load_pem_public_key(public).verify(bytes.fromhex(anchor["signature"]), canonical(content))
     except ImportError:
         print("cryptography is not installed, so signatures are not checked", file=sys.stderr)
-        return True
-    public = Path(path).with_suffix(".pub").read_bytes()
-    try:
-        load_pem_public_key(public).verify(bytes.fromhex(anchor["signature"]), canonical(content).encode())
     except Exception:
         return False
-    return True
+    return canonical(anchor) == text
+
+
+def main(file, anchors=None):
+    hashes = {}
+    found = list(verify(Path(file).read_bytes(), hashes))
+    if anchors:
+        read, public = Path(anchors).read_bytes(), Path(anchors).with_suffix(".pub").read_bytes()
+        found += [f"{anchors}, {each}" for each in verify_anchors(read, public, hashes)]
+    print("\n".join(found) or "whole: every row follows from the one before it")
+    return bool(found)
 
 
 if __name__ == "__main__":
-    found = verify(*sys.argv[1:])
-    print("\n".join(found) or "whole: every row follows from the one before it")
-    sys.exit(bool(found))
+    if len(sys.argv) not in (2, 3):
+        sys.exit(print(__doc__.split("\n")[0], file=sys.stderr) or 2)
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except OSError as error:
+        sys.exit(print(error, file=sys.stderr) or 2)

@@ -220,12 +220,12 @@ def _decided(decision: Decision) -> dict[str, Any]:
 
 @dataclass
 class Course:
-    """How often a policy would have retrained.
+    """How often was retrained, or would have been under a policy.
 
     Attributes:
-        asked: Times at which a retraining would have been asked for.
-        outside: How many of them a person, or what was told from outside, would have asked for.
-        ran: Times at which it would have run, with its class and modeled cost in millions of row-passes.
+        asked: Times at which a retraining was asked for.
+        outside: How many of them a person, or what was told from outside, asked for.
+        ran: Times at which it ran, with its class and modeled cost in millions of row-passes.
         priced: Whether there were facts to decide and to price by; without any, whatever is asked for runs.
     """
 
@@ -260,6 +260,17 @@ def course(records: Sequence[Record], policy: Policy) -> Course:
         if isinstance(record, Review) and record.closing is Closing.CANCELED:
             walk.cancel(next(each for each in reversed(history.cycles) if each.review is record))
     return walk.found
+
+
+def recorded(history: History) -> Course:
+    """How often was retrained in fact, with what the decisions said that it costs."""
+    found = Course(priced=any(cycle.decisions for cycle in history.cycles))
+    for cycle in history.cycles:
+        found.asked.append(cycle.request.at)
+        found.outside += cycle.in_person is not None or Family.EXTERNAL.value in cycle.request.triggers
+        if (run := cycle.run) is not None:
+            found.ran.append((run.at, run.priority_class, run.cost_mrow_passes))
+    return found
 
 
 class _Walk:

@@ -86,7 +86,7 @@ def _observe(options: argparse.Namespace) -> int:
     if source == "batch":
         found = observing.observe_batch(options.file, options.against, now)
     elif source == "signals":
-        found = observing.observe_signals(options.file)
+        found = observing.observe_signals(options.file, now, _tell)
     elif source == "csv":
         found = observing.observe_csv(options.file, options.map, since, now)
     elif source == "serving":

@@ -14,7 +14,7 @@ from hpcretrain import again, claims
 from hpcretrain.adapters.home import Home, default_home
 from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.canonical import plain, sha256
-from hpcretrain.config.load import in_force, kept_policy, load_policy, policy_text, read_policy
+from hpcretrain.config.load import in_force, kept_policy, known_key, load_policy, policy_text, read_policy
 from hpcretrain.errors import InputError
 from hpcretrain.history import History
 from hpcretrain.policy.types import Policy
@@ -79,6 +79,7 @@ def what_if(policy: Path, home: Path | str | None = None) -> dict[str, Any]:
             }
             for each in scores
         ],
+        "recorded": _course(again.recorded(past.history), past),
         "in_force": _course(now, past),
         "instead": _course(then, past),
     }
@@ -95,11 +96,15 @@ def sweep(vary: Sequence[str], homes: Sequence[Path | str], policy: Path | None 
         policy: What is varied. Default: the policy in force in each home.
 
     Raises:
-        InputError: A setting cannot be read, no combination can be used, there are too many of them, or there is no
-            home.
+        InputError: A setting cannot be read or is varied twice, no combination can be used, there are too many of
+            them, or there is no home.
     """
-    axes = [_axis(text) for text in vary]
-    combinations = [dict(each) for each in itertools.product(*axes)]
+    axes: dict[str, list[Any]] = {}
+    for key, values in map(_axis, vary):
+        if key in axes:
+            raise InputError(f"--vary {key}: is varied twice; write all its values in one, as in {key}=1,2,3")
+        axes[key] = values
+    combinations = [dict(zip(axes, each, strict=True)) for each in itertools.product(*axes.values())]
     if len(combinations) > MOST_COMBINATIONS:
         raise InputError(f"{len(combinations)} combinations are asked for; at most {MOST_COMBINATIONS}")
     base = load_policy(policy) if policy else None
@@ -121,7 +126,7 @@ def sweep(vary: Sequence[str], homes: Sequence[Path | str], policy: Path | None 
         problems = list(dict.fromkeys(reason for each in refused for reason in each["reasons"]))
         more = len(problems) - _MOST_PROBLEMS
         raise InputError([*problems[:_MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else [])])
-    return {"rows": rows, "refused": refused}
+    return {"rows": rows, "refused": refused, "unmoved": _unmoved(rows)}
 
 
 def check(policy: Path) -> dict[str, Any]:
@@ -217,7 +222,24 @@ def _course(course: again.Course, past: _Past) -> dict[str, Any]:
     }
 
 
-def _axis(text: str) -> list[tuple[str, Any]]:
+def _unmoved(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """For each home, the keys whose every value gives the same, whatever the others are."""
+    found = []
+    for home in dict.fromkeys(row["home"] for row in rows):
+        mine = [row for row in rows if row["home"] == home]
+        for key in mine[0]["settings"]:
+            groups: dict[str, list[Mapping[str, Any]]] = {}
+            for row in mine:
+                others = {name: value for name, value in row["settings"].items() if name != key}
+                groups.setdefault(repr(others), []).append({**row, "settings": None})
+            same = all(row == group[0] for group in groups.values() for row in group)
+            if same and len(groups) < len(mine):
+                found.append({"model": mine[0]["model"], "home": home, "key": key})
+    return found
+
+
+def _axis(text: str) -> tuple[str, list[Any]]:
+    """A key, and its values, each once."""
     key, equals, values = text.partition("=")
     try:
         if not equals or not key.strip():
@@ -227,7 +249,7 @@ def _axis(text: str) -> list[tuple[str, Any]]:
         raise InputError(f"--vary {text}: {error}; for example score.threshold=250,300,350") from None
     if not found:
         raise InputError(f"--vary {text}: names no value")
-    return [(key.strip(), value) for value in found]
+    return key.strip(), list({repr(value): value for value in found}.values())
 
 
 def _varied(policy: Policy, settings: Mapping[str, Any]) -> Policy:
@@ -238,7 +260,15 @@ def _varied(policy: Policy, settings: Mapping[str, Any]) -> Policy:
         for part in path:
             table = table.get(part) if isinstance(table, dict) else None
         if not isinstance(table, dict) or last not in table:
-            raise InputError(f"--vary {key}: is no key of the policy; docs/reference/policy.md lists them")
+            raise InputError(f"--vary {key}: {_not_there(key.split('.'))}")
         table[last] = value
     said = ", ".join(f"{key}={value}" for key, value in settings.items())
     return kept_policy(json.dumps(content), f"the policy with {said}", policy.jobs)
+
+
+def _not_there(path: Sequence[str]) -> str:
+    if not known_key(path):
+        return "is no key of the policy; docs/reference/policy.md lists them"
+    if path[0] == "jobs":
+        return "how jobs are tried again changes no decision"
+    return "is not set in this policy; vary a policy that sets it (--policy FILE.toml)"

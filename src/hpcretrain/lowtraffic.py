@@ -10,11 +10,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from hpcretrain.adapters.trafficfile import read_traffic
-from hpcretrain.config.load import load_policy, parse
+from hpcretrain.config.load import load_policy
 from hpcretrain.errors import InputError
 from hpcretrain.history import History
 from hpcretrain.policy.duration import Run, fits, need
 from hpcretrain.policy.types import Windows
+from hpcretrain.policy.types.windows import known_zone
 from hpcretrain.policy.windows import plan
 from hpcretrain.records import Job
 from hpcretrain.report.windows import Found
@@ -60,7 +61,12 @@ def window_rules(policy: Path | None, time_zone: str | None) -> Windows:
         InputError: The file or the time zone cannot be used.
     """
     rules = load_policy(policy).windows or Windows()
-    return rules if time_zone is None else parse(Windows, {**rules.model_dump(), "time_zone": time_zone}, "--time-zone")
+    if time_zone is None:
+        return rules
+    try:
+        return rules.model_copy(update={"time_zone": known_zone(time_zone)})
+    except ValueError as error:
+        raise InputError(f"--time-zone: {error}") from None
 
 
 def past_runs(history: History, notes: Iterable[Mapping[str, Any]]) -> list[Run]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.inputfile import called, text_of
+from hpcretrain.canonical import plain
 from hpcretrain.config.load import Terms, load
 from hpcretrain.config.sources import (
     CsvMap,
@@ -56,15 +57,20 @@ def observe_batch(path: Path, config: Path, now: datetime) -> list[Measure]:
     return measures
 
 
-def observe_signals(path: Path) -> list[Measure]:
-    """The signals of a file, in order of time.
+def observe_signals(path: Path, now: datetime, tell: Tell) -> list[Measure]:
+    """The signals of a file until now, in order of time; what is later is told.
 
     Raises:
         InputError: It cannot be read, or a line of it.
     """
     from hpcretrain.adapters.signalfile import read_signals
 
-    return ordered(read_signals(path))
+    found = ordered(read_signals(path))
+    later = [each for each in found if each.at > now]
+    if later:
+        last = f"{'the last ' if len(later) > 1 else ''}at {plain(later[-1].at)}"
+        tell(f"{called(path)}: {len(later)} of {len(found)} signals not heeded: later than {plain(now)}, {last}")
+    return found[: len(found) - len(later)]
 
 
 def observe_csv(path: Path, mapping: Path, since: datetime | None, now: datetime) -> list[Measure]:

@@ -142,7 +142,7 @@ def test_a_time_that_clocks_skip_is_refused(file: Path) -> None:
     ("rows", "said"),
     [
         ([], "no row below the header"),
-        (every(60, 1), "1 rows; at least two"),
+        (every(60, 1), "1 row; at least two"),
         (every(1_440, 9), "rows are 1440 min apart"),
         (every(7, 9), "does not divide an hour"),
         (every(60, 24) + every(30, 60, START + timedelta(days=1)), "60 min apart here and 30 min elsewhere"),

@@ -56,7 +56,7 @@ def test_a_source_that_does_not_report_is_blind() -> None:
         (Family.UPSTREAM, "weather", 0.0),
         (Family.BLIND, "planes", 0.5),
     ]
-    assert "never heard of" in found[1].reason
+    assert "never heard of, and should report every 20 h" in found[1].reason
     assert measures(parse([line()], "f"), rules, NOW + timedelta(days=1))[-1].effect == 1.0
 
 

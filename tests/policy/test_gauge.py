@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hpcretrain.evidence import Family, Measure
-from hpcretrain.policy.gauge import NO_SAMPLES, Gauge, Series, blind, read, shared
+from hpcretrain.policy.gauge import NO_SAMPLES, Gauge, Series, blind, in_words, read, shared
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -80,7 +80,7 @@ def test_a_series_that_stopped_is_blind_and_not_its_last_value() -> None:
     measured, silent = read(LATENCY, series(*[12.0] * 30), 10.0, START, START + HOUR)
     assert measured.n == 30
     assert silent.family is Family.BLIND
-    assert "no sample for 0:30:00, the last at 2026-03-01T00:30:00Z" in silent.reason
+    assert "no sample for 30 min, the last at 2026-03-01T00:30:00Z" in silent.reason
 
 
 def test_a_series_that_never_was_is_blind() -> None:
@@ -104,3 +104,11 @@ def test_one_silent_metric_of_two_is_half_blind() -> None:
     assert [each.effect for each in shared([silent], 2)] == [0.5]
     assert [each.effect for each in shared([silent, silent._replace(name="errors")], 2)] == [1.0, 1.0]
     assert [each.effect for each in shared([silent, silent._replace(model="rides")], 2)] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.2, "0 s"), (59.6, "1 min"), (86_400 * 7, "7 days"), (90_000, "1 day 1 h"), (5405, "1 h 30 min 5 s")],
+)
+def test_a_length_of_time_is_told_in_words(seconds: float, said: str) -> None:
+    assert in_words(timedelta(seconds=seconds)) == said

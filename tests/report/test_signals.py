@@ -51,5 +51,22 @@ def test_every_family_has_a_meaning_which_is_told_once() -> None:
     assert [told.count(meaning) for meaning in MEANINGS.values()] == [1] * len(Family)
 
 
+@pytest.mark.parametrize(
+    ("effects", "said"),
+    [
+        ([(1.0, 0.5), (math.nan, math.nan)], MEANINGS[Family.PERFORMANCE]),
+        ([(0.0, 0.0), (0.5, 0.0)], "nothing worse"),
+        ([(0.0, 0.0), (math.nan, math.nan)], "broken: a number is none; mend what measures it"),
+        ([(0.0, 0.0), (None, None)], "nothing worse where it was measured"),
+        ([(None, None)], "nothing measured; not a sign of health"),
+    ],
+)
+def test_a_family_says_what_it_means_only_where_something_of_it_counts(
+    effects: list[tuple[float | None, float | None]], said: str
+) -> None:
+    told = text([measure(Family.PERFORMANCE, *each) for each in effects])
+    assert told.splitlines()[1] == f"  performance: {said}"
+
+
 def test_no_signal_is_said_to_be_none() -> None:
     assert "no signal" in text([])

@@ -57,16 +57,19 @@ class Traffic:
     def series(self, until_s: int | None = None) -> Series:
         """The rows before a time (all without one), in slots of equal length that are over by then.
 
+        Where fewer than two rows come before, all rows tell how long a slot is.
+
         Raises:
-            InputError: There are fewer than two, they are more than an hour apart, or of more than one resolution.
+            InputError: There are fewer than two in all, they are more than an hour apart, or of more than one
+                resolution.
         """
         count = len(self.times_s) if until_s is None else int(np.searchsorted(self.times_s, until_s))
         times, lines = self.times_s[:count], self.lines[:count]
+        if count < 2 and until_s is not None:
+            return self.series().before(until_s)
         if count < 2:
-            before = "" if until_s is None else f" before {_told(until_s)}"
-            raise InputError(
-                f"{self.path}: {count} rows{before}; at least two are needed to see how far rows are apart"
-            )
+            rows = "1 row" if count else "no rows"
+            raise InputError(f"{self.path}: {rows}; at least two are needed to see how far rows are apart")
         step = self._step(times)
         positions = np.rint((times - times[0]) / step).astype(np.int64)
         off = np.abs(times - times[0] - positions * step) > _JITTER * step

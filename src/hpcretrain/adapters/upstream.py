@@ -17,7 +17,7 @@ from hpcretrain.adapters.inputfile import called, opened
 from hpcretrain.canonical import utc
 from hpcretrain.errors import InputError
 from hpcretrain.evidence import Family, Measure
-from hpcretrain.policy.gauge import blind, shared
+from hpcretrain.policy.gauge import blind, in_words, shared
 
 MOST_TOLD = 20
 MOST_CHARACTERS = 300
@@ -103,7 +103,7 @@ def measures(reports: Sequence[Report], rules: Rules, now: datetime) -> list[Mea
     quiet = []
     for name in sorted(silent):
         heard = f"last heard of at {last[name]:%Y-%m-%d %H:%M}Z" if name in last else "never heard of"
-        why = f"{name} is {heard}, and should report every {rules.expect_every}"
+        why = f"{name} is {heard}, and should report every {in_words(rules.expect_every)}"
         quiet += [blind(model, name, now, why) for model in rules.models]
     return found + shared(quiet, len(names))
 

@@ -7,11 +7,13 @@ import glob
 import json
 import os
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ValidationError
@@ -107,6 +109,22 @@ def policy_text(policy: Policy) -> str:
     # How jobs are tried again changes no decision, and must be mendable while a home is at work.
     # A part that is left out says nothing, so that policies keep their digests when a release brings a new part.
     return canonical(policy.model_dump(mode="json", exclude={"jobs"}, exclude_none=True))
+
+
+def known_key(path: Sequence[str]) -> bool:
+    """Whether a policy may hold this key, named by the tables above it and itself, whether or not one does."""
+    return _known(Policy, path)
+
+
+def _known(kind: Any, path: Sequence[str]) -> bool:
+    if not path:
+        return True
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        field = kind.model_fields.get(path[0])
+        return field is not None and _known(field.annotation, path[1:])
+    if get_origin(kind) is dict:
+        return _known(get_args(kind)[1], path[1:])
+    return get_origin(kind) in (Union, UnionType) and any(_known(each, path) for each in get_args(kind))
 
 
 def shipped_policy() -> Policy:

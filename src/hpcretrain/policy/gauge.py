@@ -74,7 +74,7 @@ def read(gauge: Gauge, samples: Series, reference: Series | float, start: dateti
     measures = [_worse(gauge, found.values, reference, end)] if len(found.times) else []
     if gauge.expect_every is not None and (gap := silence(found, start, end)) > gauge.expect_every:
         last = f", the last at {_at(found.times[-1])}" if len(found.times) else ""
-        why = f"no sample for {_length(gap)}{last}, where one is expected every {_length(gauge.expect_every)}"
+        why = f"no sample for {in_words(gap)}{last}, where one is expected every {in_words(gauge.expect_every)}"
         measures.append(blind(gauge.model, gauge.name, end, why))
     return measures
 
@@ -168,5 +168,10 @@ def _at(seconds: float) -> str:
     return datetime.fromtimestamp(float(seconds), UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _length(length: timedelta) -> str:
-    return str(timedelta(seconds=round(length.total_seconds())))
+def in_words(length: timedelta) -> str:
+    """A length of time to the second, such as `1 day 1 h`."""
+    minutes, seconds = divmod(round(length.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = ((days, "day" if days == 1 else "days"), (hours, "h"), (minutes, "min"), (seconds, "s"))
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 s"

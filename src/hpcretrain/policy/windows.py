@@ -195,6 +195,10 @@ def _window(start_s: int, length: int, found: Expected, place: int) -> LowTraffi
 def _history(past: Series, days: Days | None, now_s: int, rules: Windows) -> Finding:
     """Whether history is long, whole and fresh enough."""
     check, need = "windows:history", rules.least_weeks * WEEK
+    if not len(past.values):
+        begin = datetime.fromtimestamp(past.first_s, UTC)
+        reason = f"no history was over by then: it begins at {begin:%Y-%m-%d %H:%M}Z; plan from a later time"
+        return _insufficient(check, reason, 0, need)
     if days is None:
         return _insufficient(check, "there was no traffic, or none was measured; give a history with values", 0, need)
     known = np.flatnonzero(np.isfinite(past.values))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_MOST = 40
+_MOST, _MOST_CHECKS = 40, 4
+_TELLING = ("action", "class", "still_wanted")
 
 
 def show_replay(found: Mapping[str, Any]) -> str:
@@ -29,13 +30,15 @@ def show_what_if(found: Mapping[str, Any]) -> str:
             f"{key} {_said(before[key])} -> {_said(after[key])}" for key in before if before[key] != after[key]
         )
         lines.append(f"  {each['at'][:16]}  {each['id']:<28} {changes}")
-        lines += [f"      {why['check']}: {why['before']} -> {why['after']}" for why in each["why"][:4]]
+        lines += [f"      {why}" for why in _why(each["why"])]
     lines += _more(found["changed"])
     if not found["changed"]:
         lines.append("  nothing would have been done otherwise")
     lines += _scores(found["scores"])
-    lines.append(f"retrainings in force: {_course(found['in_force'])}")
-    lines.append(f"retrainings instead:  {_course(found['instead'])}")
+    lines.append(f"retrainings recorded: {_course(found['recorded'])}")
+    lines.append("modeled, as if no candidate were rejected and no release watched:")
+    lines.append(f"  policy in force:    {_course(found['in_force'])}")
+    lines.append(f"  policy instead:     {_course(found['instead'])}")
     return "\n".join(lines)
 
 
@@ -48,6 +51,7 @@ def show_sweep(found: Mapping[str, Any]) -> str:
         settings = ", ".join(f"{key}={value}" for key, value in row["settings"].items())
         lines.append(f"{row['model'][:19]:<20}{row['asked']:>7}{row['ran']:>6}{cost:>12}{hours:>12}  {settings}")
     lines += [f"{each['model'][:19]:<20} refused: {'; '.join(each['reasons'])}" for each in found["refused"]]
+    lines += [f"{each['model'][:19]:<20} {each['key']} changed nothing here" for each in found["unmoved"]]
     return "\n".join([*lines, "cost in millions of row-passes; CPU hours by what past jobs took"])
 
 
@@ -61,6 +65,20 @@ def show_diff(found: Mapping[str, Any]) -> str:
     if not found["changes"]:
         return "the policies say the same"
     return "\n".join(f"{each['key']}: {_said(each['before'])} -> {_said(each['after'])}" for each in found["changes"])
+
+
+def _why(differing: list[Mapping[str, Any]]) -> list[str]:
+    """What tells most: what was concluded, then checks whose outcome is another; only without those, other numbers."""
+    telling = [each for name in _TELLING for each in differing if each["check"] == name]
+    others = [each for each in differing if _outcome(each["before"]) != _outcome(each["after"])]
+    shown = [*telling, *(each for each in others if each not in telling)][:_MOST_CHECKS] or differing[:_MOST_CHECKS]
+    left = len(differing) - len(shown)
+    more = [f"and {left} more checks; --json lists all" if left > 1 else "and 1 more check; --json lists it"]
+    return [f"{each['check']}: {each['before']} -> {each['after']}" for each in shown] + (more if left else [])
+
+
+def _outcome(said: str) -> str:
+    return said.partition(" (")[0]
 
 
 def _scores(scores: list[Any]) -> list[str]:

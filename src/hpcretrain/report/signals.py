@@ -40,7 +40,7 @@ def _one_line(text: str) -> str:
 
 
 def text(measures: Sequence[Measure]) -> str:
-    """All signals, one a line, by model and family, with what the family means."""
+    """All signals, one a line, by model and family, with what the family means where something of it is worse."""
     if not measures:
         return "no signal: nothing was measured in that time"
     lines = []
@@ -50,7 +50,7 @@ def text(measures: Sequence[Measure]) -> str:
         for family in Family:
             some = [measure for measure in mine if measure.family is family]
             if some:
-                lines.append(f"  {family.value}: {MEANINGS[family]}")
+                lines.append(f"  {family.value}: {_meaning(family, some)}")
                 lines += [f"    {_line(measure)}" for measure in some]
     return "\n".join(lines)
 
@@ -65,6 +65,18 @@ def state(measure: Measure) -> str:
     if measure.lower_bound is None:
         return "reported" if measure.family is Family.EXTERNAL else "not measured"
     return "worse" if measure.lower_bound > 0 else "not surely worse" if measure.effect else "not worse"
+
+
+def _meaning(family: Family, measures: Sequence[Measure]) -> str:
+    """What the family means where something of it counts; else what was found instead."""
+    states = {state(measure) for measure in measures}
+    if states & {"worse", "blind", "reported"}:
+        return MEANINGS[family]
+    if "investigate" in states:
+        return "broken: a number is none; mend what measures it"
+    if states == {"not measured"}:
+        return "nothing measured; not a sign of health"
+    return "nothing worse" + (" where it was measured" if "not measured" in states else "")
 
 
 def _tally(measures: Sequence[Measure]) -> str:

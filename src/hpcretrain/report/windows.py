@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from hpcretrain.canonical import plain
 from hpcretrain.policy.duration import Need
 from hpcretrain.policy.types import Windows
-from hpcretrain.policy.windows import Plan
+from hpcretrain.policy.windows import LowTraffic, Plan
 from hpcretrain.records import Finding
 from hpcretrain.stats.traffic import Series
 
@@ -65,17 +67,32 @@ def windows_text(found: Found) -> str:
     zone = found.rules.zone
     lines = [f"planned from {found.now.astimezone(zone):%Y-%m-%d %H:%M}, times are those of {found.rules.time_zone}"]
     if found.plan.windows:
-        lines += ["", "day             from    until   expected traffic   9 days of 10 below"]
-    for window in found.plan.windows:
-        start, end = window.start.astimezone(zone), window.end.astimezone(zone)
-        lines.append(
-            f"{start:%a %Y-%m-%d}  {start:%H:%M}   {end:%H:%M}   "
-            f"{window.expected_share:>10.0%} of mean {window.high_share:>13.0%}"
-        )
+        lines += ["", *_table(found.plan.windows, zone)]
     if found.plan.insufficient_history is not None:
         lines.append(f"insufficient history: {found.plan.insufficient_history}")
     lines += ["", *(f"{each.outcome.value:<13} {each.check}: {each.reason}" for each in _findings(found))]
     return "\n".join(lines)
+
+
+def _table(windows: Sequence[LowTraffic], zone: ZoneInfo) -> list[str]:
+    spans = [(window.start.astimezone(zone), window.end.astimezone(zone)) for window in windows]
+    clocks = [[_clock(at, offset=_turns(*span)) for at in span] for span in spans]
+    wide = max(len(clock) for pair in clocks for clock in pair) + 3
+    lines = [f"day             {'from':<{wide}}{'until':<{wide}}expected traffic   9 days of 10 below"]
+    for window, (start, _), (begin, end) in zip(windows, spans, clocks, strict=True):
+        share = f"{window.expected_share:>10.0%} of mean {window.high_share:>13.0%}"
+        lines.append(f"{start:%a %Y-%m-%d}  {begin:<{wide}}{end:<{wide}}{share}")
+    return lines
+
+
+def _turns(start: datetime, end: datetime) -> bool:
+    """Whether clocks are set on a day of a window."""
+    midnight = datetime.combine(start, time(), start.tzinfo)
+    return midnight.utcoffset() != datetime.combine(end + timedelta(days=1), time(), start.tzinfo).utcoffset()
+
+
+def _clock(at: datetime, *, offset: bool) -> str:
+    return f"{at:%H:%M}" + (at.isoformat()[-6:] if offset else "")
 
 
 def _findings(found: Found) -> tuple[Finding, ...]:

@@ -14,6 +14,19 @@ Quantile = Annotated[float, Field(ge=0.5, lt=1, allow_inf_nan=False)]
 Hours = Annotated[float, Field(ge=0, le=24 * 7, allow_inf_nan=False)]
 
 
+def known_zone(name: str) -> str:
+    """The name of a time zone.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        raise ValueError(f'there is no time zone "{name}"; write one such as Europe/Paris or UTC') from None
+    return name
+
+
 class Blackout(Rules):
     """Days on which nothing is trained, such as a campaign."""
 
@@ -74,11 +87,7 @@ class Windows(Rules):
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ValueError, OSError, KeyError):
-            raise ValueError(f'there is no time zone "{name}"; write one such as Europe/Paris or UTC') from None
-        return name
+        return known_zone(name)
 
     @property
     def zone(self) -> ZoneInfo:
