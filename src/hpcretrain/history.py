@@ -12,7 +12,7 @@ from datetime import datetime
 
 from hpcretrain import lifecycle
 from hpcretrain.backlog import ALL, MODEL, Stop
-from hpcretrain.cycle import Cycle
+from hpcretrain.cycle import Cycle, answer
 from hpcretrain.errors import LedgerError
 from hpcretrain.records import (
     Activation,
@@ -175,6 +175,21 @@ class History:
         """When a training was last ordered that was, or is to be, seen through."""
         ended = (each for each in reversed(self.ran) if not each.under_way and not each.broken_off)
         return next((each.run.at for each in ended if each.run), None)
+
+    def open_asks(self, now: datetime) -> list[tuple[Ask, list[Approval]]]:
+        """What awaits an answer until it expires, with what was said so far.
+
+        Of each cycle that goes on it is what was asked last; about policies, whatever was proposed.
+        """
+        found = [
+            (ask, cycle.approvals.get(ask.id, []))
+            for cycle in self.going
+            if cycle.release is None
+            for ask in cycle.asks[-1:]
+            if not (cycle.run and ask.asked is Asked.RUN)
+        ]
+        found += [self.asked[each] for each in self.proposals if each in self.asked]
+        return [(ask, said) for ask, said in found if answer(ask, said) is None and now < ask.expires_at]
 
     def release(self, identifier: str) -> Release:
         """The release of that identifier.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from hpcretrain.canonical import plain
@@ -12,6 +13,7 @@ from hpcretrain.records import (
     Activation,
     Approval,
     Ask,
+    Asked,
     Assessment,
     Baseline,
     BreakGlass,
@@ -33,6 +35,7 @@ from hpcretrain.records import (
     Watch,
 )
 from hpcretrain.report import attempts, members
+from hpcretrain.report.asks import ask_line, told
 from hpcretrain.report.cluster import cluster_line
 from hpcretrain.report.decline import worse_since
 from hpcretrain.report.removed import removed, removed_line
@@ -96,9 +99,13 @@ def explain_text(history: History, identifier: str, notes: Sequence[attempts.Not
 
 
 def status(
-    history: History, ledger_head: str, cpu_s: Callable[[str], float], cluster: Mapping[str, Any] | None = None
+    history: History,
+    ledger_head: str,
+    cpu_s: Callable[[str], float],
+    cluster: Mapping[str, Any] | None = None,
+    now: datetime | None = None,
 ) -> dict[str, Any]:
-    """How the model stands; `cluster` is what training on one took."""
+    """How the model stands; `cluster` is what training on one took, `now` the time of a home that lives."""
     champion = history.releases[-1] if history.releases else None
     open_cycle = history.open_cycle
     return {
@@ -113,6 +120,7 @@ def status(
         "worse_since": plain(worse_since(history)),
         "open_request": open_cycle.request.id if open_cycle else None,
         "watching": history.watched is not None,
+        "asks": [told(ask) for ask, _ in history.open_asks(now)] if now else [],
         "review_owed": owed(history),
         "quarantined": [list(plain(span)) for span in history.quarantine],
         "cycles": [describe_cycle(cycle, cpu_s) for cycle in history.cycles],
@@ -159,6 +167,7 @@ def status_text(state: Mapping[str, Any], show_cycle: Callable[[Mapping[str, Any
     ]
     if state["review_owed"]:
         lines.append(owed_line(state["review_owed"]))
+    lines += [ask_line(each) for each in state["asks"]]
     for each in state.get("undelivered", ()):
         then = "given up" if each["given_up"] else "tried again"
         lines.append(
@@ -242,6 +251,8 @@ def headline(record: Record) -> str:
             who = f", requested by {record.requester}" if record.requester else ""
             beyond = f", beyond {', '.join(record.overrules)}" if record.overrules else ""
             people = f", {record.needed} approvals" if record.needed > 1 else ""
+            if record.asked is Asked.POLICY:
+                return f"may the policy take effect{who}{people}? until {record.expires_at}"
             about = f"{record.priority_class.value}{who}{beyond}{people}"
             return f"may it {record.asked.value} ({about})? until {record.expires_at}"
         case Approval():

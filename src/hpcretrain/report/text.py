@@ -7,6 +7,7 @@ from typing import Any
 
 from hpcretrain.cycle import Cycle
 from hpcretrain.records import Outcome
+from hpcretrain.report.asks import ask_line
 from hpcretrain.report.cluster import cluster_line
 from hpcretrain.report.explain import owed_line
 
@@ -92,6 +93,7 @@ def show_stand(stand: Mapping[str, Any]) -> str:
         lines.append(f"{stand['serves']} serves{score}")
     lines += [f"waits for {each['job']}: {each['stands']}" for each in awaits]
     lines += [owed_line(stand["review_owed"])] if stand["review_owed"] else []
+    lines += [ask_line(each) for each in stand["asks"]]
     lines.append(f"the next batch is complete at {stand['next']}")
     return "\n".join(lines)
 
@@ -138,22 +140,3 @@ def show_routes(routes: Sequence[Mapping[str, Any]]) -> str:
     if not routes:
         return "nobody is told: the configuration has no [[notify]]"
     return "\n".join(f"{each['route']} ({each['kind']}): {each['problem'] or 'taken'}" for each in routes)
-
-
-def show_asks(asks: Sequence[Mapping[str, Any]]) -> str:
-    """What awaits an approval, with what an approver needs to know."""
-    if not asks:
-        return "nothing awaits an approval"
-    lines = []
-    for ask in asks:
-        what = "train" if ask["what"] == "run" else "release"
-        whose = f", requested by {ask['requester']}" if ask["requester"] else ""
-        whose += f", {ask['needed']} approvals" if ask["needed"] > 1 else ""
-        lines.append(f"{ask['id']}  {what} {ask['model']}, {ask['priority_class']}{whose}; until {ask['expires_at']}")
-        if ask["overrules"]:
-            lines.append(f"  beyond the policy: {', '.join(ask['overrules'])}")
-        for fact in ask["facts"]:
-            seen = "" if fact["observed"] is None else f"{fact['observed']}"
-            limit = "" if fact["limit"] is None else f" (limit {fact['limit']})"
-            lines.append(f"  {fact['check']:<10} {seen}{limit}  {fact['reason']}")
-    return "\n".join(lines)
