@@ -9,7 +9,9 @@ import pytest
 from lives import Home, slowly
 from tables import configure, orders, write_policy
 
+from hpcretrain import again
 from hpcretrain.adapters.ledger import FileLedger, verify
+from hpcretrain.config.load import read_policy
 from hpcretrain.errors import InputError
 from hpcretrain.messages import Message, Person, Verb, identifier
 from hpcretrain.records import Action, Closing, Outcome, PriorityClass, ReleaseKind
@@ -152,6 +154,34 @@ def test_a_roll_back_by_hand_is_verified_and_ends_the_watch(changing: Path, tmp_
     assert not again.done, "a second one does not lead back to what was taken back"
     assert "no earlier release" in again.reason
     assert all(each.outcome is Outcome.PASS for each in verify(home.place / "ledger.jsonl"))
+
+
+def lacks(home: Home) -> set[str]:
+    """The checks of the open request's last decision that do not pass, by the name before the colon."""
+    cycle = home.history().open_cycle
+    assert cycle is not None
+    findings = cycle.decisions[-1].findings
+    return {each.check.partition(":")[0] for each in findings if each.outcome is not Outcome.PASS}
+
+
+def test_what_waits_is_decided_anew_once_a_roll_back_ends_the_watch_and_once_a_stop_is_lifted(
+    changing: Path, tmp_path: Path
+) -> None:
+    home, now = begun(changing, tmp_path / "home")
+    now = until_released(home, now)
+    home.answer(now, says(Verb.STOP, "model"), OWNER)
+    home.answer(now + HOUR, says(Verb.REQUEST), OWNER)
+    assert "watch" in lacks(home)
+    back = home.answer(now + 2 * HOUR, says(Verb.ROLLBACK), OWNER)
+    assert back.subject == home.history().champion.id
+    assert "watch" not in lacks(home)
+    assert "stop" in lacks(home)
+    answer = home.answer(now + 3 * HOUR, says(Verb.RESUME, "model"), OWNER)
+    assert "stop" not in lacks(home)
+    assert "hold" in answer.reason, "of what serves again no batch was seen yet"
+    history = home.history()
+    assert history.open_cycle is not None
+    assert all(each.same for each in again.replay(history.known.values(), read_policy))
 
 
 def test_neither_stop_nor_cooldown_nor_what_is_due_or_under_way_delays_a_roll_back(

@@ -136,18 +136,30 @@ def _order(desk: Desk, message: Message, person: Person) -> Answer:
     scope = message.subject or ""
     if message.verb is Verb.ROLLBACK:
         release = outside.take_back(desk, message, person)
-        return Answer(True, f"{release.candidate} serves again ({release.id})", release.id)
+        said, decided = f"{release.candidate} serves again ({release.id})", _anew(desk)
+        return Answer(
+            True, f"{said}; {decided.reason}" if decided else said, release.id, decided.findings if decided else ()
+        )
     if message.verb is Verb.RESUME:
         outside.resume(desk, message, person)
-        cycle, assessment = desk.history.open_cycle, desk.history.assessment
-        if cycle is None or assessment is None:
-            return Answer(True, f"{_about(scope)} goes on")
-        settle(desk, cycle, assessment)
-        decided = _decided(desk, cycle.request.id)
-        return Answer(True, f"{_about(scope)} goes on; {decided.reason}", cycle.request.id, decided.findings)
+        said, decided = f"{_about(scope)} goes on", _anew(desk)
+        if decided is None:
+            return Answer(True, said)
+        return Answer(True, f"{said}; {decided.reason}", decided.subject, decided.findings)
     ended = outside.stop(desk, message, person)
     what = f"; {ended[0].request.id} is ended, its jobs are told to leave a checkpoint" if ended else ""
     return Answer(True, f"{_about(scope)} is stopped: nothing is trained or released until `hpcretrain resume`{what}")
+
+
+def _anew(desk: Desk) -> Answer | None:
+    """Decide about the open request anew, since what it waited for is no more; None where nothing is to be decided."""
+    cycle, assessment = desk.history.open_cycle, desk.history.assessment
+    # A release leaves no assessment. That nothing is known of what serves again is no reason to drop what its decline
+    # asked for: the next batch tells. What somebody asked for stands in any case.
+    if cycle is None or (assessment is None and cycle.in_person is None):
+        return None
+    settle(desk, cycle, assessment or assess(desk))
+    return _decided(desk, cycle.request.id)
 
 
 def _about(scope: str) -> str:
