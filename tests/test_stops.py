@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -74,6 +75,26 @@ def test_what_is_stopped_is_not_trained_until_it_is_resumed(
     home.advance(now + home.step)
     assert home.history().cycles[0].run is not None
     assert all(each.outcome is Outcome.PASS for each in verify(home.place / "ledger.jsonl"))
+
+
+def test_a_second_stop_says_who_stopped_it_and_leaves_the_first(changing: Path, tmp_path: Path) -> None:
+    home, now = begun(changing, tmp_path / "home", 1)
+    slow = slowly({}, 1_000)
+    home.answer(now, says(Verb.REQUEST), OWNER, slow)
+    assert home.answer(now, says(Verb.STOP, "model"), OWNER, slow).done
+    [first] = home.history().standing_stops
+    known = len(home.history().known)
+    second = home.answer(now + HOUR, replace(says(Verb.STOP, "model"), reason="another"), OWNER, slow)
+    assert second.done
+    assert f"the model is stopped already, since {first.at:%Y-%m-%d %H:%M} UTC, by svc: an incident" in second.reason
+    assert len(home.history().known) == known
+    at_once = home.answer(now + 2 * HOUR, says(Verb.STOP, "model", now=True), OWNER, slow)
+    assert "is ended" in at_once.reason
+    assert home.history().standing_stops == (first,)
+    assert home.history().training is None
+    assert home.answer(now + 3 * HOUR, says(Verb.STOP, "urgent"), OWNER, slow).reason.startswith(
+        "class urgent is stopped:"
+    )
 
 
 def test_only_what_stands_is_resumed_and_only_by_who_may(changing: Path, tmp_path: Path) -> None:

@@ -146,8 +146,12 @@ def _order(desk: Desk, message: Message, person: Person) -> Answer:
         if decided is None:
             return Answer(True, said)
         return Answer(True, f"{said}; {decided.reason}", decided.subject, decided.findings)
+    before = outside.standing_stop(desk, scope)
     ended = outside.stop(desk, message, person)
     what = f"; {ended[0].request.id} is ended, its jobs are told to leave a checkpoint" if ended else ""
+    if before is not None:
+        since = f"since {before.at:%Y-%m-%d %H:%M} UTC, by {before.by}: {before.reason}"
+        return Answer(True, f"{_about(scope)} is stopped already, {since}{what}")
     return Answer(True, f"{_about(scope)} is stopped: nothing is trained or released until `hpcretrain resume`{what}")
 
 

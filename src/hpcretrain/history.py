@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from hpcretrain import lifecycle
@@ -202,12 +202,20 @@ class History:
             raise LedgerError(f"{identifier} is no release in this ledger")
         return record
 
+    @property
+    def standing_stops(self) -> tuple[Stop, ...]:
+        """The stops that stand here, by the scope that `resume` takes: "model" or a class."""
+        return tuple(
+            Stop(scope, str(signal.finding.observed), signal.at, signal.finding.reason)
+            for scope, signal in self.stops.items()
+        )
+
     def stopped(self, priority_class: PriorityClass) -> tuple[Stop, ...]:
         """The stops that stand here for a class."""
         return tuple(
-            Stop("" if scope == MODEL else scope, str(signal.finding.observed), signal.at, signal.finding.reason)
-            for scope, signal in self.stops.items()
-            if scope in (MODEL, priority_class.value)
+            replace(stop, scope="") if stop.scope == MODEL else stop
+            for stop in self.standing_stops
+            if stop.scope in (MODEL, priority_class.value)
         )
 
     def deadline(self, cycle: Cycle) -> datetime | None:

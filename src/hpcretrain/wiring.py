@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcretrain import backtest
+from hpcretrain.adapters.board import FolderBoard
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.home import Home, default_home, write_whole
 from hpcretrain.adapters.ledger import FileLedger
@@ -127,8 +128,11 @@ def read_status(home: Path | str | None = None) -> dict[str, Any]:
     notes = ledger.notes()
     place = Path(home) if home else default_home()
     # Of a replay nobody is asked anything.
-    now = LiveSettings.read(place).now() if (place / LIVE_SETTINGS).exists() else None
-    told = status(history, ledger.head(), _cpu(ledger), cluster_use(notes), now)
+    live = LiveSettings.read(place) if (place / LIVE_SETTINGS).exists() else None
+    now = live.now() if live else None
+    model = history.baseline.model if history.baseline else ""
+    stop = FolderBoard(live.board, model, place).read().stop if live and live.board else None
+    told = status(history, ledger.head(), _cpu(ledger), cluster_use(notes), now, stop)
     return {**told, "undelivered": undelivered(notes, datetime.now(UTC))}
 
 

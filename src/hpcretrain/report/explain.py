@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from hpcretrain.backlog import Stop
 from hpcretrain.canonical import plain
 from hpcretrain.errors import InputError
 from hpcretrain.history import History
@@ -104,8 +105,18 @@ def status(
     cpu_s: Callable[[str], float],
     cluster: Mapping[str, Any] | None = None,
     now: datetime | None = None,
+    everywhere: Stop | None = None,
 ) -> dict[str, Any]:
-    """How the model stands; `cluster` is what training on one took, `now` the time of a home that lives."""
+    """How the model stands.
+
+    Args:
+        history: The state that the records say.
+        ledger_head: Head of the chain of decisions.
+        cpu_s: CPU seconds of a job's fits, by the job's identifier.
+        cluster: What training on one took.
+        now: The time of a home that lives.
+        everywhere: The stop that holds every model of its board.
+    """
     champion = history.releases[-1] if history.releases else None
     open_cycle = history.open_cycle
     return {
@@ -120,6 +131,7 @@ def status(
         "worse_since": plain(worse_since(history)),
         "open_request": open_cycle.request.id if open_cycle else None,
         "watching": history.watched is not None,
+        "stopped": [plain(each) for each in (*history.standing_stops, *((everywhere,) if everywhere else ()))],
         "asks": [told(ask) for ask, _ in history.open_asks(now)] if now else [],
         "review_owed": owed(history),
         "quarantined": [list(plain(span)) for span in history.quarantine],
@@ -167,6 +179,10 @@ def status_text(state: Mapping[str, Any], show_cycle: Callable[[Mapping[str, Any
     ]
     if state["review_owed"]:
         lines.append(owed_line(state["review_owed"]))
+    lines += [
+        f"STOPPED: {each['scope']}, by {each['by']} since {each['at']}: {each['reason']}; `hpcretrain resume` lifts it"
+        for each in state["stopped"]
+    ]
     lines += [ask_line(each) for each in state["asks"]]
     for each in state.get("undelivered", ()):
         then = "given up" if each["given_up"] else "tried again"
