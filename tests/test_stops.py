@@ -16,6 +16,7 @@ from hpcretrain.config.load import read_policy
 from hpcretrain.errors import InputError
 from hpcretrain.messages import Message, Person, Verb, identifier
 from hpcretrain.records import Action, Closing, Outcome, PriorityClass, ReleaseKind
+from hpcretrain.report.explain import headline
 
 HOUR = timedelta(hours=1)
 OWNER, EVE = Person("svc", owner=True), Person("eve")
@@ -71,6 +72,7 @@ def test_what_is_stopped_is_not_trained_until_it_is_resumed(
     if not held:
         return
     assert f"svc stopped class {scope} at " in answer.reason
+    assert "(seen 1, limit 0)" in answer.reason, "who reads of a check that does not pass sees its numbers"
     assert home.answer(now + 2 * HOUR, says(Verb.RESUME, scope), OWNER).done
     home.advance(now + home.step)
     assert home.history().cycles[0].run is not None
@@ -169,6 +171,7 @@ def test_a_roll_back_by_hand_is_verified_and_ends_the_watch(changing: Path, tmp_
     assert cycle.rollback is not None
     assert cycle.review is not None
     assert cycle.review.closing is Closing.ROLLED_BACK
+    assert headline(history.known[back.answers[0]]) == "rollback, by svc: an incident", "its token is no limit"
     confirmed = FileLedger(home.place / "ledger.jsonl", read_only=True).notes("release_confirmed", back.id)
     assert confirmed, "the alias was moved and read back"
     again = home.answer(now + HOUR, says(Verb.ROLLBACK), OWNER)

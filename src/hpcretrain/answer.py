@@ -11,9 +11,10 @@ from hpcretrain.canonical import plain
 from hpcretrain.errors import InputError
 from hpcretrain.messages import Message, Person, Verb
 from hpcretrain.policy import emergency
-from hpcretrain.policy.approve import Standing, accept
+from hpcretrain.policy.approve import WHO, Standing, accept
 from hpcretrain.policy.rights import APPROVES, Act, holders, known, may, right
 from hpcretrain.records import Approval, Asked, Finding, Outcome
+from hpcretrain.report.explain import numbers
 from hpcretrain.steps import activate as activating
 from hpcretrain.steps import outside
 from hpcretrain.steps.ask import answer, standing
@@ -222,7 +223,8 @@ def _answer_proposal(desk: Desk, message: Message, person: Person, how: Standing
         return _refused(checks, how.ask.id)
     proposal = desk.history.proposals.get(how.ask.subject)
     if proposal is None:
-        return Answer(True, "denied; the policy in force stays", how.ask.id, checks)
+        done = "withdrawn" if person.name == how.ask.requester else "denied"
+        return Answer(True, f"{done}; the policy in force stays", how.ask.id, checks)
     _, approvals = desk.history.asked[proposal.id]
     if len(approvals) < how.ask.needed:
         left = how.ask.needed - len(approvals)
@@ -237,9 +239,13 @@ def _said(desk: Desk, message: Message, person: Person, how: Standing) -> tuple[
     wanted = None if how.ask.asked is Asked.POLICY else how.ask.priority_class
     allowed = may(person, act, policy, wanted)
     checks = accept(person, how, allowed, holders(act, policy, wanted), policy.approvals, desk.now)
+    by = right(person, act, policy, wanted) or ""
+    if how.ask.asked is Asked.POLICY and message.verb is Verb.DENY and person.name == how.ask.requester:
+        # Whoever proposed a policy may withdraw it, whether or not he may answer what others propose.
+        checks, by = tuple(each for each in checks if each.check not in WHO), "as who proposed it"
     if any(check.outcome is not Outcome.PASS for check in checks):
         return None, checks
-    return answer(desk, message, person, how.ask, right(person, act, policy, wanted) or ""), checks
+    return answer(desk, message, person, how.ask, by), checks
 
 
 def _answer(desk: Desk, message: Message, person: Person) -> Answer:
@@ -270,7 +276,7 @@ def _decided(desk: Desk, request: str) -> Answer:
     cycle = outside.find(desk, request)
     decision = cycle.decisions[-1]
     open_ = [finding for finding in decision.findings if finding.outcome is not Outcome.PASS]
-    why = "; ".join(f"{finding.check}: {finding.reason}" for finding in open_) or "every check passes"
+    why = "; ".join(f"{finding.check}: {finding.reason}{numbers(finding)}" for finding in open_) or "every check passes"
     return Answer(True, f"{request}: {decision.action.value} ({why})", request, decision.findings)
 
 

@@ -254,8 +254,10 @@ def headline(record: Record) -> str:
             return f"{record.actor} proposes policy {record.policy_digest[:16]}: {record.reason or 'no reason given'}"
         case Activation():
             return _activated(record)
+        case Signal(family=Family.EXTERNAL, told_by=None):
+            return f"{record.name}, by {record.finding.observed}: {record.finding.reason}"
         case Signal():
-            return f"{record.family.value} {record.name}: {record.finding.reason}{_numbers(record.finding)}"
+            return f"{record.family.value} {record.name}: {record.finding.reason}{numbers(record.finding)}"
         case Assessment():
             points = ", ".join(f"{name} {value}" for name, value in record.contributions.items() if value)
             return f"score {record.score} of 1000 ({points or 'nothing'}): {record.action.value}"
@@ -298,7 +300,7 @@ def headline(record: Record) -> str:
             return f"look {record.look}, {record.outcome.value}: {_seen(record)}"
         case Review():
             cost = f"modeled cost {record.cost_mrow_passes:.4g} million row-passes"
-            return f"{record.closing.value}, {cost}; {record.gain.reason}{_numbers(record.gain)}"
+            return f"{record.closing.value}, {cost}; {record.gain.reason}{numbers(record.gain)}"
     return record.kind
 
 
@@ -321,7 +323,7 @@ def _worst(findings: Sequence[Finding]) -> str:
     worst = max(findings, key=lambda finding: finding.outcome.severity)
     if worst.outcome is Outcome.PASS:
         return f"all {len(findings)} checks pass"
-    return f"{worst.check}: {worst.reason}{_numbers(worst)}"
+    return f"{worst.check}: {worst.reason}{numbers(worst)}"
 
 
 def _seen(watch: Watch) -> str:
@@ -329,7 +331,7 @@ def _seen(watch: Watch) -> str:
     first = watch.findings[0]
     if not first.check.startswith(_WORSE) or first.outcome not in (Outcome.PASS, Outcome.FAIL):
         return _worst(watch.findings)
-    evidence = f"{first.reason}{_numbers(first)}"
+    evidence = f"{first.reason}{numbers(first)}"
     metric = first.check.removeprefix(_WORSE)
     if first.outcome is Outcome.PASS:
         return f"not worse on {metric} beyond chance; {evidence}"
@@ -341,10 +343,11 @@ def _seen(watch: Watch) -> str:
 
 
 def _finding(finding: Finding) -> str:
-    return f"  {finding.outcome.value:<12} {finding.check}: {finding.reason}{_numbers(finding)}"
+    return f"  {finding.outcome.value:<12} {finding.check}: {finding.reason}{numbers(finding)}"
 
 
-def _numbers(finding: Finding) -> str:
+def numbers(finding: Finding) -> str:
+    """What was seen, and the limit, in words; nothing where there are not both."""
     if finding.observed is None or finding.limit is None:
         return ""
     return f" (seen {_short(finding.observed)}, limit {_short(finding.limit)})"

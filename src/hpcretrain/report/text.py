@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpcretrain.cycle import Cycle
-from hpcretrain.records import Outcome
+from hpcretrain.records import Closing, Outcome
 from hpcretrain.report.asks import ask_line
 from hpcretrain.report.cluster import cluster_line
 from hpcretrain.report.explain import owed_line
@@ -48,16 +48,18 @@ def show_cycle(cycle: Mapping[str, Any]) -> str:
         end = f"{cycle['stage']}: {cycle['verdict']}"
     if cycle["released"]:
         end = f"{'rolled back' if cycle['rolled_back'] else 'released'}: {cycle['window']['name']}"
+    if cycle["closing"] in (Closing.CANCELED.value, Closing.SUPERSEDED.value):
+        end = cycle["closing"]
     triggers = ", ".join(cycle["triggers"])
     if len(triggers) > _TRIGGERS_WIDTH:
         triggers = f"{cycle['triggers'][0]} +{len(cycle['triggers']) - 1}"
     return (
-        f"  {cycle['requested_at'][:10]}  {cycle['class']:<10} {cycle['score']:>4}  {end:<18}"
+        f"  {cycle['requested_at'][:10]}  {cycle['class']:<10} {cycle['score']:>4}  {end:<24}"
         f"{triggers:<{_TRIGGERS_WIDTH}}  {cycle['id'][:16]}"
     )
 
 
-_TRIGGERS_WIDTH = 32
+_TRIGGERS_WIDTH = 26
 
 
 def show_progress(what: str, done: int, count: int, cycle: Cycle | None) -> str:
