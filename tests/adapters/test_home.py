@@ -9,8 +9,9 @@ import pytest
 
 from hpcretrain.adapters.home import Home, write_whole
 from hpcretrain.errors import InputError
+from hpcretrain.records import RULE_VERSION
 
-MINE = {"model": "m", "configuration": "c1", "data": "d1"}
+MINE = {"model": "m", "configuration": "c1", "data": "d1", "rules": RULE_VERSION}
 
 
 def test_a_home_is_private_and_can_be_opened_again(tmp_path: Path) -> None:
@@ -51,7 +52,7 @@ def test_a_file_is_no_home(tmp_path: Path) -> None:
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from hpcretrain.adapters.home import Home\n"
-        "with Home.open(Path(sys.argv[1]), {'model': 'm', 'configuration': 'c1', 'data': 'd1'}):\n"
+        f"with Home.open(Path(sys.argv[1]), {MINE}):\n"
         "    print('open', flush=True); sys.stdin.read()\n"
     )
     other = subprocess.Popen(

@@ -13,7 +13,7 @@ from hpcretrain.evidence import Measure
 from hpcretrain.policy.advise import State, advise
 from hpcretrain.policy.assess import Grid
 from hpcretrain.policy.types import Policy, Score
-from hpcretrain.records import Advice, Family
+from hpcretrain.records import Advice, Family, PriorityClass
 
 LOOKED_AT = POLICY.model_copy(update={"score": POLICY.score.model_copy(update={"abrupt_slots": 1})})
 LABELED = measure(Family.CALIBRATION, 0, 0.0, "bias")
@@ -79,7 +79,12 @@ def test_slow_serving_and_silence_are_looked_into_and_not_retrained_for() -> Non
 
 
 def test_new_rows_alone_are_worth_a_try() -> None:
-    assert action(*weeks(Family.FRESHNESS, *[1.0] * 12), LABELED) is Advice.RETRAIN
+    fresh = found(*weeks(Family.FRESHNESS, *[1.0] * 12), LABELED)
+    assert (fresh.action, fresh.priority_class) == (Advice.RETRAIN, PriorityClass.BACKGROUND)
+    assert "more to learn from" in fresh.findings[-1].reason
+    due = measure(Family.EXTERNAL, 0, 0.0, "new law")._replace(deadline=START + 12 * WEEK)
+    pressed = found(*weeks(Family.FRESHNESS, *[1.0] * 12), LABELED, due)
+    assert pressed.priority_class is not PriorityClass.BACKGROUND
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])

@@ -260,6 +260,33 @@ def test_a_number_that_was_not_finite_long_ago_holds_nothing_back() -> None:
         assert bool(found.broken) == (week < SCORE.broken_slots)
 
 
+def test_what_was_never_finite_is_blind_once_it_is_waited_for_no_more() -> None:
+    broken = measure(Family.PERFORMANCE, 0, math.nan)
+    for weeks_later in (SCORE.broken_slots, 2 * SCORE.memory_slots):
+        grid = Grid(START + weeks_later * WEEK, WEEK, SCORE.memory_slots)
+        found = assess([broken], SCORE, grid)
+        assert found.broken == ()
+        assert found.newest["blind"] > 0
+    silent = assess([broken], SCORE, Grid(START + WEEK, WEEK))
+    assert silent.broken == ("performance:s",)
+
+
+def test_only_a_measurement_takes_a_broken_number_back() -> None:
+    broken = measure(Family.PERFORMANCE, 0, math.nan)
+    nothing = measure(Family.PERFORMANCE, 1, None)
+    few = measure(Family.PERFORMANCE, 1, 0.0)._replace(n=0)
+    assert scored([broken, nothing]).broken
+    assert scored([broken, few._replace(n=SCORE.rule(Family.PERFORMANCE).min_n - 1)]).broken
+    assert not scored([broken, measure(Family.PERFORMANCE, 1, 0.0)]).broken
+
+
+def test_a_finding_says_how_long_ago_a_family_was_measured() -> None:
+    found = scored([measure(Family.PERFORMANCE, 0, 0.1), measure(Family.CALIBRATION, 3, 0.0)])
+    said = {each.check: each.reason for each in found.findings}
+    assert "as measured 3 slots before" in said["performance"]
+    assert "before" not in said["calibration"]
+
+
 def test_a_collapse_is_a_jump_while_it_stands_and_decay_is_none() -> None:
     assert scored(weeks(Family.PERFORMANCE, 0.0, 0.5)).jumps == (0,)
     assert scored(weeks(Family.PERFORMANCE, 0.0, 0.5, 0.5)).jumps == (1,)

@@ -183,12 +183,16 @@ class FileLedger:
                 if os.fstat(self._file).st_size != self._end:
                     os.ftruncate(self._file, self._end)
                 _write_all(self._file, block, self._end)
-                os.fsync(self._file)
+                self._sync()
             except OSError as error:
                 os.ftruncate(self._file, self._end)
                 raise LedgerError(f"ledger {self._path} cannot be written: {error}; nothing was written") from error
             self._follow()
             self._anchor()
+
+    def _sync(self) -> None:
+        """See to it that what is written outlasts a power cut."""
+        os.fsync(self._file)
 
     def _block(self, entries: Mapping[str, Sequence[tuple[str, str]]]) -> bytes:
         """What is to be added to the file; nothing where all of it is there."""

@@ -89,7 +89,7 @@ def _broke_with_the_release(state: State, score: Score) -> Advised | None:
 
 
 def _abrupt(state: State, score: Score) -> Advised | None:
-    """*Hold and investigate*: it rose so within the last `abrupt_slots`; decay is gradual, so a person should look."""
+    """*Hold and investigate*: it rose so within the last `abrupt_slots`; the policy that ships waits for nobody (0)."""
     newest = min(state.jumps, default=None)
     if newest is None or newest >= score.abrupt_slots:
         return None

@@ -20,6 +20,7 @@ class Case:
         duration_hours: Expected hours from request to release.
         now: The time.
         retrains: Whether retraining is what helps; where not, the class is the one that a retraining would have.
+        learns: Whether all that asks for one is that there is more to learn from: that is of the background.
     """
 
     score: int
@@ -28,6 +29,7 @@ class Case:
     duration_hours: float
     now: datetime
     retrains: bool = True
+    learns: bool = False
 
     @property
     def slack_hours(self) -> float | None:
@@ -39,6 +41,9 @@ class Case:
 
 def classify(case: Case, classes: Classes) -> tuple[PriorityClass, Finding]:
     """The most urgent class of which a rule holds, and that rule with its numbers."""
+    if case.learns:
+        reason = f"{PriorityClass.BACKGROUND.value}: there is more to learn from, and nothing got worse"
+        return PriorityClass.BACKGROUND, Finding("class", Outcome.PASS, reason, case.score)
     for priority_class in PriorityClass:
         for rule in classes.limits(priority_class).when:
             if _holds(rule, case):
@@ -60,10 +65,16 @@ def _finding(rule: ClassRule, case: Case, priority_class: PriorityClass) -> Find
     return Finding(
         check="class",
         outcome=Outcome.PASS,
-        reason=f"{_named(priority_class, case)}: {rule.reason} ({'; '.join(_asked(rule, case))})",
+        reason=f"{_named(priority_class, case)}: {_why(rule, case)}",
         observed=case.score,
         limit=rule.score,
     )
+
+
+def _why(rule: ClassRule, case: Case) -> str:
+    """The rule, with its numbers; its reason is one to retrain."""
+    numbers = "; ".join(_asked(rule, case))
+    return f"{rule.reason} ({numbers})" if case.retrains else numbers
 
 
 def _left(case: Case, classes: Classes) -> Finding:

@@ -16,7 +16,7 @@ from datetime import timedelta
 from functools import lru_cache
 
 from hpcretrain.evidence import Family, Finding, Measure, Outcome
-from hpcretrain.policy.assess.tracks import TOLD_AT_WILL, Track, jumps, sort, tracks
+from hpcretrain.policy.assess.tracks import TOLD_AT_WILL, Heard, Track, jumps, sort, tracks
 from hpcretrain.policy.assess.tracks import Grid as Grid
 from hpcretrain.policy.types import Business, Cure, FamilyRule, Score
 
@@ -81,7 +81,7 @@ def assess(measures: Iterable[Measure], score: Score, grid: Grid, retrain_hours:
         jumps=jumps(heard, score),
         labeled=any(course_of[score.counted(each)].measured for each in (Family.PERFORMANCE, Family.CALIBRATION)),
         broken=tuple(sorted(f"{family.value}:{name}" for family, name in heard.broken)),
-        findings=(*_findings(course_of, heard.newest, heard.broken, score), *heard.findings),
+        findings=(*_findings(course_of, heard, score), *heard.findings),
     )
 
 
@@ -160,16 +160,11 @@ def _pressure(share: float, spent: float, business: Business | None, retrain_hou
     return 1.0 if left <= 0 else min(1.0, retrain_hours * share / left)
 
 
-def _findings(
-    tracks: Mapping[str, Track],
-    newest: Sequence[Measure],
-    broken: Iterable[tuple[Family, str]],
-    score: Score,
-) -> Iterator[Finding]:
+def _findings(tracks: Mapping[str, Track], heard: Heard, score: Score) -> Iterator[Finding]:
     """How each family came out."""
-    there = {score.counted(family) for family in {measure.family for measure in newest}}
+    there = {score.counted(family) for family in {measure.family for measure in heard.newest}}
     wrong: dict[str, list[str]] = defaultdict(list)
-    for family, what in sorted(broken, key=lambda each: (each[0].value, each[1])):
+    for family, what in sorted(heard.broken, key=lambda each: (each[0].value, each[1])):
         wrong[score.counted(family)].append(what)
     for name, track in tracks.items():
         limit = score.threshold if track.rule.cure in (Cure.RETRAIN, Cure.LEARN) else score.act_from
@@ -178,13 +173,21 @@ def _findings(
             yield Finding(name, Outcome.ERROR, reason, len(wrong[name]), 0)
         elif track.measured:
             points = round(1000 * track.rule.weight * track.level)
-            reason = f"level {track.level:.3f} of 1, newest slot {track.held[-1]:.3f}; alone worth {points} points"
+            since = _held_since(name, heard, score)
+            newest = f"newest slot {track.held[-1]:.3f}" + (f" as measured {since} slots before" if since else "")
+            reason = f"level {track.level:.3f} of 1, {newest}; alone worth {points} points"
             yield Finding(name, Outcome.PASS if points < limit else Outcome.FAIL, reason, points, limit)
         elif name in there:
-            mine = [measure for measure in newest if score.counted(measure.family) == name]
+            mine = [measure for measure in heard.newest if score.counted(measure.family) == name]
             yield Finding(name, Outcome.INSUFFICIENT, _unmeasured(mine, track.rule), 0, 1)
         else:
             yield _unheard(name, limit, all(family in TOLD_AT_WILL for family in score.families_of(name)))
+
+
+def _held_since(name: str, heard: Heard, score: Score) -> int:
+    """How many slots ago the newest number of a family is."""
+    spoke = (heard.shares.get(family) or heard.guesses.get(family) for family in score.families_of(name))
+    return min((min(slots) for slots in spoke if slots), default=0)
 
 
 @lru_cache(maxsize=1024)

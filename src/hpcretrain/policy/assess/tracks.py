@@ -16,6 +16,8 @@ _What = tuple[Family, str, datetime]
 _BySlot = Mapping[int, Sequence[Measure]]
 _Shares = Mapping[int, Mapping[str, float]]
 """Of a family, by slot and by name of what was measured: the lower bound in full scales, 0 or more."""
+_Lost = Mapping[int, Collection[str]]
+"""Of a family, by slot: the names of what was measured as something that is not finite."""
 _Course = Sequence[float | None]
 """A magnitude of each slot, oldest first; None where there is none."""
 
@@ -57,6 +59,7 @@ class Heard:
         newest: The measures of the newest slot.
         shares: How strongly each measure spoke that has a number which counts.
         guesses: The same of what was estimated without labels.
+        lost: What was measured as something that is not finite.
         oldest: The oldest slot that counts.
         broken: What was last measured, not long ago, as something that is not finite.
         findings: What does not count.
@@ -65,6 +68,7 @@ class Heard:
     newest: Sequence[Measure]
     shares: Mapping[Family, _Shares]
     guesses: Mapping[Family, _Shares]
+    lost: Mapping[Family, _Lost]
     oldest: int
     broken: frozenset[_Key]
     findings: tuple[Finding, ...]
@@ -90,10 +94,8 @@ def sort(measures: Iterable[Measure], grid: Grid, score: Score) -> Heard:
         end = grid.most - 1
         newer = {(m.family, m.name) for m in slots.get(end, ())}
         for key, older in stale.items():
-            numbered = [m for m in older if m.lower_bound is not None]
-            if key not in newer and numbered and key[0] is not Family.DATA_QUALITY:
-                last = max(m.at for m in numbered)
-                slots[end] += [m for m in numbered if m.at == last]
+            if key not in newer and key[0] is not Family.DATA_QUALITY:
+                slots[end] += _last(older)
     findings = []
     if future:
         why = f"signals of after {grid.end:%Y-%m-%d %H:%M}Z do not count yet; see to the clock of whoever sends them"
@@ -102,9 +104,17 @@ def sort(measures: Iterable[Measure], grid: Grid, score: Score) -> Heard:
         count = len({_what(m) for older in stale.values() for m in older})
         why = f"signals older than the {grid.most} slots that are looked back on; the last of each name is held"
         findings.append(Finding("stale", Outcome.PASS, why, count, grid.most))
-    shares, guesses, whole = _told(slots, score)
-    broken = frozenset() if whole else _broken(slots, score)
-    return Heard(slots.get(0, ()), shares, guesses, max(slots, default=0), broken, tuple(findings))
+    shares, guesses, lost = _told(slots, score)
+    broken = _broken(slots, score) if lost else frozenset()
+    return Heard(slots.get(0, ()), shares, guesses, lost, max(slots, default=0), broken, tuple(findings))
+
+
+def _last(older: Sequence[Measure]) -> list[Measure]:
+    """The last of one name that has a number, and what came since that is not finite."""
+    numbered = [m for m in older if m.lower_bound is not None and finite(m)]
+    last = max((m.at for m in numbered), default=None)
+    wrong = [m for m in older if not finite(m) and (last is None or m.at > last)]
+    return [*(m for m in numbered if m.at == last), *wrong]
 
 
 def tracks(heard: Heard, score: Score) -> dict[str, Track]:
@@ -116,9 +126,10 @@ def tracks(heard: Heard, score: Score) -> dict[str, Track]:
     order = range(heard.oldest, -1, -1)
     spoken: dict[str, list[_Course]] = defaultdict(list)
     silences = []
-    for family, shares in heard.shares.items():
-        held, quiet = _hold(family, shares, order)
-        spoken[score.counted(family)].append(held)
+    for family in dict.fromkeys([*heard.shares, *heard.lost]):
+        held, quiet = _hold(family, heard.shares.get(family, {}), heard.lost.get(family, {}), order)
+        if family in heard.shares:
+            spoken[score.counted(family)].append(held)
         if family not in TOLD_AT_WILL:
             silences.append(quiet)
     for family, shares in heard.guesses.items():
@@ -151,22 +162,23 @@ def finite(measure: Measure) -> bool:
 
 def _told(
     slots: _BySlot, score: Score
-) -> tuple[dict[Family, dict[int, dict[str, float]]], dict[Family, dict[int, dict[str, float]]], bool]:
-    """Shares of what counts, and of what was estimated; of several of one name the worst. Whether all is finite."""
+) -> tuple[Mapping[Family, _Shares], Mapping[Family, _Shares], Mapping[Family, _Lost]]:
+    """Shares of what counts, and of what was estimated; of several of one name the worst. What is not finite."""
     shares: dict[Family, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     guesses: dict[Family, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
-    whole, rules = True, score.rules
+    lost: dict[Family, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+    rules = score.rules
     for slot, measures in slots.items():
         for m in measures:
             rule, bound = rules[m.family], m.lower_bound
             if not finite(m):
-                whole = False
+                lost[m.family][slot].add(m.name)
             elif bound is not None and m.n >= rule.min_n:
                 share = bound / rule.scale if bound > 0.0 else 0.0
                 by_name = (guesses if m.name.startswith(ESTIMATED) else shares)[m.family][slot]
                 if share >= by_name.get(m.name, 0.0):
                     by_name[m.name] = share
-    return shares, guesses, whole
+    return shares, guesses, lost
 
 
 def _loudest(family: Family, shares: Collection[float]) -> float:
@@ -184,16 +196,24 @@ def _loudest(family: Family, shares: Collection[float]) -> float:
     return (math.fsum(loudest[:whole]) + (tenth - whole) * math.fsum(loudest[whole:])) / tenth
 
 
-def _hold(family: Family, shares: _Shares, order: range) -> tuple[_Course, _Course]:
-    """The magnitude of each slot with what is held, and the share of its measures that were silent in it."""
+def _hold(family: Family, shares: _Shares, lost: _Lost, order: range) -> tuple[_Course, _Course]:
+    """The magnitude of each slot with what is held, and the share of its measures that were silent in it.
+
+    What was measured as something that is not finite is known, and says nothing.
+    """
     held: list[float | None] = []
     quiet: list[float | None] = []
     current: Mapping[str, float] = {}
     magnitude: float | None = None
+    wrong: set[str] = set()
     for slot in order:
         now = shares.get(slot, {})
         both = {**current, **now}
-        quiet.append((len(both) - len(now)) / len(current) if current else None)
+        silent = len(both) - len(now) + len(wrong - both.keys())
+        known = len(current) + len(wrong - current.keys())
+        quiet.append(silent / known if known else None)
+        if slot in lost:
+            wrong.update(name for name in lost[slot] if not name.startswith(ESTIMATED))
         if now:
             current = now if family is Family.DATA_QUALITY else both
             magnitude = _loudest(family, current.values())
@@ -233,12 +253,17 @@ def _jumped(values: Mapping[int, float], abrupt: float) -> set[int]:
 
 
 def _broken(slots: _BySlot, score: Score) -> frozenset[_Key]:
-    """What was last measured as something that is not finite; longer ago than `broken_slots` it is only silent."""
+    """What was last measured as something that is not finite; longer ago than `broken_slots` it is only silent.
+
+    What measured nothing, or too little to count, takes nothing back.
+    """
     last: dict[_Key, tuple[datetime, bool, int]] = {}
     for slot, measures in slots.items():
         for measure in measures:
-            key, found = (measure.family, measure.name), (measure.at, not finite(measure), slot)
-            last[key] = max(last.get(key, found), found)
+            wrong = not finite(measure)
+            if wrong or (measure.lower_bound is not None and measure.n >= score.rules[measure.family].min_n):
+                key, found = (measure.family, measure.name), (measure.at, wrong, slot)
+                last[key] = max(last.get(key, found), found)
     return frozenset(key for key, (_, wrong, slot) in last.items() if wrong and slot < score.broken_slots)
 
 
