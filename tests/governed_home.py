@@ -25,7 +25,7 @@ run = ["urgent"]
 expires_h = 24
 
 [deadlines]
-waiting_h = 0.000001
+waiting_h = 0.001
 tier_factor = 10
 tiers = 2
 """
@@ -37,6 +37,6 @@ def make(folder: Path) -> Path:
     path = configure(folder, table, **write_policy(folder, weight="0.001"))
     policy = folder / "policy.toml"
     policy.write_text(policy.read_text() + GOVERNED)
-    run("live", path, "--home", folder / "home", "--from", "2024-02-10", "--speed", "1")
+    run("live", path, "--home", folder / "home", "--from", "2024-02-10", "--speed", "100")
     run("tick", "--home", folder / "home")
     return folder

@@ -91,6 +91,20 @@ def test_a_policy_under_approvals_waits_for_somebody_else(governed: Path, tmp_pa
     assert activation.policy_digest == home.history().known[activation.answers[0]].policy_digest  # type: ignore[attr-defined]
 
 
+def test_who_proposed_a_policy_may_withdraw_it_and_not_approve_it(governed: Path, tmp_path: Path) -> None:
+    home, now = begun(governed, tmp_path / "home")
+    before = home.history().activation
+    # The owner of the home may propose, and is no approver.
+    asked = propose(home, now, OWNER, text(tmp_path, APPROVALS, min_rows="200"))
+    assert not home.answer(now + HOUR, asks(Verb.APPROVE, asked.subject), OWNER).done
+    withdrawn = home.answer(now + HOUR, asks(Verb.DENY, asked.subject), OWNER)
+    assert withdrawn.done
+    assert "withdrawn" in withdrawn.reason
+    assert not home.history().proposals
+    assert not home.answer(now + 2 * HOUR, asks(Verb.APPROVE, asked.subject), BOB).done
+    assert home.history().activation == before
+
+
 def test_a_denied_or_expired_policy_does_not_take_effect(governed: Path, tmp_path: Path) -> None:
     home, now = begun(governed, tmp_path / "home")
     before = home.history().activation

@@ -14,11 +14,12 @@ from hpcretrain.adapters.home import IDENTITY
 from hpcretrain.adapters.ledger import verify
 from hpcretrain.adapters.livesettings import NAME, LiveSettings
 from hpcretrain.again import replay
-from hpcretrain.config.load import read_policy
+from hpcretrain.config.load import read_policy, shipped_policy
 from hpcretrain.errors import InputError
 from hpcretrain.lineup import backlog
 from hpcretrain.messages import Message, Person, Verb, identifier
 from hpcretrain.policy.emergency import holding, set_aside
+from hpcretrain.policy.rights import Act, may
 from hpcretrain.records import Asked, BreakGlass, Finding, Outcome, PriorityClass
 from hpcretrain.report.text import show_backlog
 
@@ -164,7 +165,7 @@ def test_without_roles_nobody_breaks_the_glass(tmp_path: Path) -> None:
     home.answer(now, says(Verb.REQUEST), OWNER)
     refused = home.answer(now, says(Verb.BREAK_GLASS, last(home).request.id), OWNER)
     assert not refused.done
-    assert "who may break glass: nobody" in refused.reason
+    assert "allow nobody to break glass" in refused.reason
 
 
 def glass() -> BreakGlass:
@@ -181,3 +182,10 @@ def test_it_holds_until_it_expires() -> None:
     assert holding([broken], broken.expires_at - MINUTE) is broken
     assert holding([broken], broken.expires_at) is None
     assert holding([], broken.at) is None
+
+
+def test_where_the_policy_lets_nobody_break_the_glass_the_refusal_says_so() -> None:
+    refused = may(OWNER, Act.BREAK_GLASS, shipped_policy())
+    assert refused.outcome is Outcome.FAIL
+    assert "allow nobody to break glass" in refused.reason
+    assert "ask them" not in refused.reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -9,10 +10,13 @@ import pytest
 from lives import Home, slowly
 from tables import configure, orders, write_policy
 
+from hpcretrain import again
 from hpcretrain.adapters.ledger import FileLedger, verify
+from hpcretrain.config.load import read_policy
 from hpcretrain.errors import InputError
 from hpcretrain.messages import Message, Person, Verb, identifier
 from hpcretrain.records import Action, Closing, Outcome, PriorityClass, ReleaseKind
+from hpcretrain.report.explain import headline
 
 HOUR = timedelta(hours=1)
 OWNER, EVE = Person("svc", owner=True), Person("eve")
@@ -68,10 +72,31 @@ def test_what_is_stopped_is_not_trained_until_it_is_resumed(
     if not held:
         return
     assert f"svc stopped class {scope} at " in answer.reason
+    assert "(seen 1, limit 0)" in answer.reason, "who reads of a check that does not pass sees its numbers"
     assert home.answer(now + 2 * HOUR, says(Verb.RESUME, scope), OWNER).done
     home.advance(now + home.step)
     assert home.history().cycles[0].run is not None
     assert all(each.outcome is Outcome.PASS for each in verify(home.place / "ledger.jsonl"))
+
+
+def test_a_second_stop_says_who_stopped_it_and_leaves_the_first(changing: Path, tmp_path: Path) -> None:
+    home, now = begun(changing, tmp_path / "home", 1)
+    slow = slowly({}, 1_000)
+    home.answer(now, says(Verb.REQUEST), OWNER, slow)
+    assert home.answer(now, says(Verb.STOP, "model"), OWNER, slow).done
+    [first] = home.history().standing_stops
+    known = len(home.history().known)
+    second = home.answer(now + HOUR, replace(says(Verb.STOP, "model"), reason="another"), OWNER, slow)
+    assert second.done
+    assert f"the model is stopped already, since {first.at:%Y-%m-%d %H:%M} UTC, by svc: an incident" in second.reason
+    assert len(home.history().known) == known
+    at_once = home.answer(now + 2 * HOUR, says(Verb.STOP, "model", now=True), OWNER, slow)
+    assert "is ended" in at_once.reason
+    assert home.history().standing_stops == (first,)
+    assert home.history().training is None
+    assert home.answer(now + 3 * HOUR, says(Verb.STOP, "urgent"), OWNER, slow).reason.startswith(
+        "class urgent is stopped:"
+    )
 
 
 def test_only_what_stands_is_resumed_and_only_by_who_may(changing: Path, tmp_path: Path) -> None:
@@ -146,12 +171,41 @@ def test_a_roll_back_by_hand_is_verified_and_ends_the_watch(changing: Path, tmp_
     assert cycle.rollback is not None
     assert cycle.review is not None
     assert cycle.review.closing is Closing.ROLLED_BACK
+    assert headline(history.known[back.answers[0]]) == "rollback, by svc: an incident", "its token is no limit"
     confirmed = FileLedger(home.place / "ledger.jsonl", read_only=True).notes("release_confirmed", back.id)
     assert confirmed, "the alias was moved and read back"
     again = home.answer(now + HOUR, says(Verb.ROLLBACK), OWNER)
     assert not again.done, "a second one does not lead back to what was taken back"
     assert "no earlier release" in again.reason
     assert all(each.outcome is Outcome.PASS for each in verify(home.place / "ledger.jsonl"))
+
+
+def lacks(home: Home) -> set[str]:
+    """The checks of the open request's last decision that do not pass, by the name before the colon."""
+    cycle = home.history().open_cycle
+    assert cycle is not None
+    findings = cycle.decisions[-1].findings
+    return {each.check.partition(":")[0] for each in findings if each.outcome is not Outcome.PASS}
+
+
+def test_what_waits_is_decided_anew_once_a_roll_back_ends_the_watch_and_once_a_stop_is_lifted(
+    changing: Path, tmp_path: Path
+) -> None:
+    home, now = begun(changing, tmp_path / "home")
+    now = until_released(home, now)
+    home.answer(now, says(Verb.STOP, "model"), OWNER)
+    home.answer(now + HOUR, says(Verb.REQUEST), OWNER)
+    assert "watch" in lacks(home)
+    back = home.answer(now + 2 * HOUR, says(Verb.ROLLBACK), OWNER)
+    assert back.subject == home.history().champion.id
+    assert "watch" not in lacks(home)
+    assert "stop" in lacks(home)
+    answer = home.answer(now + 3 * HOUR, says(Verb.RESUME, "model"), OWNER)
+    assert "stop" not in lacks(home)
+    assert "hold" in answer.reason, "of what serves again no batch was seen yet"
+    history = home.history()
+    assert history.open_cycle is not None
+    assert all(each.same for each in again.replay(history.known.values(), read_policy))
 
 
 def test_neither_stop_nor_cooldown_nor_what_is_due_or_under_way_delays_a_roll_back(

@@ -35,10 +35,14 @@ def test_a_home_is_stopped_resumed_and_taken_back_by_commands(tmp_path: Path) ->
         assert controller.stderr is not None
         assert any("is at work" in line for line in controller.stderr)
         assert told("stop", *why, *place)["done"]
+        [stopped] = told("status", *place)["stopped"]
+        assert (stopped["scope"], stopped["reason"]) == ("model", "an incident")
         assert "stop" in told("request", "--class", "urgent", *why, *place)["reason"]
         waiting = told("backlog", *place)
         assert [each["scope"] for each in waiting["stops"]] == [""]
         assert [each["check"] for each in waiting["waiting"][0]["waits_for"]] == ["stop"]
+        shown = subprocess.run([*COMMAND, "status", *map(str, place)], capture_output=True, text=True, timeout=300)
+        assert f"STOPPED: model, by {stopped['by']} since {stopped['at']}: an incident" in shown.stdout
         assert ": run (" in told("resume", *why, *place)["reason"], "what waits is decided at once"
     finally:
         controller.send_signal(signal.SIGTERM)

@@ -24,7 +24,7 @@ def routed(governed_folder: Path, folder: Path, routes: str) -> Path:
 
 def program(folder: Path) -> str:
     path = folder / "page"
-    path.write_text('#!/bin/sh\ncat >> "$0.told"; echo >> "$0.told"\n')
+    path.write_text('#!/bin/sh\ntold=$(cat)\nprintf "%s\\n" "$told" >> "$0.told"\n')
     path.chmod(0o755)
     return f'\n[[notify]]\nname = "pager"\nkind = "command"\ncommand = ["{path}"]\n'
 
@@ -49,6 +49,23 @@ def test_an_approver_is_told_once_and_of_what_hangs_by_tiers(governed_folder: Pa
     assert overruns == sorted(set(overruns))
     assert overruns[-1] == 2
     assert told("status", "--home", home)["undelivered"] == []
+
+
+def test_a_proposed_policy_is_shown_wherever_approvers_look(governed_folder: Path, tmp_path: Path) -> None:
+    home, other = routed(governed_folder, tmp_path, program(tmp_path)), tmp_path / "other.toml"
+    other.write_text((governed_folder / "policy.toml").read_text().replace("expires_h = 24", "expires_h = 48"))
+    subject = told("policy", "activate", other, "--home", home, "--reason", "longer")["subject"]
+    listed: Any = told("approve", "--home", home)
+    [ask] = [each for each in listed if each["id"] == subject]
+    assert (ask["what"], ask["priority_class"]) == ("policy", None)
+    shown = run("approve", "--home", home)
+    assert f"{subject}  another policy for " in shown
+    assert "approvals.expires_h 48.0 (before 24.0)  changed" in shown
+    for verb in ("status", "tick"):
+        assert subject in run(verb, "--home", home)
+        assert ask in told(verb, "--home", home)["asks"]
+    [notice] = [each for each in received(tmp_path) if each["event"] == "approval_needed"]
+    assert notice["id"] == f"approval_needed:{subject}"
 
 
 def test_a_route_that_fails_stops_nothing_and_is_shown(governed_folder: Path, tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from hpcretrain.canonical import plain
 from hpcretrain.errors import InputError
 from hpcretrain.messages import Message, Person, Verb
 from hpcretrain.policy import emergency
-from hpcretrain.policy.approve import Standing, accept
+from hpcretrain.policy.approve import WHO, Standing, accept
 from hpcretrain.policy.rights import APPROVES, Act, holders, known, may, right
 from hpcretrain.records import Approval, Asked, Finding, Outcome
+from hpcretrain.report.explain import numbers
 from hpcretrain.steps import activate as activating
 from hpcretrain.steps import outside
 from hpcretrain.steps.ask import answer, standing
@@ -136,18 +137,34 @@ def _order(desk: Desk, message: Message, person: Person) -> Answer:
     scope = message.subject or ""
     if message.verb is Verb.ROLLBACK:
         release = outside.take_back(desk, message, person)
-        return Answer(True, f"{release.candidate} serves again ({release.id})", release.id)
+        said, decided = f"{release.candidate} serves again ({release.id})", _anew(desk)
+        return Answer(
+            True, f"{said}; {decided.reason}" if decided else said, release.id, decided.findings if decided else ()
+        )
     if message.verb is Verb.RESUME:
         outside.resume(desk, message, person)
-        cycle, assessment = desk.history.open_cycle, desk.history.assessment
-        if cycle is None or assessment is None:
-            return Answer(True, f"{_about(scope)} goes on")
-        settle(desk, cycle, assessment)
-        decided = _decided(desk, cycle.request.id)
-        return Answer(True, f"{_about(scope)} goes on; {decided.reason}", cycle.request.id, decided.findings)
+        said, decided = f"{_about(scope)} goes on", _anew(desk)
+        if decided is None:
+            return Answer(True, said)
+        return Answer(True, f"{said}; {decided.reason}", decided.subject, decided.findings)
+    before = outside.standing_stop(desk, scope)
     ended = outside.stop(desk, message, person)
     what = f"; {ended[0].request.id} is ended, its jobs are told to leave a checkpoint" if ended else ""
+    if before is not None:
+        since = f"since {before.at:%Y-%m-%d %H:%M} UTC, by {before.by}: {before.reason}"
+        return Answer(True, f"{_about(scope)} is stopped already, {since}{what}")
     return Answer(True, f"{_about(scope)} is stopped: nothing is trained or released until `hpcretrain resume`{what}")
+
+
+def _anew(desk: Desk) -> Answer | None:
+    """Decide about the open request anew, since what it waited for is no more; None where nothing is to be decided."""
+    cycle, assessment = desk.history.open_cycle, desk.history.assessment
+    # A release leaves no assessment. That nothing is known of what serves again is no reason to drop what its decline
+    # asked for: the next batch tells. What somebody asked for stands in any case.
+    if cycle is None or (assessment is None and cycle.in_person is None):
+        return None
+    settle(desk, cycle, assessment or assess(desk))
+    return _decided(desk, cycle.request.id)
 
 
 def _about(scope: str) -> str:
@@ -206,7 +223,8 @@ def _answer_proposal(desk: Desk, message: Message, person: Person, how: Standing
         return _refused(checks, how.ask.id)
     proposal = desk.history.proposals.get(how.ask.subject)
     if proposal is None:
-        return Answer(True, "denied; the policy in force stays", how.ask.id, checks)
+        done = "withdrawn" if person.name == how.ask.requester else "denied"
+        return Answer(True, f"{done}; the policy in force stays", how.ask.id, checks)
     _, approvals = desk.history.asked[proposal.id]
     if len(approvals) < how.ask.needed:
         left = how.ask.needed - len(approvals)
@@ -221,9 +239,13 @@ def _said(desk: Desk, message: Message, person: Person, how: Standing) -> tuple[
     wanted = None if how.ask.asked is Asked.POLICY else how.ask.priority_class
     allowed = may(person, act, policy, wanted)
     checks = accept(person, how, allowed, holders(act, policy, wanted), policy.approvals, desk.now)
+    by = right(person, act, policy, wanted) or ""
+    if how.ask.asked is Asked.POLICY and message.verb is Verb.DENY and person.name == how.ask.requester:
+        # Whoever proposed a policy may withdraw it, whether or not he may answer what others propose.
+        checks, by = tuple(each for each in checks if each.check not in WHO), "as who proposed it"
     if any(check.outcome is not Outcome.PASS for check in checks):
         return None, checks
-    return answer(desk, message, person, how.ask, right(person, act, policy, wanted) or ""), checks
+    return answer(desk, message, person, how.ask, by), checks
 
 
 def _answer(desk: Desk, message: Message, person: Person) -> Answer:
@@ -254,7 +276,7 @@ def _decided(desk: Desk, request: str) -> Answer:
     cycle = outside.find(desk, request)
     decision = cycle.decisions[-1]
     open_ = [finding for finding in decision.findings if finding.outcome is not Outcome.PASS]
-    why = "; ".join(f"{finding.check}: {finding.reason}" for finding in open_) or "every check passes"
+    why = "; ".join(f"{finding.check}: {finding.reason}{numbers(finding)}" for finding in open_) or "every check passes"
     return Answer(True, f"{request}: {decision.action.value} ({why})", request, decision.findings)
 
 

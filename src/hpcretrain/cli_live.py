@@ -230,7 +230,7 @@ def _rollback(options: argparse.Namespace) -> int:
 
 def _say(options: argparse.Namespace, verb: Any) -> int:
     from hpcretrain.messages import Message, identifier
-    from hpcretrain.report.text import show_asks
+    from hpcretrain.report.asks import show_asks
     from hpcretrain.ways import asked
 
     if options.subject is not None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from hpcretrain import lifecycle
 from hpcretrain.backlog import ALL, MODEL, Stop
-from hpcretrain.cycle import Cycle
+from hpcretrain.cycle import Cycle, answer
 from hpcretrain.errors import LedgerError
 from hpcretrain.records import (
     Activation,
@@ -176,6 +176,21 @@ class History:
         ended = (each for each in reversed(self.ran) if not each.under_way and not each.broken_off)
         return next((each.run.at for each in ended if each.run), None)
 
+    def open_asks(self, now: datetime) -> list[tuple[Ask, list[Approval]]]:
+        """What awaits an answer until it expires, with what was said so far.
+
+        Of each cycle that goes on it is what was asked last; about policies, whatever was proposed.
+        """
+        found = [
+            (ask, cycle.approvals.get(ask.id, []))
+            for cycle in self.going
+            if cycle.release is None
+            for ask in cycle.asks[-1:]
+            if not (cycle.run and ask.asked is Asked.RUN)
+        ]
+        found += [self.asked[each] for each in self.proposals if each in self.asked]
+        return [(ask, said) for ask, said in found if answer(ask, said) is None and now < ask.expires_at]
+
     def release(self, identifier: str) -> Release:
         """The release of that identifier.
 
@@ -187,12 +202,20 @@ class History:
             raise LedgerError(f"{identifier} is no release in this ledger")
         return record
 
+    @property
+    def standing_stops(self) -> tuple[Stop, ...]:
+        """The stops that stand here, by the scope that `resume` takes: "model" or a class."""
+        return tuple(
+            Stop(scope, str(signal.finding.observed), signal.at, signal.finding.reason)
+            for scope, signal in self.stops.items()
+        )
+
     def stopped(self, priority_class: PriorityClass) -> tuple[Stop, ...]:
         """The stops that stand here for a class."""
         return tuple(
-            Stop("" if scope == MODEL else scope, str(signal.finding.observed), signal.at, signal.finding.reason)
-            for scope, signal in self.stops.items()
-            if scope in (MODEL, priority_class.value)
+            replace(stop, scope="") if stop.scope == MODEL else stop
+            for stop in self.standing_stops
+            if stop.scope in (MODEL, priority_class.value)
         )
 
     def deadline(self, cycle: Cycle) -> datetime | None:

@@ -14,6 +14,7 @@ from hpcretrain.records import (
     Activation,
     Approval,
     Ask,
+    Asked,
     Assessment,
     Baseline,
     BreakGlass,
@@ -156,7 +157,8 @@ def _refuse_approval(approval: Approval, answered: list[Record], known: Mapping[
     if len(asks) != 1:
         return "an approval answers one ask"
     [ask] = asks.values()
-    if ask.requester == approval.actor:
+    withdraws = ask.asked is Asked.POLICY and approval.outcome is Outcome.FAIL
+    if ask.requester == approval.actor and not withdraws:
         return f"{approval.actor} asked for it"
     said = [other for other in known.values() if isinstance(other, Approval) and ask.id in other.answers]
     if any(other.outcome is not Outcome.PASS for other in said) or len(said) >= ask.needed:

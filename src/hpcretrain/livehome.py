@@ -13,14 +13,13 @@ from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.home import default_home
 from hpcretrain.adapters.inbox import Inbox
 from hpcretrain.adapters.livesettings import NAME, LiveSettings, Pace
-from hpcretrain.canonical import plain
 from hpcretrain.config.cluster import load_cluster
 from hpcretrain.config.load import load
 from hpcretrain.desks import LIVE, open_desk, open_table
 from hpcretrain.errors import InputError
 from hpcretrain.history import History
 from hpcretrain.live import Live, Stand
-from hpcretrain.records import Ask, Asked
+from hpcretrain.report.asks import told
 from hpcretrain.report.explain import owed
 from hpcretrain.steps.tick import require_reference
 from hpcretrain.trainers import Cluster
@@ -113,37 +112,10 @@ def describe(live: Live, stand: Stand, made: list[str]) -> dict[str, Any]:
         "serves": history.releases[-1].id if history.releases else None,
         "score": history.assessment.score if history.assessment else None,
         "open": _open(history),
-        "asks": [told(ask) for ask in open_asks(history, live.now)],
+        "asks": [told(ask) for ask, _ in history.open_asks(live.now)],
         "review_owed": owed(history),
         "made": [{"kind": history.known[each].kind, "id": each} for each in made],
         "ledger_head": live.desk.ledger.head(),
-    }
-
-
-def open_asks(history: History, now: datetime) -> list[Ask]:
-    """What awaits an answer: of each cycle that goes on, what was asked last, until it expires."""
-    return [
-        ask
-        for cycle in history.cycles
-        if cycle.review is None and cycle.release is None
-        for ask in cycle.asks[-1:]
-        if cycle.answer(ask) is None and now < ask.expires_at and not (cycle.run and ask.asked is Asked.RUN)
-    ]
-
-
-def told(ask: Ask) -> dict[str, Any]:
-    """What an approver is told of an ask."""
-    return {
-        "id": ask.id,
-        "what": ask.asked.value,
-        "subject": ask.subject,
-        "model": ask.model,
-        "priority_class": ask.priority_class.value,
-        "requester": ask.requester,
-        "needed": ask.needed,
-        "overrules": list(ask.overrules),
-        "expires_at": plain(ask.expires_at),
-        "facts": plain(ask.facts),
     }
 
 

@@ -14,8 +14,9 @@ from hpcretrain.adapters.people import person
 from hpcretrain.config.types import IdentityConfig
 from hpcretrain.errors import InputError
 from hpcretrain.live import Live, Step
-from hpcretrain.livehome import describe, open_asks, told
+from hpcretrain.livehome import describe
 from hpcretrain.messages import PROMPT, Message, Person
+from hpcretrain.report.asks import told
 from hpcretrain.retaining import prune
 
 
@@ -90,7 +91,7 @@ def empty(live: Live, home: Path, inbox: Path | None, tell: Callable[[str], None
         with _telling(tell, inbox):
             if waiting:
                 keeper.forget()
-            keeper.show([told(ask) for ask in open_asks(live.desk.history, live.now)])
+            keeper.show([told(ask) for ask, _ in live.desk.history.open_asks(live.now)])
 
 
 def _answer(live: Live, home: Path, handed: Handed) -> dict[str, Any]:

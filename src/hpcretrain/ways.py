@@ -140,11 +140,11 @@ def asked(home: Path | None, inbox: Path | None = None) -> list[dict[str, Any]]:
     """
     if inbox is not None:
         return Inbox(inbox).asks()
-    from hpcretrain.livehome import open_asks, told
+    from hpcretrain.report.asks import told
     from hpcretrain.wiring import read_history
 
     now = LiveSettings.read(home or default_home()).now()
-    return [told(ask) for ask in open_asks(read_history(home)[0], now)]
+    return [told(ask) for ask, _ in read_history(home)[0].open_asks(now)]
 
 
 def hand_in(inbox: Path, message: Message, wait_s: float) -> dict[str, Any] | None:

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcretrain import backtest
+from hpcretrain.adapters.board import FolderBoard
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.home import Home, default_home, write_whole
 from hpcretrain.adapters.ledger import FileLedger
+from hpcretrain.adapters.livesettings import NAME as LIVE_SETTINGS
+from hpcretrain.adapters.livesettings import LiveSettings
 from hpcretrain.canonical import sha256
 from hpcretrain.config.load import Terms, in_force, load, shipped_policy
 from hpcretrain.desks import open_desk, open_table
@@ -123,7 +126,13 @@ def read_status(home: Path | str | None = None) -> dict[str, Any]:
     from hpcretrain.adapters.courier import undelivered
 
     notes = ledger.notes()
-    told = status(history, ledger.head(), _cpu(ledger), cluster_use(notes))
+    place = Path(home) if home else default_home()
+    # Of a replay nobody is asked anything.
+    live = LiveSettings.read(place) if (place / LIVE_SETTINGS).exists() else None
+    now = live.now() if live else None
+    model = history.baseline.model if history.baseline else ""
+    stop = FolderBoard(live.board, model, place).read().stop if live and live.board else None
+    told = status(history, ledger.head(), _cpu(ledger), cluster_use(notes), now, stop)
     return {**told, "undelivered": undelivered(notes, datetime.now(UTC))}
 
 

@@ -12,7 +12,9 @@ from hpcretrain.config.load import shipped_policy
 from hpcretrain.config.routes import _Route
 from hpcretrain.history import History
 from hpcretrain.policy.escalate import StageName
-from hpcretrain.records import Ask, BreakGlass, Record, Release, ReleaseKind
+from hpcretrain.policy.types import Deadlines
+from hpcretrain.records import Approval, Ask, BreakGlass, Record, Release, ReleaseKind
+from hpcretrain.report.explain import headline
 from hpcretrain.report.notices import STAGES, TEMPLATES, Notice, Told, notices, special
 
 HOUR = timedelta(hours=1)
@@ -46,6 +48,23 @@ def test_an_approval_is_called_for_with_its_facts_and_again_before_it_expires() 
     assert late["approval_expires"].tier == 2
     assert "said so far: nobody" in late["approval_expires"].text
     assert not told(records, timedelta(days=3)), "expired"
+
+
+def test_a_policy_that_awaits_approval_is_told_without_a_class_and_escalates() -> None:
+    records = until(Ask, 1)
+    now = told(records)
+    notice, ask = now["approval_needed"], records[-1]
+    assert notice.title == "m: another policy awaits an approval"
+    assert "class" not in notice.facts
+    assert f"hpcretrain approve {ask.id} --home" in notice.next
+    assert "asked for by ann" in notice.text
+    assert headline(ask).startswith("may the policy take effect, requested by ann? until ")
+    policy = POLICY.model_copy(update={"deadlines": Deadlines(approval_h=1)})
+    over = notices(History.fold(records), policy, "/h", records[-1].at + 2 * HOUR)
+    assert f"overrun:approval:{ask.id}:2" in {each.id for each in over}
+    assert told(records, timedelta(hours=80))["approval_expires"]
+    answered = told(until(Approval, 1))
+    assert "approval_needed" not in answered
 
 
 def test_broken_glass_is_told_and_every_notice_says_that_a_review_is_owed() -> None:

@@ -40,7 +40,8 @@ def _advance(home: str, until: Until) -> Reference:
         "made": [each["id"] for each in stand["made"]],
         "awaits": [each["job"] for each in stand["awaits"]],
         "request": stand["open"] and stand["open"]["request"],
-        "asks": {each["what"]: each["id"] for each in stand["asks"]},
+        # No run waits for a policy.
+        "asks": {each["what"]: each["id"] for each in stand["asks"] if each["what"] != "policy"},
     }
 
 

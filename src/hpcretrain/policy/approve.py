@@ -15,6 +15,8 @@ from hpcretrain.policy.types import Approvals
 from hpcretrain.records import Approval, Ask, Asked, Finding, Outcome, PriorityClass
 
 CHECK = "approval"
+WHO = (f"{CHECK}:approver", f"{CHECK}:four_eyes")
+"""The checks of who may answer, by right and beside whoever asked."""
 
 _WHAT = {Asked.RUN: "the training", Asked.RELEASE: "the release", Asked.POLICY: "the policy"}
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from hpcretrain.history import History
 from hpcretrain.policy.types import Deadlines, Policy
+from hpcretrain.records import Asked
 
 
 class StageName(enum.Enum):
@@ -103,6 +104,9 @@ def stretches(history: History, rules: Deadlines, now: datetime, *, queued: bool
             if queued and cycle is history.training:
                 yield Stretch(StageName.QUEUE, cycle.request.id, cycle.run.at, rules.queue_h)
         for ask in open_asks:
+            yield Stretch(StageName.APPROVAL, ask.id, ask.at, rules.approval_h)
+    for ask, _ in history.open_asks(now):
+        if ask.asked is Asked.POLICY:
             yield Stretch(StageName.APPROVAL, ask.id, ask.at, rules.approval_h)
     if broken := history.review_owed:
         limit_h = (broken.review_by - broken.at) / timedelta(hours=1)

@@ -30,6 +30,9 @@ _OWNERS = frozenset({Act.ASK, Act.STOP, Act.ROLL_BACK, Act.PROPOSE})
 """What the owner of a home may always do: what runs on its behalf must work whatever a policy says."""
 
 
+_NOBODY = "nobody"
+
+
 def holders(act: Act, policy: Policy, priority_class: PriorityClass | None = None) -> tuple[str, ...]:
     """Users, and groups behind a percent sign, who may do it; the owner of the home apart."""
     if policy.roles is None:
@@ -43,12 +46,15 @@ def may(person: Person, act: Act, policy: Policy, priority_class: PriorityClass 
     names = holders(act, policy, priority_class)
     by = right(person, act, policy, priority_class)
     what = act.value.replace("_", " ") + (f" what is {priority_class.value}" if priority_class else "")
-    who = ", ".join((*names, *(["the owner of the home"] if act in _OWNERS else ()))) or "nobody"
+    who = ", ".join((*names, *(["the owner of the home"] if act in _OWNERS else ()))) or _NOBODY
     rules = "roles" if policy.roles is not None else "approvals"
+    refusal = f"by the policy's {rules}, who may {what}: {who}; ask them"
+    if who == _NOBODY:
+        refusal = f"the policy's {rules} allow nobody to {what}; `hpcretrain policy activate` has another take effect"
     return Finding(
         check=f"may_{act.value}",
         outcome=Outcome.PASS if by is not None else Outcome.FAIL,
-        reason=f"may {what} {by}" if by is not None else f"by the policy's {rules}, who may {what}: {who}; ask them",
+        reason=f"may {what} {by}" if by is not None else refusal,
         observed=person.name,
         limit=who,
     )

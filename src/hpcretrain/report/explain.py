@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
+from hpcretrain.backlog import Stop
 from hpcretrain.canonical import plain
 from hpcretrain.errors import InputError
 from hpcretrain.history import History
@@ -12,6 +14,7 @@ from hpcretrain.records import (
     Activation,
     Approval,
     Ask,
+    Asked,
     Assessment,
     Baseline,
     BreakGlass,
@@ -33,6 +36,7 @@ from hpcretrain.records import (
     Watch,
 )
 from hpcretrain.report import attempts, members
+from hpcretrain.report.asks import ask_line, told
 from hpcretrain.report.cluster import cluster_line
 from hpcretrain.report.decline import worse_since
 from hpcretrain.report.removed import removed, removed_line
@@ -96,9 +100,23 @@ def explain_text(history: History, identifier: str, notes: Sequence[attempts.Not
 
 
 def status(
-    history: History, ledger_head: str, cpu_s: Callable[[str], float], cluster: Mapping[str, Any] | None = None
+    history: History,
+    ledger_head: str,
+    cpu_s: Callable[[str], float],
+    cluster: Mapping[str, Any] | None = None,
+    now: datetime | None = None,
+    everywhere: Stop | None = None,
 ) -> dict[str, Any]:
-    """How the model stands; `cluster` is what training on one took."""
+    """How the model stands.
+
+    Args:
+        history: The state that the records say.
+        ledger_head: Head of the chain of decisions.
+        cpu_s: CPU seconds of a job's fits, by the job's identifier.
+        cluster: What training on one took.
+        now: The time of a home that lives.
+        everywhere: The stop that holds every model of its board.
+    """
     champion = history.releases[-1] if history.releases else None
     open_cycle = history.open_cycle
     return {
@@ -113,6 +131,8 @@ def status(
         "worse_since": plain(worse_since(history)),
         "open_request": open_cycle.request.id if open_cycle else None,
         "watching": history.watched is not None,
+        "stopped": [plain(each) for each in (*history.standing_stops, *((everywhere,) if everywhere else ()))],
+        "asks": [told(ask) for ask, _ in history.open_asks(now)] if now else [],
         "review_owed": owed(history),
         "quarantined": [list(plain(span)) for span in history.quarantine],
         "cycles": [describe_cycle(cycle, cpu_s) for cycle in history.cycles],
@@ -159,6 +179,11 @@ def status_text(state: Mapping[str, Any], show_cycle: Callable[[Mapping[str, Any
     ]
     if state["review_owed"]:
         lines.append(owed_line(state["review_owed"]))
+    lines += [
+        f"STOPPED: {each['scope']}, by {each['by']} since {each['at']}: {each['reason']}; `hpcretrain resume` lifts it"
+        for each in state["stopped"]
+    ]
+    lines += [ask_line(each) for each in state["asks"]]
     for each in state.get("undelivered", ()):
         then = "given up" if each["given_up"] else "tried again"
         lines.append(
@@ -229,8 +254,10 @@ def headline(record: Record) -> str:
             return f"{record.actor} proposes policy {record.policy_digest[:16]}: {record.reason or 'no reason given'}"
         case Activation():
             return _activated(record)
+        case Signal(family=Family.EXTERNAL, told_by=None):
+            return f"{record.name}, by {record.finding.observed}: {record.finding.reason}"
         case Signal():
-            return f"{record.family.value} {record.name}: {record.finding.reason}{_numbers(record.finding)}"
+            return f"{record.family.value} {record.name}: {record.finding.reason}{numbers(record.finding)}"
         case Assessment():
             points = ", ".join(f"{name} {value}" for name, value in record.contributions.items() if value)
             return f"score {record.score} of 1000 ({points or 'nothing'}): {record.action.value}"
@@ -242,6 +269,8 @@ def headline(record: Record) -> str:
             who = f", requested by {record.requester}" if record.requester else ""
             beyond = f", beyond {', '.join(record.overrules)}" if record.overrules else ""
             people = f", {record.needed} approvals" if record.needed > 1 else ""
+            if record.asked is Asked.POLICY:
+                return f"may the policy take effect{who}{people}? until {record.expires_at}"
             about = f"{record.priority_class.value}{who}{beyond}{people}"
             return f"may it {record.asked.value} ({about})? until {record.expires_at}"
         case Approval():
@@ -271,7 +300,7 @@ def headline(record: Record) -> str:
             return f"look {record.look}, {record.outcome.value}: {_seen(record)}"
         case Review():
             cost = f"modeled cost {record.cost_mrow_passes:.4g} million row-passes"
-            return f"{record.closing.value}, {cost}; {record.gain.reason}{_numbers(record.gain)}"
+            return f"{record.closing.value}, {cost}; {record.gain.reason}{numbers(record.gain)}"
     return record.kind
 
 
@@ -294,7 +323,7 @@ def _worst(findings: Sequence[Finding]) -> str:
     worst = max(findings, key=lambda finding: finding.outcome.severity)
     if worst.outcome is Outcome.PASS:
         return f"all {len(findings)} checks pass"
-    return f"{worst.check}: {worst.reason}{_numbers(worst)}"
+    return f"{worst.check}: {worst.reason}{numbers(worst)}"
 
 
 def _seen(watch: Watch) -> str:
@@ -302,7 +331,7 @@ def _seen(watch: Watch) -> str:
     first = watch.findings[0]
     if not first.check.startswith(_WORSE) or first.outcome not in (Outcome.PASS, Outcome.FAIL):
         return _worst(watch.findings)
-    evidence = f"{first.reason}{_numbers(first)}"
+    evidence = f"{first.reason}{numbers(first)}"
     metric = first.check.removeprefix(_WORSE)
     if first.outcome is Outcome.PASS:
         return f"not worse on {metric} beyond chance; {evidence}"
@@ -314,10 +343,11 @@ def _seen(watch: Watch) -> str:
 
 
 def _finding(finding: Finding) -> str:
-    return f"  {finding.outcome.value:<12} {finding.check}: {finding.reason}{_numbers(finding)}"
+    return f"  {finding.outcome.value:<12} {finding.check}: {finding.reason}{numbers(finding)}"
 
 
-def _numbers(finding: Finding) -> str:
+def numbers(finding: Finding) -> str:
+    """What was seen, and the limit, in words; nothing where there are not both."""
     if finding.observed is None or finding.limit is None:
         return ""
     return f" (seen {_short(finding.observed)}, limit {_short(finding.limit)})"

@@ -63,12 +63,12 @@ class Template:
 
 TEMPLATES: Mapping[Told, Template] = {
     Told.APPROVAL_NEEDED: Template(
-        "{model}: {what} ({class}) awaits {needed}",
+        "{model}: {what} awaits {needed}",
         "{subject} was asked for by {requester}. Until {expires_at}:\n{facts}",
         "hpcretrain approve {id} --home {home} --reason ...   (or: hpcretrain deny {id} ...)",
     ),
     Told.APPROVAL_EXPIRES: Template(
-        "{model}: {what} ({class}) still awaits {needed}, until {expires_at}",
+        "{model}: {what} still awaits {needed}, until {expires_at}",
         "{subject} was asked for by {requester}; said so far: {said}.\n{facts}",
         "hpcretrain approve {id} --home {home} --reason ...   (or: hpcretrain deny {id} ...)",
         2,
@@ -238,24 +238,24 @@ def _moment(at: datetime) -> str:
 
 
 def _asks(history: History, common: Mapping[str, str], now: datetime) -> Iterator[Notice]:
-    for cycle in history.cycles:
-        if cycle.review is not None or cycle.release is not None:
-            continue
-        for ask in cycle.asks[-1:]:
-            if cycle.answer(ask) is not None or now >= ask.expires_at or (cycle.run and ask.asked is Asked.RUN):
-                continue
-            said = ", ".join(each.actor for each in cycle.approvals.get(ask.id, ())) or "nobody"
-            facts = {**common, **_asked(ask), "said": said}
-            yield _notice(Told.APPROVAL_NEEDED, ask.id, ask.at, True, facts)
-            if (ask.expires_at - now) < _EXPIRES_SOON * (ask.expires_at - ask.at):
-                yield _notice(Told.APPROVAL_EXPIRES, ask.id, ask.at, True, facts)
+    for ask, said in history.open_asks(now):
+        facts = {**common, **_asked(ask), "said": ", ".join(each.actor for each in said) or "nobody"}
+        yield _notice(Told.APPROVAL_NEEDED, ask.id, ask.at, True, facts)
+        if (ask.expires_at - now) < _EXPIRES_SOON * (ask.expires_at - ask.at):
+            yield _notice(Told.APPROVAL_EXPIRES, ask.id, ask.at, True, facts)
+
+
+_WHAT = {Asked.RUN: "the training", Asked.RELEASE: "the release", Asked.POLICY: "another policy"}
 
 
 def _asked(ask: Ask) -> dict[str, str]:
-    facts = [f"- {each.check}: {each.reason}{_numbers(each.observed, each.limit)}" for each in ask.facts]
+    # A policy is of no class, and beside what it would be each key has its value before.
+    policy, wanted = ask.asked is Asked.POLICY, ask.priority_class.value
+    beside = "before" if policy else "limit"
+    facts = [f"- {each.check}: {each.reason}{_numbers(each.observed, each.limit, beside)}" for each in ask.facts]
     return {
-        "what": "the training" if ask.asked is Asked.RUN else "the release",
-        "class": ask.priority_class.value,
+        "what": _WHAT[ask.asked] + ("" if policy else f" ({wanted})"),
+        **({} if policy else {"class": wanted}),
         "subject": ask.subject,
         "requester": ask.requester or "nobody in person",
         "needed": "an approval" if ask.needed == 1 else f"{ask.needed} approvals",
@@ -264,12 +264,12 @@ def _asked(ask: Ask) -> dict[str, str]:
     }
 
 
-def _numbers(observed: object, limit: object) -> str:
+def _numbers(observed: object, limit: object, beside: str = "limit") -> str:
     if observed is None:
         return ""
     seen = f"{observed:.4g}" if isinstance(observed, float) else str(observed)
     most = f"{limit:.4g}" if isinstance(limit, float) else str(limit)
-    return f" ({seen})" if limit is None else f" ({seen}, limit {most})"
+    return f" ({seen})" if limit is None else f" ({seen}, {beside} {most})"
 
 
 def _states(history: History, common: Mapping[str, str]) -> Iterator[Notice]:

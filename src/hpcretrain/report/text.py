@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpcretrain.cycle import Cycle
-from hpcretrain.records import Outcome
+from hpcretrain.records import Closing, Outcome
+from hpcretrain.report.asks import ask_line
 from hpcretrain.report.cluster import cluster_line
 from hpcretrain.report.explain import owed_line
 
@@ -47,16 +48,18 @@ def show_cycle(cycle: Mapping[str, Any]) -> str:
         end = f"{cycle['stage']}: {cycle['verdict']}"
     if cycle["released"]:
         end = f"{'rolled back' if cycle['rolled_back'] else 'released'}: {cycle['window']['name']}"
+    if cycle["closing"] in (Closing.CANCELED.value, Closing.SUPERSEDED.value):
+        end = cycle["closing"]
     triggers = ", ".join(cycle["triggers"])
     if len(triggers) > _TRIGGERS_WIDTH:
         triggers = f"{cycle['triggers'][0]} +{len(cycle['triggers']) - 1}"
     return (
-        f"  {cycle['requested_at'][:10]}  {cycle['class']:<10} {cycle['score']:>4}  {end:<18}"
+        f"  {cycle['requested_at'][:10]}  {cycle['class']:<10} {cycle['score']:>4}  {end:<24}"
         f"{triggers:<{_TRIGGERS_WIDTH}}  {cycle['id'][:16]}"
     )
 
 
-_TRIGGERS_WIDTH = 32
+_TRIGGERS_WIDTH = 26
 
 
 def show_progress(what: str, done: int, count: int, cycle: Cycle | None) -> str:
@@ -92,6 +95,7 @@ def show_stand(stand: Mapping[str, Any]) -> str:
         lines.append(f"{stand['serves']} serves{score}")
     lines += [f"waits for {each['job']}: {each['stands']}" for each in awaits]
     lines += [owed_line(stand["review_owed"])] if stand["review_owed"] else []
+    lines += [ask_line(each) for each in stand["asks"]]
     lines.append(f"the next batch is complete at {stand['next']}")
     return "\n".join(lines)
 
@@ -138,22 +142,3 @@ def show_routes(routes: Sequence[Mapping[str, Any]]) -> str:
     if not routes:
         return "nobody is told: the configuration has no [[notify]]"
     return "\n".join(f"{each['route']} ({each['kind']}): {each['problem'] or 'taken'}" for each in routes)
-
-
-def show_asks(asks: Sequence[Mapping[str, Any]]) -> str:
-    """What awaits an approval, with what an approver needs to know."""
-    if not asks:
-        return "nothing awaits an approval"
-    lines = []
-    for ask in asks:
-        what = "train" if ask["what"] == "run" else "release"
-        whose = f", requested by {ask['requester']}" if ask["requester"] else ""
-        whose += f", {ask['needed']} approvals" if ask["needed"] > 1 else ""
-        lines.append(f"{ask['id']}  {what} {ask['model']}, {ask['priority_class']}{whose}; until {ask['expires_at']}")
-        if ask["overrules"]:
-            lines.append(f"  beyond the policy: {', '.join(ask['overrules'])}")
-        for fact in ask["facts"]:
-            seen = "" if fact["observed"] is None else f"{fact['observed']}"
-            limit = "" if fact["limit"] is None else f" (limit {fact['limit']})"
-            lines.append(f"  {fact['check']:<10} {seen}{limit}  {fact['reason']}")
-    return "\n".join(lines)

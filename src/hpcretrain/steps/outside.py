@@ -169,17 +169,32 @@ def cancel(desk: Desk, message: Message, person: Person) -> Cycle:
 def stop(desk: Desk, message: Message, person: Person) -> list[Cycle]:
     """Record that somebody stopped something; what is under way of it is ended, where he says so.
 
+    What is stopped already stays so by the first order; a second is recorded only where it ends something.
+
     Returns:
         The cycles that were ended.
     """
-    signal = _signal(desk, message, person)
-    if message.subject == ALL:
-        _board(desk).stop(Stop(ALL, person.name, signal.at, message.reason))
+    ordered = None
+    if standing_stop(desk, message.subject or "") is None:
+        ordered = _signal(desk, message, person)
+        if message.subject == ALL:
+            _board(desk).stop(Stop(ALL, person.name, ordered.at, message.reason))
     training = desk.history.training
     if training is None or not message.at_once or not paused(desk, training):
         return []
-    close(desk, training, Closing.CANCELED, signal.id)
+    close(desk, training, Closing.CANCELED, (ordered or _signal(desk, message, person, Verb.CANCEL)).id)
     return [training]
+
+
+def standing_stop(desk: Desk, scope: str) -> Stop | None:
+    """The stop of that scope that stands already; None where none does.
+
+    Raises:
+        InputError: All are meant, and there is no board.
+    """
+    if scope == ALL:
+        return _board(desk).read().stop
+    return next((each for each in desk.history.standing_stops if each.scope == scope), None)
 
 
 def resume(desk: Desk, message: Message, person: Person) -> None:
@@ -255,9 +270,10 @@ def find(desk: Desk, subject: str) -> Cycle:
     return cycles[0]
 
 
-def _signal(desk: Desk, message: Message, person: Person) -> Signal:
-    halts = message.verb in (Verb.STOP, Verb.RESUME)
-    name = f"{message.verb.value}:{message.subject}" if halts else message.verb.value
+def _signal(desk: Desk, message: Message, person: Person, verb: Verb | None = None) -> Signal:
+    """Record what somebody says; `verb` is what it comes to, where that is not what it says."""
+    verb = verb or message.verb
+    name = f"{verb.value}:{message.subject}" if verb in (Verb.STOP, Verb.RESUME) else verb.value
     signal = Signal(
         model=desk.terms.config.model.name,
         at=desk.now,
