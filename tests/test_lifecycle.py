@@ -94,6 +94,10 @@ def test_other_rules_take_effect_under_the_policy_in_force_and_no_other() -> Non
     renewed = replace(before, at=AT + DAY, answers=(before.id,), rule_version="next")
     History.fold([*records[:2], renewed])
     refused(2, replace(renewed, policy_digest="other"), "under the policy that is in force")
+    refused(2, replace(renewed, rule_version=before.rule_version), "under the policy that is in force")
+    after = records.index([each for each in records if isinstance(each, Activation)][-1]) + 1
+    late = replace(renewed, at=records[after - 1].at)
+    refused(after, late, "under the policy that is in force")
 
 
 @pytest.mark.parametrize("action", [Action.WAIT, Action.HOLD, Action.DROP])

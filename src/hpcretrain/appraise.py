@@ -65,7 +65,8 @@ def appraise(measures: Iterable[Measure], policy: Policy, grid: Grid, subject: S
     )
     impact = policy.score.business.impact if policy.score.business else 1.0
     retrains = advised.action is Advice.RETRAIN
-    learns = retrains and scored.decline < policy.score.threshold and not asked and due is None
+    worse = scored.sustained or scored.decline >= policy.score.threshold
+    learns = retrains and not worse and not asked and due is None
     case = Case(scored.score, impact, due[0] if due else None, hours, subject.now, retrains, learns)
     priority_class, why = classify(case, policy.classes)
     return Appraisal(scored, advised.action, priority_class, (*scored.findings, advised.finding, why))

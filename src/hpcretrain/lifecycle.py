@@ -129,9 +129,12 @@ def _refuse_activation(activation: Activation, answered: list[Record], known: Ma
     if any(isinstance(other, Baseline) for other in answered):
         first = not any(isinstance(other, Activation) for other in known.values())
         return None if first else "only the first policy comes with the baseline; another is proposed"
-    if before := [other for other in answered if isinstance(other, Activation)]:
-        same = all(other.policy_digest == activation.policy_digest for other in before)
-        return None if same else "other rules take effect under the policy that is in force"
+    if any(isinstance(other, Activation) for other in answered):
+        *_, in_force = (other for other in known.values() if isinstance(other, Activation))
+        same = in_force.policy_digest == activation.policy_digest
+        renewed = same and in_force.rule_version != activation.rule_version
+        only = renewed and activation.answers == (in_force.id,)
+        return None if only else "other rules take effect under the policy that is in force, and nothing else does so"
     proposals = [other for other in answered if isinstance(other, Proposal)]
     if len(proposals) != 1 or proposals[0].policy_digest != activation.policy_digest:
         return "it answers the proposal of the policy that takes effect"

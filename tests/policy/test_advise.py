@@ -87,6 +87,14 @@ def test_new_rows_alone_are_worth_a_try() -> None:
     assert pressed.priority_class is not PriorityClass.BACKGROUND
 
 
+def test_a_decline_that_lasts_below_the_threshold_is_not_told_as_nothing_worse() -> None:
+    falling = weeks(Family.PERFORMANCE, *[0.15] * 6, 0.0, 0.0, 0.0)
+    told = found(*falling, *weeks(Family.FRESHNESS, *[1.0] * 9))
+    assert POLICY.score.withdraw_below <= told.scored.decline < POLICY.score.threshold
+    assert told.action is Advice.RETRAIN
+    assert "nothing got worse" not in told.findings[-1].reason
+
+
 @pytest.mark.parametrize("number", [math.nan, math.inf])
 def test_what_is_not_finite_is_looked_into(number: float) -> None:
     decline = weeks(Family.PERFORMANCE, 0.15, 0.15, 0.15)
