@@ -150,6 +150,17 @@ def whole_cycle(digest: Callable[[str], str] = str) -> list[Record]:
     )  # fmt: skip
     _judged(chain)
     _approved(chain, digest)
+    _other_policy(chain)
+    chain.make(Watch, "watch", 14, ("release1",), look=1, outcome=Outcome.FAIL, slot=SPAN, findings=(FINE,))
+    chain.release("release2", 14, ("watch",), ReleaseKind.ROLLBACK, "first", "twin0")
+    chain.make(
+        Review, "review", 14, ("request", "watch"),
+        closing=Closing.ROLLED_BACK, cost_mrow_passes=2.0, gain=FINE,
+    )  # fmt: skip
+    return list(chain.made.values())
+
+
+def _other_policy(chain: Chain) -> None:
     chain.make(Proposal, "proposal", 8, ("activation",), policy_digest="q", policy="{}", actor="ann", reason="calmer")
     chain.make(
         Ask, "asked2", 8, ("proposal",),
@@ -161,13 +172,6 @@ def whole_cycle(digest: Callable[[str], str] = str) -> list[Record]:
         Activation, "activation2", 8, ("proposal", "approval2"),
         policy_digest="q", policy="{}", rule_version="1", actor="ann",
     )  # fmt: skip
-    chain.make(Watch, "watch", 14, ("release1",), look=1, outcome=Outcome.FAIL, slot=SPAN, findings=(FINE,))
-    chain.release("release2", 14, ("watch",), ReleaseKind.ROLLBACK, "first", "twin0")
-    chain.make(
-        Review, "review", 14, ("request", "watch"),
-        closing=Closing.ROLLED_BACK, cost_mrow_passes=2.0, gain=FINE,
-    )  # fmt: skip
-    return list(chain.made.values())
 
 
 def _judged(chain: Chain) -> None:

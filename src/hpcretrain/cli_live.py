@@ -37,6 +37,15 @@ def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
         help="how far to go with the newest batch (release)",
     )
     command(commands, "controller", _controller, "hold a home that lives for good, and do what is due when it is due")
+    command(commands, "backlog", _backlog, "who waits, in which order, for what, and when it should begin")
+    command(commands, "notify", _notify, "send a test by each route by which people are told of a home that lives")
+    less = command(commands, "prune", _prune, "remove what the configuration of a home that lives keeps no longer")
+    less.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    _add_messages(commands, command)
+
+
+def _add_messages(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Those by which somebody says something to a home."""
     wish = command(commands, "request", _request, "ask for a retraining of the model of a home that lives")
     wish.add_argument(
         "--class", dest="priority_class", choices=("urgent", "standard", "background"), default="standard",
@@ -44,7 +53,6 @@ def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
     )  # fmt: skip
     wish.add_argument("--deadline", metavar="TIME", help="until when the new model must serve")
     wish.add_argument("--key", metavar="TEXT", help="requests with the same key are one request")
-    command(commands, "backlog", _backlog, "who waits, in which order, for what, and when it should begin")
     told = command(commands, "tell", _tell_signals, "tell a home that lives what was measured elsewhere")
     told.add_argument(
         "signals",
@@ -60,9 +68,6 @@ def add(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
     glass.add_argument("subject", metavar="REQUEST", help="the request, as `hpcretrain status` shows it")
     look = command(commands, "review", _review, "review that somebody else broke the glass")
     look.add_argument("subject", metavar="ID", help="what is owed a review, as `hpcretrain status` shows it")
-    command(commands, "notify", _notify, "send a test by each route by which people are told of a home that lives")
-    less = command(commands, "prune", _prune, "remove what the configuration of a home that lives keeps no longer")
-    less.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     for said in (yes, no):
         said.add_argument("subject", nargs="?", metavar="ASK", help="what is asked, by its identifier")
     halt = command(commands, "stop", _stop, "have nothing trained or released until it is resumed")

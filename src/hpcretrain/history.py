@@ -297,14 +297,17 @@ class History:
             case Watch():
                 self._cycle_of(record).watches.append(record)
             case Review():
-                ended = self._cycle_of(record, record.answers[:1])
-                ended.review = record
-                self.going = [each for each in self.going if each is not ended]
-                if record.closing is Closing.REJECTED:
-                    self.rejections += 1
+                self._add_review(record)
             case Candidate():
                 if self.releases:
                     self._cycle_of(record).candidates[record.id] = record
+
+    def _add_review(self, review: Review) -> None:
+        ended = self._cycle_of(review, review.answers[:1])
+        ended.review = review
+        self.going = [each for each in self.going if each is not ended]
+        if review.closing is Closing.REJECTED:
+            self.rejections += 1
 
     def _add_approval(self, approval: Approval) -> None:
         ask = self.known[approval.answers[0]]
