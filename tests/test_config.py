@@ -8,6 +8,7 @@ from tables import configure, orders
 from hpcretrain.canonical import sha256
 from hpcretrain.config.load import kept_policy, load, load_policy, shipped_policy
 from hpcretrain.errors import InputError
+from hpcretrain.evidence import Family
 
 TABLE = orders(100)
 
@@ -152,3 +153,44 @@ def test_all_that_is_wrong_with_a_policy_is_said_at_once(tmp_path: Path) -> None
     said = str(refused.value)
     for key in ("score.threshold", "score.act_from", "score.families.serving.reason", "classes.urgent.when.0.reason"):
         assert key in said
+
+
+def test_what_does_not_fit_together_is_said_beside_what_is_wrong_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(
+        'extends = "standard.toml"\n[score]\nwithdraw_below = 900\nsustain_slots = 0\n[training]\npilot_rows = 9000000\n'
+        '[roles.ops]\npeople = ["ada"]\n'
+    )
+    with pytest.raises(InputError) as refused:
+        load_policy(tmp_path / "a.toml")
+    said = str(refused.value)
+    for words in (
+        "score.sustain_slots: Input should be greater",
+        "score: withdraw_below must not be above threshold",
+        "training: full_rows must be at least pilot_rows",
+        "roles.ops.people: unknown key; known here are: activate,",
+    ):
+        assert said.count(words) == 1, said
+
+
+def test_what_rests_on_a_wrong_key_is_not_said_to_be_wrong(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('extends = "standard.toml"\n[score]\nwithdraw_below = 900\nthreshold = 9000\n')
+    with pytest.raises(InputError) as refused:
+        load_policy(tmp_path / "a.toml")
+    assert [problem.split(": ")[1] for problem in refused.value.problems] == ["score.threshold"]
+
+
+def test_a_policy_groups_families_otherwise_than_the_one_that_it_extends(tmp_path: Path) -> None:
+    (tmp_path / "team.toml").write_text(
+        'extends = "standard.toml"\n[score.families.drift]\nof = ["input_drift", "prediction_shift"]\nweight = 0.4\n'
+        'scale = 1.0\ncure = "retrain"\nreason = "both tell of the same"\n'
+    )
+    (tmp_path / "model.toml").write_text(
+        'extends = "team.toml"\n[score.families.drift]\nweight = 0.3\n'
+        '[score.families.serving]\nof = ["serving", "upstream"]\n'
+    )
+    families = load_policy(tmp_path / "model.toml").score.families
+    assert families["drift"].of == (Family.INPUT_DRIFT, Family.PREDICTION_SHIFT)
+    assert families["drift"].weight == 0.3
+    assert families["serving"].of == (Family.SERVING, Family.UPSTREAM)
+    assert families["serving"].weight == shipped_policy().score.families["serving"].weight
+    assert not {"input_drift", "prediction_shift", "upstream"} & families.keys()

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from hpcretrain.adapters.slurm_output import expand
+from hpcretrain.config.checked import parse
 from hpcretrain.config.cluster import ClusterProfile
-from hpcretrain.config.load import parse
 from hpcretrain.records import Outcome, PriorityClass
 from hpcretrain.site.check import check
 from hpcretrain.site.facts import Association, Folder, Partition, Probe, Qos, Reservation, Site, Trial

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from hpcretrain.config.load import parse, read_toml
+from hpcretrain.config.checked import parse, read_toml
 from hpcretrain.errors import InputError
 from hpcretrain.records import PriorityClass
 

@@ -13,18 +13,17 @@ from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from hpcretrain.canonical import canonical, sha256
+from hpcretrain.config.checked import parse, read_toml
 from hpcretrain.config.types import Config
 from hpcretrain.errors import InputError
 from hpcretrain.history import History
 from hpcretrain.policy.types import JobRules, Policy
-
-Model = TypeVar("Model", bound=BaseModel)
 
 SHIPPED_POLICY = "standard.toml"
 
@@ -129,11 +128,15 @@ def _known(kind: Any, path: Sequence[str]) -> bool:
 
 def shipped_policy() -> Policy:
     """The policy that ships with hpcretrain."""
-    return parse(Policy, tomllib.loads(_shipped_text()), SHIPPED_POLICY)
+    return _parse_policy(_shipped(), SHIPPED_POLICY)
 
 
-def _shipped_text() -> str:
-    return resources.files("hpcretrain.config").joinpath(SHIPPED_POLICY).read_text(encoding="utf-8")
+def _shipped() -> dict[str, Any]:
+    return tomllib.loads(resources.files("hpcretrain.config").joinpath(SHIPPED_POLICY).read_text(encoding="utf-8"))
+
+
+def _parse_policy(content: Any, where: str) -> Policy:
+    return parse(Policy, content, where, _shipped())
 
 
 def load_policy(path: Path | None) -> Policy:
@@ -142,11 +145,13 @@ def load_policy(path: Path | None) -> Policy:
     Raises:
         InputError: The file is missing, or holds what it may not.
     """
-    return shipped_policy() if path is None else parse(Policy, inherited(path), str(path))
+    return shipped_policy() if path is None else _parse_policy(inherited(path), str(path))
 
 
 def inherited(path: Path) -> dict[str, Any]:
     """What a policy file says, over what the one says that it `extends`: key by key, a list as a whole.
+
+    A family of `score.families` that says which it counts (`of`) takes the place of those.
 
     Raises:
         InputError: A file is missing or is no TOML, or they extend each other in a circle.
@@ -165,12 +170,28 @@ def inherited(path: Path) -> dict[str, Any]:
             raise InputError(f"{place}: extends: must be the name of a policy file (got {base!r})")
         place = None if base is None else place.parent / base
         if place is not None and base == SHIPPED_POLICY and not place.exists():
-            contents.append(tomllib.loads(_shipped_text()))
+            contents.append(_shipped())
             break
     merged: dict[str, Any] = {}
     for content in reversed(contents):
-        merged = _over(merged, content)
+        merged = _over(_ungrouped(merged, content), content)
     return merged
+
+
+def _ungrouped(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    before, after = _families(base), _families(own)
+    lists = [rule["of"] for rule in after.values() if isinstance(rule, dict) and isinstance(rule.get("of"), list)]
+    taken = {name for name in before for of in lists if name in of and name not in after}
+    if not taken:
+        return base
+    kept = {name: rule for name, rule in before.items() if name not in taken}
+    return {**base, "score": {**base["score"], "families": kept}}
+
+
+def _families(content: dict[str, Any]) -> dict[str, Any]:
+    score = content.get("score")
+    families = score.get("families") if isinstance(score, dict) else None
+    return families if isinstance(families, dict) else {}
 
 
 def _over(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -192,7 +213,7 @@ def kept_policy(text: str, where: str, jobs: JobRules | None = None) -> Policy:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: is not JSON: {error}") from error
     rest = (jobs or shipped_policy().jobs).model_dump(mode="json")
-    return parse(Policy, {**kept, "jobs": rest} if isinstance(kept, dict) else kept, where)
+    return _parse_policy({**kept, "jobs": rest} if isinstance(kept, dict) else kept, where)
 
 
 def read_policy(text: str) -> Policy:
@@ -230,51 +251,6 @@ def _policy(name: str, folder: Path) -> Policy:
     if name == SHIPPED_POLICY and not path.exists():
         return shipped_policy()
     return load_policy(path)
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: is not TOML: {error}") from error
-
-
-def parse(kind: type[Model], content: dict[str, Any], where: str) -> Model:
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        raise InputError([f"{where}: {_sentence(problem, kind)}" for problem in error.errors()]) from error
-
-
-def _sentence(problem: Any, kind: type[BaseModel]) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        known = ", ".join(sorted(_keys(kind, problem["loc"][:-1])))
-        return f"{key}: unknown key; known here are: {known}"
-    if problem["type"] == "missing":
-        return f"{key}: is missing"
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    if not key:
-        return message
-    return (
-        f"{key}: {message} (got {problem['input']!r})"
-        if not isinstance(problem["input"], dict)
-        else f"{key}: {message}"
-    )
-
-
-def _keys(kind: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    for part in location:
-        field = kind.model_fields.get(str(part))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            return []
-        kind = field.annotation
-    return list(kind.model_fields)
 
 
 def _reference_until(config: Config) -> datetime:

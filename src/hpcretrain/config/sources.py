@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from hpcretrain.config.load import Model, parse, read_toml
+from hpcretrain.config.checked import Model, parse, read_toml
 from hpcretrain.config.types import DataConfig, Duration, Name, parse_moment
 
 MeasuredFamily = Literal[

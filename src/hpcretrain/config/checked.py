@@ -1,0 +1,103 @@
+"""Read a TOML file and check it: every problem at once, with file and key."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from hpcretrain.errors import InputError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a TOML file says.
+
+    Raises:
+        InputError: It is missing, cannot be read, or is no TOML.
+    """
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: is not TOML: {error}") from error
+
+
+def parse(kind: type[Model], content: Any, where: str, usual: Mapping[str, Any] | None = None) -> Model:
+    """What a file says, as `kind`; `usual` is sound content, by which more can be said of what is not.
+
+    Raises:
+        InputError: It holds what it may not: each problem with `where` and its key.
+    """
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        problems = [*error.errors(), *_also_wrong(kind, content, usual or {}, error)]
+        raise InputError([f"{where}: {_sentence(problem, kind)}" for problem in problems]) from error
+
+
+def _also_wrong(kind: type[BaseModel], content: Any, usual: Any, error: ValidationError) -> list[Any]:
+    """What does not fit together, which pydantic looks at only where each key is right by itself.
+
+    The wrong keys are given what is usual in their place, and what names one of them is left unsaid.
+    """
+    wrong = [[str(part) for part in problem["loc"]] for problem in error.errors()]
+    guessed = {key for place in wrong for key in (*place[:1], *place[-2:])}
+    mended = content
+    for place in wrong:
+        mended = _mended(mended, place, usual)
+    try:
+        kind.model_validate(mended)
+    except ValidationError as rest:
+        unfit = [problem for problem in rest.errors() if problem["type"] == "value_error" and guessed]
+        return [problem for problem in unfit if guessed.isdisjoint(re.findall(r"\w+", problem["msg"]))]
+    return []
+
+
+def _mended(content: Any, place: list[str], usual: Any) -> Any:
+    if not place or not isinstance(content, dict):
+        return content
+    key, deeper = place[0], place[1:]
+    known = usual.get(key) if isinstance(usual, dict) else None
+    if isinstance(content.get(key), dict) and deeper:
+        return {**content, key: _mended(content[key], deeper, known)}
+    rest = {name: value for name, value in content.items() if name != key}
+    return rest if known is None else {**rest, key: known}
+
+
+def _sentence(problem: Any, kind: type[BaseModel]) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(sorted(_keys(kind, problem["loc"][:-1])))
+        return f"{key}: unknown key; known here are: {known}"
+    if problem["type"] == "missing":
+        return f"{key}: is missing"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if not key:
+        return message
+    return (
+        f"{key}: {message} (got {problem['input']!r})"
+        if not isinstance(problem["input"], dict)
+        else f"{key}: {message}"
+    )
+
+
+def _keys(kind: Any, location: Sequence[Any]) -> list[str]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if not location:
+            return list(kind.model_fields)
+        field = kind.model_fields.get(str(location[0]))
+        return [] if field is None else _keys(field.annotation, location[1:])
+    inner = get_args(kind)
+    if get_origin(kind) in (dict, tuple, list):
+        return _keys(inner[-1] if get_origin(kind) is dict else inner[0], location[1:])
+    return next((keys for each in inner if (keys := _keys(each, location))), [])
