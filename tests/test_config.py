@@ -157,8 +157,8 @@ def test_all_that_is_wrong_with_a_policy_is_said_at_once(tmp_path: Path) -> None
 
 def test_what_does_not_fit_together_is_said_beside_what_is_wrong_by_itself(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text(
-        'extends = "standard.toml"\n[score]\nwithdraw_below = 900\nsustain_slots = 0\n[training]\npilot_rows = 9000000\n'
-        '[roles.ops]\npeople = ["ada"]\n'
+        'extends = "standard.toml"\n[score]\nwithdraw_below = 900\nsustain_slots = 0\n'
+        '[training]\npilot_rows = 9000000\n[roles.ops]\npeople = ["ada"]\n'
     )
     with pytest.raises(InputError) as refused:
         load_policy(tmp_path / "a.toml")
