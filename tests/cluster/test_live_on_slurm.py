@@ -72,6 +72,12 @@ class LiveHome:
         jobs = {note["serves"] for note in self.notes("job_intended") if note["class"] != "background"}
         return sum(len(list(self.cluster.spool.glob(f"*/jobs/{job}/lives/*/checkpoint-*.json"))) for job in jobs)
 
+    def beyond_a_segment(self) -> bool:
+        """Whether a job of a decision has a segment behind it."""
+        names = {note["name"] for note in self.notes("job_intended") if note["class"] != "background"}
+        logs = [log for name in names for log in self.cluster.spool.glob(f"*/logs/{name}*.txt")]
+        return any("part 1" in log.read_text() for log in logs)
+
     def jobs(self, *states: str) -> list[tuple[str, str, str]]:
         """State, QOS and name of its jobs."""
         lines = self.cluster.ask("squeue", "-h", "-r", "-t", "all", "-o", "%T %q %j").splitlines()
@@ -86,7 +92,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     changes = write_policy(folder, weight="0.0", cooldown_batches="0", fits_per_30d="1000.0")
     slow = {"model__recipe": 'recipe = "slow:SlowMean"', "model__params": "params = {segments = 30, sleep_s = 0.2}"}
     configure(folder, TABLE, **changes, **slow)
-    (folder / "slow.py").write_text(SLOW_MEAN)
+    work = "            time.sleep(self.sleep_s)\n"
+    (folder / "slow.py").write_text(SLOW_MEAN.replace(work, f"            print('part', part, flush=True)\n{work}"))
     return folder
 
 
@@ -114,8 +121,7 @@ def test_an_urgent_request_is_at_slurm_in_the_urgent_qos_before_it_is_answered(l
 def test_a_training_that_is_ended_leaves_a_checkpoint_and_no_job(live: LiveHome) -> None:
     live.control()
     asked = live.told("request", "--class", "standard", "--reason", "a wish")
-    until(lambda: live.jobs("RUNNING"))
-    time.sleep(1.5)  # A segment or two.
+    until(live.beyond_a_segment)
     assert live.told("cancel", asked["subject"], "--reason", "a mistake")["done"]
     until(lambda: not live.jobs("RUNNING", "PENDING", "COMPLETING"), 60)
     assert {note["serves"] for note in live.notes("job_canceled")}

@@ -56,7 +56,7 @@ def test_lives_killed_warned_stopped_and_overtaken_at_random_moments_make_the_sa
     acts = Counter(act for game in played for act in game["acts"])
     assert min(acts.values()) > 3
     assert len(acts) == 5
-    assert sum(game["resumed"] for game in played) > 10
+    assert sum(game["resumed"] for game in played) > 2
 
 
 def test_lightgbm_makes_the_same_model_too(place: Path) -> None:

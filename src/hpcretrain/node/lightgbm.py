@@ -10,7 +10,6 @@ one piece; this way takes 7 % more.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpcretrain.errors import InputError
+from hpcretrain.node.lean import bring_back, leave_out
 from hpcretrain.node.lightgbm_params import checked
 from hpcretrain.node.recipe import TrainingData
 
@@ -48,15 +48,11 @@ def import_light() -> None:
     Only for a process that does nothing but train or ask this recipe, since LightGBM's scikit-learn and Dask
     interfaces stay missing in it.
     """
-    if "lightgbm" in sys.modules:
-        return
-    hidden = [name for name in ("sklearn", "dask") if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    leave_out("sklearn", "dask")
     try:
         import lightgbm  # noqa: F401
     finally:
-        for name in hidden:
-            del sys.modules[name]
+        bring_back()
 
 
 @contextmanager

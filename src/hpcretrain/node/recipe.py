@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hpcretrain.errors import InputError
+from hpcretrain.node.lean import bring_back
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,6 +119,7 @@ def _factory(name: str, search_path: Path | None) -> Any:
     module_name, colon, attribute = name.partition(":")
     if not (colon and module_name and attribute):
         raise InputError(f'recipe "{name}" is not known; use "{LIGHTGBM}", or your own as "package.module:callable"')
+    bring_back()
     try:
         module = importlib.import_module(module_name)
     except (ImportError, SyntaxError) as error:
