@@ -21,7 +21,8 @@ _CLEAN: set[type] = {str, int, bool, type(None)}
 
 def rounded(value: float) -> float:
     """`value` to nine significant digits; the noise of the last bits would make identifiers differ."""
-    if value == 0 or not math.isfinite(value):
+    # Whole numbers below 1e9 have no more digits.
+    if not math.isfinite(value) or (value.is_integer() and -1e9 < value < 1e9):
         return value
     return float(f"{value:.9g}")
 
@@ -57,15 +58,15 @@ def _names(kind: Any) -> tuple[str, ...]:
 
 def _clean(value: Any) -> Any:
     kind = value.__class__
-    if kind in _CLEAN:
-        return value
-    if kind is not float and isinstance(value, _AS_IT_IS):
-        _CLEAN.add(kind)
-        return value
-    if isinstance(value, float):
+    if kind is float or isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{value} cannot be recorded: give None and a finding that says why")
         return rounded(value)
+    if kind in _CLEAN:
+        return value
+    if isinstance(value, _AS_IT_IS):
+        _CLEAN.add(kind)
+        return value
     if isinstance(value, datetime):
         return utc(value)
     if isinstance(value, Mapping):

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import isfinite
 
 from hpcretrain.evidence import ESTIMATED, Family, Finding, Measure, Outcome
 from hpcretrain.policy.types import FamilyRule, Score
@@ -157,7 +158,7 @@ def jumps(heard: Heard, score: Score) -> tuple[int, ...]:
 def finite(measure: Measure) -> bool:
     """Whether its numbers, as far as it has any, are finite."""
     effect, bound = measure.effect, measure.lower_bound
-    return (effect is None or math.isfinite(effect)) and (bound is None or math.isfinite(bound))
+    return (effect is None or isfinite(effect)) and (bound is None or isfinite(bound))
 
 
 def _told(
@@ -167,17 +168,24 @@ def _told(
     shares: dict[Family, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     guesses: dict[Family, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     lost: dict[Family, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
-    rules = score.rules
+    counts = {family: (rule.min_n, rule.scale) for family, rule in score.rules.items()}
     for slot, measures in slots.items():
-        for m in measures:
-            rule, bound = rules[m.family], m.lower_bound
-            if not finite(m):
-                lost[m.family][slot].add(m.name)
-            elif bound is not None and m.n >= rule.min_n:
-                share = bound / rule.scale if bound > 0.0 else 0.0
-                by_name = (guesses if m.name.startswith(ESTIMATED) else shares)[m.family][slot]
-                if share >= by_name.get(m.name, 0.0):
-                    by_name[m.name] = share
+        # Looked up once a slot: all history is gone through at each assessment.
+        mine: dict[tuple[Family, bool], dict[str, float]] = {}
+        for measure in measures:
+            _, family, name, _, effect, bound, n, _, _, _ = measure
+            least, scale = counts[family]
+            # `finite`, without a call for each.
+            if (effect is not None and not isfinite(effect)) or (bound is not None and not isfinite(bound)):
+                lost[family][slot].add(name)
+            elif bound is not None and n >= least:
+                share = bound / scale if bound > 0.0 else 0.0
+                key = family, name.startswith(ESTIMATED)
+                by_name = mine.get(key)
+                if by_name is None:
+                    by_name = mine[key] = (guesses if key[1] else shares)[family][slot]
+                if share >= by_name.get(name, 0.0):
+                    by_name[name] = share
     return shares, guesses, lost
 
 
@@ -187,7 +195,7 @@ def _loudest(family: Family, shares: Collection[float]) -> float:
     Of input drift the mean over the tenth of the features that moved most counts: a few that surely moved must not
     drown among many that did not, and one of fifty says little. Elsewhere the worst signal counts.
     """
-    if family is not Family.INPUT_DRIFT:
+    if family is not Family.INPUT_DRIFT or len(shares) <= 10:
         return min(max(shares), 1.0)
     # A tenth of the features, the last of them in part: one more that did not move must not halve what moved.
     tenth = max(len(shares) / 10, 1.0)
@@ -207,10 +215,14 @@ def _hold(family: Family, shares: _Shares, lost: _Lost, order: range) -> tuple[_
     magnitude: float | None = None
     wrong: set[str] = set()
     for slot in order:
-        now = shares.get(slot, {})
-        both = {**current, **now}
-        silent = len(both) - len(now) + len(wrong - both.keys())
-        known = len(current) + len(wrong - current.keys())
+        now = shares.get(slot)
+        if not now:
+            both, heard = current, 0
+        else:
+            both, heard = now if now.keys() >= current.keys() else {**current, **now}, len(now)
+        silent, known = len(both) - heard, len(current)
+        if wrong:
+            silent, known = silent + len(wrong - both.keys()), known + len(wrong - current.keys())
         quiet.append(silent / known if known else None)
         if slot in lost:
             wrong.update(name for name in lost[slot] if not name.startswith(ESTIMATED))
@@ -235,7 +247,9 @@ def _track(rule: FamilyRule, spoken: Sequence[_Course], count: int, score: Score
     keep = 0.5 ** (1.0 / score.half_life_batches)
     values = [0.0] * count
     for course in spoken:
-        values = [max(value, each or 0.0) for value, each in zip(values, course, strict=True)]
+        values = [
+            each if each is not None and each > value else value for value, each in zip(values, course, strict=True)
+        ]
     level = 0.0
     for value in values:
         level = keep * level + (1.0 - keep) * value
