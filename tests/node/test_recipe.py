@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +39,21 @@ def test_a_recipe_that_cannot_be_used_is_refused_with_the_reason(
     with pytest.raises(InputError) as caught:
         load_recipe(name, params, search_path=tmp_path)
     assert says in str(caught.value)
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from hpcretrain.node.lean import leave_out
+leave_out("sklearn")
+import whylogs
+assert "sklearn.cluster" not in sys.modules
+from hpcretrain.node.recipe import load_recipe
+print(load_recipe("learned:SlowMean", {"segments": 7}, search_path=Path(sys.argv[1])).passes)
+"""
+
+
+def test_a_program_that_leaves_scikit_learn_out_runs_a_recipe_that_needs_it(tmp_path: Path) -> None:
+    (tmp_path / "learned.py").write_text(f"{SLOW_MEAN}\nimport sklearn.linear_model\n")
+    done = subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "7\n"), done.stderr
