@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from hpcretrain.adapters.prefect import reach
 from hpcretrain.config.routes import PrefectRoute
 from hpcretrain.report.notices import Notice
 
@@ -12,8 +13,11 @@ def send(route: PrefectRoute, notice: Notice) -> None:
     """Send a notice.
 
     Raises:
+        InputError: No server is configured.
         Exception: Whatever the block raises: it was not taken.
     """
+    # Without a server Prefect would start one of its own, in which there is no block.
+    reach()
     from prefect.blocks.abstract import NotificationBlock
     from prefect.blocks.core import Block
 
