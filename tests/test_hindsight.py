@@ -252,6 +252,17 @@ def test_a_sweep_says_which_setting_changed_nothing(home: Path) -> None:
     assert hindsight.sweep(["watch.looks=4"], [home])["unmoved"] == []
 
 
+def test_a_sweep_varies_the_thresholds_of_classes_by_their_place(home: Path) -> None:
+    found = hindsight.sweep(["classes.standard.when.0.score=300,1000"], [home])
+    standard = [row["by_class"].get("standard", 0) for row in found["rows"]]
+    assert standard[0] > standard[1]
+    for key in ("classes.standard.when.9.score", "classes.standard.when.0.impact"):
+        with pytest.raises(InputError, match="is not set in this policy"):
+            hindsight.sweep([f"{key}=1"], [home])
+    with pytest.raises(InputError, match="is no key of the policy"):
+        hindsight.sweep(["classes.standard.when.first.score=1"], [home])
+
+
 def test_a_policy_read_back_from_its_text_is_the_same(tmp_path: Path) -> None:
     write_policy(tmp_path, threshold="310")
     found = load_policy(tmp_path / "policy.toml")

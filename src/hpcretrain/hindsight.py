@@ -258,12 +258,19 @@ def _varied(policy: Policy, settings: Mapping[str, Any]) -> Policy:
         *path, last = key.split(".")
         table = content
         for part in path:
-            table = table.get(part) if isinstance(table, dict) else None
+            table = _part(table, part)
         if not isinstance(table, dict) or last not in table:
             raise InputError(f"--vary {key}: {_not_there(key.split('.'))}")
         table[last] = value
     said = ", ".join(f"{key}={value}" for key, value in settings.items())
     return kept_policy(json.dumps(content), f"the policy with {said}", policy.jobs)
+
+
+def _part(content: Any, name: str) -> Any:
+    """A part of a policy, by its key, or by its place in a list, from 0; None where it is not there."""
+    if isinstance(content, list):
+        return content[int(name)] if name.isdecimal() and int(name) < len(content) else None
+    return content.get(name) if isinstance(content, dict) else None
 
 
 def _not_there(path: Sequence[str]) -> str:

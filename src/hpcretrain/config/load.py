@@ -111,7 +111,7 @@ def policy_text(policy: Policy) -> str:
 
 
 def known_key(path: Sequence[str]) -> bool:
-    """Whether a policy may hold this key, named by the tables above it and itself, whether or not one does."""
+    """Whether a policy may hold this key, whether or not one does; in a list, the path has the place."""
     return _known(Policy, path)
 
 
@@ -123,6 +123,8 @@ def _known(kind: Any, path: Sequence[str]) -> bool:
         return field is not None and _known(field.annotation, path[1:])
     if get_origin(kind) is dict:
         return _known(get_args(kind)[1], path[1:])
+    if get_origin(kind) is tuple:
+        return path[0].isdecimal() and _known(get_args(kind)[0], path[1:])
     return get_origin(kind) in (Union, UnionType) and any(_known(each, path) for each in get_args(kind))
 
 
