@@ -33,7 +33,7 @@ blocks = ("custom-webhook/ops", "custom-webhook/nobody", "secret/mute")
 routes = [PrefectRoute(kind="prefect", name=block.split("/")[1], block=block) for block in blocks]
 ledger = FileLedger(Path(sys.argv[1]))
 courier = Courier(ledger, routes, Path())
-courier.send([special(Told.LEDGER_DAMAGED, "the-home", "orders", "row 7 was altered", datetime(2026, 1, 1, tzinfo=UTC))])
+courier.send([special(Told.LEDGER_DAMAGED, "a home", "orders", "row 7 was altered", datetime(2026, 1, 1, tzinfo=UTC))])
 courier.finish(60)
 for event in ("notice_sent", "notice_failed"):
     for note in ledger.notes(event):
