@@ -23,7 +23,7 @@ def rounded(value: float) -> float:
     """`value` to nine significant digits; the noise of the last bits would make identifiers differ."""
     # Whole numbers below 1e9 have no more digits.
     if not math.isfinite(value) or (value.is_integer() and -1e9 < value < 1e9):
-        return value
+        return float(value)
     return float(f"{value:.9g}")
 
 
@@ -58,7 +58,7 @@ def _names(kind: Any) -> tuple[str, ...]:
 
 def _clean(value: Any) -> Any:
     kind = value.__class__
-    if kind is float or isinstance(value, float):
+    if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{value} cannot be recorded: give None and a finding that says why")
         return rounded(value)

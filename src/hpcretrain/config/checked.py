@@ -52,13 +52,15 @@ def _also_wrong(kind: type[BaseModel], content: Any, usual: Any, error: Validati
     """
     wrong = [[str(part) for part in problem["loc"]] for problem in error.errors()]
     guessed = {key for place in wrong for key in (*place[:1], *place[-2:])}
+    if not guessed:
+        return []
     mended = content
     for place in wrong:
         mended = _mended(mended, place, usual)
     try:
         kind.model_validate(mended)
     except ValidationError as rest:
-        unfit = [problem for problem in rest.errors() if problem["type"] == "value_error" and guessed]
+        unfit = [problem for problem in rest.errors() if problem["type"] == "value_error"]
         return [problem for problem in unfit if guessed.isdisjoint(re.findall(r"\w+", problem["msg"]))]
     return []
 

@@ -198,7 +198,7 @@ def _loudest(family: Family, shares: Collection[float]) -> float:
     if family is not Family.INPUT_DRIFT or len(shares) <= 10:
         return min(max(shares), 1.0)
     # A tenth of the features, the last of them in part: one more that did not move must not halve what moved.
-    tenth = max(len(shares) / 10, 1.0)
+    tenth = len(shares) / 10
     whole = math.floor(tenth)
     loudest = [min(share, 1.0) for share in sorted(shares, reverse=True)[: math.ceil(tenth)]]
     return (math.fsum(loudest[:whole]) + (tenth - whole) * math.fsum(loudest[whole:])) / tenth
