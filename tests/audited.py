@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -94,5 +95,8 @@ def make_anew(home: Path, change: Callable[[list[tuple[str, str, str]]], None]) 
     anchor_path(path).write_text(anchor_text(heads, path.stat().st_size))
 
 
-def verify_export(*arguments: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(SCRIPT), *map(str, arguments)], capture_output=True, text=True)
+def verify_export(*arguments: Path, first_path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """What the script says; modules in `first_path` hide those that are installed."""
+    environment = {**os.environ, **({"PYTHONPATH": str(first_path)} if first_path else {})}
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment)

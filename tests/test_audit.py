@@ -217,6 +217,9 @@ def test_an_export_is_verified_by_a_short_program_of_its_own(
     assert told["decisions"]["head"] == head
     done = verify_export(file, signed)
     assert (done.returncode, done.stdout) == (0, "whole: every row follows from the one before it\n")
+    (tmp_path / "cryptography.py").write_text("raise ImportError('there is no cryptography')")
+    unsigned = verify_export(file, signed, first_path=tmp_path)
+    assert (unsigned.returncode, unsigned.stdout, unsigned.stderr) == (2, "", "there is no cryptography\n")
     run("audit", "export", file, "--home", home, code=2)
     assert "is there already" in run.err
     whole = file.read_text().splitlines(keepends=True)
