@@ -19,7 +19,8 @@ from hpcretrain.adapters.home import Home, default_home
 from hpcretrain.adapters.large import Each, build, here
 from hpcretrain.adapters.largeplan import PART_CELLS, Piece, Reading, Window, named, split, whole
 from hpcretrain.adapters.ledger import FileLedger
-from hpcretrain.adapters.whylogs import Contract, contract_path, counted, facts, read_contract, store, stored
+from hpcretrain.adapters.whylogs import contract_path, counted, facts, read_contract, store, stored
+from hpcretrain.adapters.whylogs_rules import Contract
 from hpcretrain.canonical import canonical, sha256
 from hpcretrain.config.cluster import ClusterProfile
 from hpcretrain.counts import BatchCounts

@@ -120,6 +120,9 @@ class Profiles(Protocol):
     def counts(self, rows: Rows) -> BatchCounts:
         """Profile a batch of features (stored once, scored from what is stored) and give its exact counts."""
 
+    def places(self, rows: Rows) -> Mapping[str, npt.NDArray[np.int64]]:
+        """The bin of each cell, shape (rows,), of each feature, in the order of `counts.distribution`."""
+
 
 class Predictor(Protocol):
     """Predictions of models, loaded by verified digest in another process."""

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from list_ledger import ListLedger, ledger_with
 from listed_table import MemoryTable
 
-from hpcretrain.adapters.whylogs import KEPT_CATEGORIES, CategoryRule, Contract, NumberRule, WhylogsProfiles
+from hpcretrain.adapters.whylogs import WhylogsProfiles
+from hpcretrain.adapters.whylogs_rules import KEPT_CATEGORIES, CategoryRule, Contract, NumberRule
 from hpcretrain.errors import LedgerError, LifeCycleError
 from hpcretrain.ports import BatchCounts
 

@@ -25,7 +25,8 @@ from hpcretrain.adapters.dask import SETTINGS, OnWorkers
 from hpcretrain.adapters.large import build
 from hpcretrain.adapters.largeplan import Reading, Window, split, whole
 from hpcretrain.adapters.largework import profile_part
-from hpcretrain.adapters.whylogs import CategoryRule, Contract, NumberRule, contract_path
+from hpcretrain.adapters.whylogs import contract_path
+from hpcretrain.adapters.whylogs_rules import CategoryRule, Contract, NumberRule
 
 FILES, ROWS, RUNS = 12, 250_000, 3
 """Files, rows of each, and how often each number of workers is measured."""

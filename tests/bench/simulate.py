@@ -22,12 +22,13 @@ from hpcretrain.evidence import Measure
 from hpcretrain.policy import observe
 from hpcretrain.policy.assess import Grid
 from hpcretrain.policy.request import wish
-from hpcretrain.policy.types import Cure, Policy
+from hpcretrain.policy.types import Cure, Policy, Score
 from hpcretrain.policy.validate import readings
 from hpcretrain.ports import histogram
 from hpcretrain.records import Assessment, Family, Reading
 from hpcretrain.stats import metrics
 from hpcretrain.stats.estimate import calibrate, estimate
+from hpcretrain.stats.groups import MISCALIBRATION, Groups, miscalibration
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -48,6 +49,8 @@ class World:
     auc: float = 0.75
     label_days: int = 1
     """Until labels mature."""
+    telling: int = 10
+    """How many of the features tell of the label, each as much: all that the champion knows, it knows of them."""
 
     @property
     def reference_rows(self) -> int:
@@ -67,18 +70,22 @@ class Change:
 
 @dataclass(frozen=True)
 class Batch:
-    """One day: exact counts, and labels and the champion's predictions, both of shape (rows,)."""
+    """One day: exact counts, cells of each feature's deciles by class, shape (2, features, 10), and labels and the
+    champion's predictions, both of shape (rows,)."""
 
     counts: BatchCounts
+    cells: IntArray
     labels: FloatArray
     predictions: FloatArray
 
 
 @dataclass(frozen=True)
 class Past:
-    """What the champion comes with: counts of its training rows, its readings, and the spread of the labels."""
+    """What the champion comes with: counts of its training rows, cells by class of those that are looked at for what
+    features tell, its readings, and the spread of the labels."""
 
     counts: BatchCounts
+    cells: IntArray
     readings: dict[str, Reading]
     spread: float
 
@@ -88,9 +95,13 @@ def past(world: World, policy: Policy, rng: np.random.Generator) -> Past:
     judged = min(world.reference_rows // 4, policy.gate.max_rows)
     labels, predictions = scored(world, judged, world.auc, rng)
     found = readings(labels, predictions, "binary", ("auc",), policy.gate)
-    shares = np.full((world.features, 10), 0.1)
+    looked_at = min(world.reference_rows, policy.score.max_rows)
+    drawn = [int(rng.binomial(rows, world.positives)) for rows in (looked_at, world.reference_rows - looked_at)]
+    cells = _cells(world, None, (looked_at - drawn[0], drawn[0]), rng)
+    others = _cells(world, None, (world.reference_rows - looked_at - drawn[1], drawn[1]), rng)
     return Past(
-        counts=_counts(rng.multinomial(world.reference_rows, shares)),
+        counts=_counts((cells + others).sum(axis=0)),
+        cells=cells,
         readings={reading.metric: reading for reading in found},
         spread=math.sqrt(world.positives * (1 - world.positives)),
     )
@@ -100,13 +111,33 @@ def days(world: World, change: Change | None, rng: np.random.Generator) -> Itera
     """The batches that follow the reference."""
     for day in range(1, world.days + 1):
         changed = change if change is not None and day >= change.day else None
-        moved = np.zeros((world.features, 1))
-        if changed:
-            moved[: changed.features] = changed.shift
-        below = ndtr(ndtri(DECILES) - moved)
-        shares = np.diff(below, axis=1, prepend=0.0, append=1.0)
         auc = world.auc - changed.auc_lost if changed else world.auc
-        yield Batch(_counts(rng.multinomial(world.rows, shares)), *scored(world, world.rows, auc, rng))
+        labels, predictions = scored(world, world.rows, auc, rng)
+        positives = int(labels.sum())
+        cells = _cells(world, changed, (world.rows - positives, positives), rng)
+        yield Batch(_counts(cells.sum(axis=0)), cells, labels, predictions)
+
+
+def _cells(world: World, changed: Change | None, rows: tuple[int, int], rng: np.random.Generator) -> IntArray:
+    """How many rows of each class lie in each decile of each feature, shape (2, features, 10).
+
+    The features that tell of the label lie apart between the classes, independently, so that the squares of their
+    distances add up to that of the scores. What AUC is lost, the changed ones lose.
+    """
+    telling = min(world.telling, world.features)
+    apart, moved = np.zeros(world.features), np.zeros(world.features)
+    apart[:telling] = separation(world.auc) / math.sqrt(telling)
+    if changed:
+        moved[: changed.features] = changed.shift
+        lost = separation(world.auc) ** 2 - separation(world.auc - changed.auc_lost) ** 2
+        losing = min(changed.features, telling)
+        apart[:losing] = np.sqrt(np.maximum(apart[:losing] ** 2 - lost / losing, 0.0))
+    found = []
+    for label, count in enumerate(rows):
+        middle = moved + apart * (label - world.positives)
+        below = ndtr(ndtri(DECILES) - middle[:, None])
+        found.append(rng.multinomial(count, np.diff(below, axis=1, prepend=0.0, append=1.0)))
+    return np.array(found)
 
 
 def scored(world: World, rows: int, auc: float, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
@@ -188,8 +219,29 @@ def measure(world: World, reference: Past, served: list[Batch], policy: Policy) 
     signs += _estimated(matured, waiting, policy)
     bias = metrics.bias("binary", labels, predictions)
     signs.append(observe.calibration(bias, reference.spread, reference.readings["bias"], score))
+    signs += _finer(reference, _newest(matured, score.max_rows), world, score)
     signs.append(observe.freshness(world.rows * len(matured), world.reference_rows, score))
     return signs
+
+
+def _finer(reference: Past, sustained: list[Batch], world: World, score: Score) -> list[observe.Sign]:
+    """Calibration in parts of the range, and what features tell of the label."""
+    labels = np.concatenate([np.empty(0), *(batch.labels for batch in sustained)])
+    predictions = np.concatenate([np.empty(0), *(batch.predictions for batch in sustained)])
+    off, judged = miscalibration("binary", labels, predictions), reference.readings[MISCALIBRATION]
+    signs = [observe.miscalibration(off, reference.spread, judged, score)]
+    cells = sum((batch.cells for batch in sustained), start=np.zeros((2, world.features, 10), dtype=np.int64))
+    return [*signs, observe.relevance(_groups(cells), _groups(reference.cells), reference.spread, score)]
+
+
+def _groups(cells: IntArray) -> dict[str, Groups]:
+    """Labels in the deciles of each feature."""
+    found = {}
+    for number, (negative, positive) in enumerate(zip(cells[0], cells[1], strict=True)):
+        rows = (negative + positive).astype(np.float64)
+        means = positive / np.maximum(rows, 1)
+        found[f"x{number}"] = Groups(rows, means, rows * means * (1 - means))
+    return found
 
 
 def _estimated(matured: list[Batch], newest: FloatArray, policy: Policy) -> list[observe.Sign]:

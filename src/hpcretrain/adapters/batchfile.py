@@ -14,7 +14,8 @@ from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.table import MemoryTable
 from hpcretrain.adapters.tablefile import load
 from hpcretrain.adapters.tableschema import assemble_known
-from hpcretrain.adapters.whylogs import Contract, counted, facts
+from hpcretrain.adapters.whylogs import counted, facts
+from hpcretrain.adapters.whylogs_rules import Contract
 from hpcretrain.counts import BatchCounts
 from hpcretrain.errors import InputError
 from hpcretrain.ports import Rows

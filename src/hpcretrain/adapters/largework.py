@@ -24,7 +24,8 @@ from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.largeplan import Order, Piece, Reading
 from hpcretrain.adapters.table import MemoryTable
 from hpcretrain.adapters.tableschema import Column, assemble_known
-from hpcretrain.adapters.whylogs import Contract, read_contract
+from hpcretrain.adapters.whylogs import read_contract
+from hpcretrain.adapters.whylogs_rules import Contract
 from hpcretrain.canonical import sha256
 from hpcretrain.errors import InputError, SpoolError
 from hpcretrain.node.durable import make, read_json, sync, sync_all, write_json

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from hpcretrain.policy.types import FamilyRule, Score
 from hpcretrain.records import Family, Finding, Histogram, Outcome, Reading, Signal
 from hpcretrain.stats import metrics
 from hpcretrain.stats.drift import Drift, psi, psis
+from hpcretrain.stats.groups import Groups, between, chance_beyond
 
 SURE_Z = 3.0
 """Standard errors taken off, at least, of what no label confirms: it must not alarm where nothing changes."""
@@ -212,6 +213,65 @@ def calibration(bias: metrics.Measurement, spread: float, judged: Reading, score
         Family.CALIBRATION, "bias", unit, score.rule(Family.CALIBRATION),
         effect=effect, bound=effect - score.rule(Family.CALIBRATION).z * error, n=bias.n, reference=judged.value,
         why=f"mean of prediction minus label {bias.value:.4g}, against {judged.value:.4g} when it was judged",
+    )  # fmt: skip
+
+
+def miscalibration(now: metrics.Measurement, spread: float, judged: Reading, score: Score) -> Sign:
+    """Growth of `stats.groups.miscalibration` since the champion was judged, in standard deviations of the target.
+
+    The root of what was added to the mean square: the unit of `calibration`, whose mean error it leaves out.
+    """
+    name, unit, rule = judged.metric, "sd of target", score.rule(Family.CALIBRATION)
+    if now.n < score.min_rows:
+        why = f"{now.n} labeled rows are too few"
+        return insufficient(Family.CALIBRATION, name, unit, now.n, score.min_rows, why)
+    if not spread > 0:
+        return insufficient(Family.CALIBRATION, name, unit, now.n, 1, "the target did not vary")
+    added = now.value - judged.value
+    effect, bound = (
+        math.sqrt(max(each, 0.0)) / spread if math.isfinite(each) else math.nan
+        for each in (added, added - rule.z * math.hypot(now.se, judged.se))
+    )
+    return _sign(
+        Family.CALIBRATION, name, unit, rule,
+        effect=effect, bound=bound, n=now.n, reference=judged.value,
+        why=f"mean square of what predictions are off in parts of their range {now.value:.4g}, beyond the mean error, "
+        f"against {judged.value:.4g} when it was judged",
+    )  # fmt: skip
+
+
+def relevance(newer: Mapping[str, Groups], older: Mapping[str, Groups], spread: float, score: Score) -> Sign:
+    """How much more or less, or what else, the feature that changed most tells of the label than it told before.
+
+    The effect is the variance of the change of the label's mean between the feature's bins, beyond what changed in all
+    of them, as a share of the variance of the label. Of a binary label that is, to second order, the PSI of the label
+    given the feature. The lower bound holds for all features at once (Bonferroni): one of fifty is always the largest.
+
+    Args:
+        newer: Labels of the newest rows in the bins of each feature.
+        older: The same of rows that the champion learned from.
+        spread: Standard deviation of the target.
+        score: The policy's rules.
+    """
+    name, unit, rule = "relevance", "share of variance of target", score.rule(Family.PREDICTION_SHIFT)
+    n = min((int(groups.rows.sum()) for side in (newer, older) for groups in side.values()), default=0)
+    if n < score.min_rows:
+        why = f"{n} labeled rows are too few to tell what features say of the label"
+        return insufficient(Family.PREDICTION_SHIFT, name, unit, n, score.min_rows, why)
+    if not spread > 0:
+        return insufficient(Family.PREDICTION_SHIFT, name, unit, n, 1, "the target did not vary")
+    found = {feature: between(groups, older[feature]) for feature, groups in newer.items()}
+    chance = chance_beyond(rule.z) / len(found)
+    bounds = {feature: apart.lower(chance) for feature, apart in found.items()}
+    told = [feature for feature, bound in bounds.items() if math.isfinite(bound)]
+    if not told:
+        why = "no feature has two bins with enough labeled rows in both samples"
+        return insufficient(Family.PREDICTION_SHIFT, name, unit, n, 1, why)
+    most = max(told, key=lambda feature: bounds[feature])
+    return _sign(
+        Family.PREDICTION_SHIFT, name, unit, rule,
+        effect=found[most].value / spread**2, bound=bounds[most] / spread**2, n=n, reference=None,
+        why=f"what {most} tells of the label has changed most of {len(told)} features since the champion learned",
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from hpcretrain.policy.types import Gate
 from hpcretrain.records import Finding, Outcome, Reading
 from hpcretrain.stats import metrics
 from hpcretrain.stats.compare import Comparison, compare, spend
+from hpcretrain.stats.groups import MISCALIBRATION, miscalibration
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -54,7 +55,7 @@ def judge(question: Question, gate: Gate) -> tuple[Finding, ...]:
 def readings(
     labels: FloatArray, predictions: FloatArray, task: str, names: Sequence[str], gate: Gate
 ) -> tuple[Reading, ...]:
-    """The metrics, and the bias, with standard errors; none where the rarer class has too few labels.
+    """The metrics, bias and miscalibration, with standard errors; none where the rarer class has too few labels.
 
     A metric that is not defined on these rows is left out.
     """
@@ -62,6 +63,7 @@ def readings(
         return ()
     measured = [(name, metrics.measure(name, labels, predictions)) for name in names]
     measured.append(("bias", metrics.bias(task, labels, predictions)))
+    measured.append((MISCALIBRATION, miscalibration(task, labels, predictions)))
     return tuple(
         Reading(metric=name, value=m.value, se=m.se, n=m.n)
         for name, m in measured

@@ -12,9 +12,10 @@ from hpcretrain.counts import BatchCounts
 from hpcretrain.policy import observe as policy
 from hpcretrain.policy.quality import inspect, inspect_labels
 from hpcretrain.ports import Rows, Span, histogram
-from hpcretrain.records import Family, Finding, Outcome, Release, Signal, Slice
+from hpcretrain.records import Family, Finding, Outcome, Reading, Release, Signal, Slice
 from hpcretrain.stats import metrics
 from hpcretrain.stats.estimate import calibrate, estimate
+from hpcretrain.stats.groups import MISCALIBRATION, Groups, miscalibration
 from hpcretrain.steps.desk import Desk
 
 SCORE_BINS = 10
@@ -83,10 +84,36 @@ def _observe_decline(desk: Desk, champion: Release) -> None:
     if "bias" in readings:
         bias = metrics.bias(model.task, labels, predictions)
         signs.append(policy.calibration(bias, desk.reference_spread(), readings["bias"], score))
+    if MISCALIBRATION in readings:
+        signs.append(_miscalibration(desk, champion, readings[MISCALIBRATION], end))
+    signs.append(_relevance(desk, end))
     learned = desk.history.learned[1]
     fresh = desk.table.labeled(learned, max(end, learned), desk.history.quarantine)
     signs.append(policy.freshness(len(fresh), champion.window.population, score))
     desk.book.enter(*_signals(desk, champion, desk.slice(rows, labels=True), signs))
+
+
+def _miscalibration(desk: Desk, champion: Release, judged: Reading, end: datetime) -> policy.Sign:
+    """Whether predictions are off in parts of their range: on many rows, since each part is a tenth of them."""
+    rows = _sustained(desk, end)
+    predictions = desk.predictor.predict(champion.model_digest, rows)
+    off = miscalibration(desk.terms.config.model.task, desk.table.labels(rows), predictions)
+    return policy.miscalibration(off, desk.reference_spread(), judged, desk.terms.policy.score)
+
+
+def _relevance(desk: Desk, end: datetime) -> policy.Sign:
+    """What features tell of the labels of the newest rows, against the rows that the champion learned from."""
+    score, bad = desk.terms.policy.score, desk.history.quarantine
+    start, until = desk.history.learned
+    learned = desk.table.labeled(start, min(until, end), bad)
+    # Every so many of them, since what changed with the season must not look new.
+    older = Rows(learned.start, learned.end, learned.index[:: math.ceil(len(learned) / score.max_rows) or 1])
+    newer, middle = _sustained(desk, end), float(np.mean(desk.table.labels(older))) if len(older) else 0.0
+    told = [
+        {name: Groups.of(place, desk.table.labels(rows) - middle) for name, place in desk.profiles.places(rows).items()}
+        for rows in (newer, older)
+    ]
+    return policy.relevance(told[0], told[1], desk.reference_spread(), score)
 
 
 def _feedback(desk: Desk, champion: Release, end: datetime) -> list[policy.Sign]:
