@@ -16,6 +16,7 @@ from listed_table import MemoryTable
 
 from hpcretrain.adapters.whylogs import WhylogsProfiles
 from hpcretrain.adapters.whylogs_rules import KEPT_CATEGORIES, CategoryRule, Contract, NumberRule
+from hpcretrain.counts import distribution
 from hpcretrain.errors import LedgerError, LifeCycleError
 from hpcretrain.ports import BatchCounts
 
@@ -113,6 +114,24 @@ def test_counts_of_categories_tell_kept_other_known_and_unseen_apart(tmp_path: P
     assert column.bins == tuple(bins)
     assert (column.unseen, column.missing, column.wrong_type) == (2, 1, 0)
     assert (column.minimum, column.maximum) == (None, None)
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_each_cell_has_the_place_in_which_it_is_counted(tmp_path: Path, seed: int) -> None:
+    many = [f"k{number % 60:02}" for number in range(400)]
+    reference = MemoryTable(**{**mixed_table(400, 1).data, "nothing": [None] * 400, "cmany": many})
+    odd: list[Any] = [1.0, None, math.inf, -1e308, *[0.0] * 296]
+    table = mixed_table(300, seed)
+    names: list[Any] = [None if place % 7 == 0 else f"k{place % 80:02}" for place in range(300)]
+    batch = MemoryTable(**{**table.data, "nothing": odd, "cmany": names})
+    contract = profiles_of(reference, tmp_path).freeze(reference.rows())
+    profiles = profiles_of(batch, tmp_path, ledger_with(contract))
+    counts, places = profiles.counts(batch.rows()), profiles.places(batch.rows())
+    assert places.keys() == counts.columns.keys()
+    for name, column in counts.columns.items():
+        expected = distribution(column)
+        assert np.bincount(places[name], minlength=len(expected)).tolist() == list(expected), name
+    assert {name: len(place) for name, place in profiles.places(batch.rows(0, 0)).items()} == dict.fromkeys(places, 0)
 
 
 def test_whylogs_own_counts_agree_and_strings_have_frequent_items(tmp_path: Path) -> None:

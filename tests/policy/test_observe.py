@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from records_for_tests import POLICY, START, WEEK
 
 from hpcretrain.counts import BatchCounts, ColumnCounts
 from hpcretrain.policy import observe
 from hpcretrain.records import Family, Histogram, Outcome, Reading, Signal, Slice
+from hpcretrain.stats.groups import Groups
 from hpcretrain.stats.metrics import Measurement
 
 SCORE = POLICY.score
@@ -86,6 +88,70 @@ def test_a_bias_that_was_there_when_judged_is_no_news() -> None:
     grown = observe.calibration(Measurement(0.15, 0.001, 5000), 0.4, judged, SCORE)
     assert same.lower_bound == 0.0
     assert grown.lower_bound == pytest.approx(0.1 / 0.4, abs=0.01)
+
+
+def test_what_was_off_in_parts_when_judged_is_no_news_and_what_was_added_counts_in_sds_of_the_target() -> None:
+    judged = Reading(metric="miscalibration", value=0.01, se=0.001, n=10_000)
+    same = observe.miscalibration(Measurement(0.011, 0.001, 5000), 0.4, judged, SCORE)
+    grown = observe.miscalibration(Measurement(0.02, 0.001, 5000), 0.4, judged, SCORE)
+    assert (same.name, same.lower_bound) == ("miscalibration", 0.0)
+    assert grown.effect == pytest.approx(0.1 / 0.4)
+    error = SCORE.rule(Family.CALIBRATION).z * math.hypot(0.001, 0.001)
+    assert grown.lower_bound == pytest.approx(math.sqrt(0.01 - error) / 0.4)
+
+
+@pytest.mark.parametrize(
+    ("rows", "spread", "value"), [(SCORE.min_rows - 1, 0.4, 0.02), (5000, 0.0, 0.02), (5000, 0.4, math.nan)]
+)
+def test_miscalibration_that_cannot_be_told_is_insufficient(rows: int, spread: float, value: float) -> None:
+    judged = Reading(metric="miscalibration", value=0.01, se=0.001, n=10_000)
+    sign = observe.miscalibration(Measurement(value, 0.001, rows), spread, judged, SCORE)
+    assert (sign.effect, sign.lower_bound, sign.finding.outcome) == (None, None, Outcome.INSUFFICIENT)
+
+
+def telling(features: int, rows: int, slopes: dict[str, float], seed: int) -> dict[str, Groups]:
+    """Labels in tenths of features; the label's mean rises through those of a feature by its slope."""
+    rng, found = np.random.default_rng(seed), {}
+    for name in (f"x{number}" for number in range(features)):
+        place = rng.integers(0, 10, rows)
+        chance = 0.5 + slopes.get(name, 0.0) * (place - 4.5) / 9
+        found[name] = Groups.of(place, (rng.random(rows) < chance).astype(float))
+    return found
+
+
+def test_of_fifty_features_the_one_whose_meaning_changed_is_named_and_no_other_counts() -> None:
+    was = telling(50, 5_000, {"x7": 0.6, "x8": 0.6}, 1)
+    same, turned = (telling(50, 5_000, {"x7": slope, "x8": 0.6}, 2) for slope in (0.6, -0.2))
+    quiet, loud = (observe.relevance(now, was, 0.5, SCORE) for now in (same, turned))
+    assert (quiet.family, quiet.name, quiet.lower_bound) == (Family.PREDICTION_SHIFT, "relevance", 0.0)
+    assert "what x7 tells" in loud.why
+    assert "50 features" in loud.why
+    # A slope that falls by 0.8 moves tenths by a variance of 0.8^2 times that of ten even steps from 0 to 1.
+    assert loud.effect == pytest.approx(0.64 * np.var(np.arange(10) / 9) / 0.25, rel=0.1)
+    assert loud.lower_bound is not None
+    assert loud.effect is not None
+    assert 0.6 * loud.effect < loud.lower_bound < loud.effect
+
+
+def test_a_change_in_the_meaning_of_one_feature_is_the_less_sure_the_more_features_there_are() -> None:
+    was, now = telling(50, 3_000, {"x0": 0.4}, 1), telling(50, 3_000, {"x0": 0.1}, 2)
+    alone = observe.relevance({"x0": now["x0"]}, {"x0": was["x0"]}, 0.5, SCORE)
+    among = observe.relevance(now, was, 0.5, SCORE)
+    assert alone.effect == among.effect
+    assert (alone.lower_bound or 0) > (among.lower_bound or 0) > 0
+
+
+def test_what_features_tell_is_not_compared_on_few_rows_or_labels_that_never_vary() -> None:
+    many, few = telling(2, 2_000, {}, 1), telling(2, SCORE.min_rows - 1, {}, 2)
+    flat = {"x0": Groups.of(np.zeros(2_000, dtype=int), np.zeros(2_000))}
+    found = [
+        observe.relevance(few, many, 0.5, SCORE),
+        observe.relevance(many, few, 0.5, SCORE),
+        observe.relevance(many, many, 0.0, SCORE),
+        observe.relevance(flat, flat, 0.5, SCORE),
+        observe.relevance({}, {}, 0.5, SCORE),
+    ]
+    assert {sign.finding.outcome for sign in found} == {Outcome.INSUFFICIENT}
 
 
 def test_no_prediction_at_all_is_insufficient() -> None:

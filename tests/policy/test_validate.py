@@ -108,7 +108,7 @@ def test_a_refit_must_not_be_worse_than_its_twin() -> None:
 
 def test_readings_leave_out_what_is_not_defined() -> None:
     names = [reading.metric for reading in readings(LABELS, BETTER.candidate, "binary", ("auc", "log_loss"), GATE)]
-    assert names == ["auc", "log_loss", "bias"]
+    assert names == ["auc", "log_loss", "bias", "miscalibration"]
     assert readings(np.ones(N), BETTER.candidate, "binary", ("auc", "log_loss"), GATE) == ()
     broken = np.full(N, np.nan)
     assert readings(LABELS, broken, "binary", ("auc", "log_loss"), GATE) == ()

@@ -13,9 +13,9 @@ MOST_CHARACTERS = 400
 
 MEANINGS = {
     Family.PERFORMANCE: "predictions are worse than they were: retraining helps if it lasts",
-    Family.CALIBRATION: "predictions are off on average: often the first sign of a decline",
+    Family.CALIBRATION: "predictions are off, on average or in parts of their range: often the first sign of a decline",
     Family.INPUT_DRIFT: "what the model reads has moved; whether it predicts worse, labels tell",
-    Family.PREDICTION_SHIFT: "what the model says has moved; whether it is worse, labels tell",
+    Family.PREDICTION_SHIFT: "what the model says, or its features tell, has moved; whether it is worse, labels tell",
     Family.DATA_QUALITY: "what the model reads is broken: mend the data, do not learn from it",
     Family.SERVING: "serving is slower or fails more than usual: for whoever runs it",
     Family.UPSTREAM: "a source of data is late or broken: it will show in the data next",

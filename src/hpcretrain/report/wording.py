@@ -21,8 +21,8 @@ MEANINGS = {
 
 FAMILIES = {
     Family.PERFORMANCE: ("Performance", "the metric fell on rows whose labels are known by now"),
-    Family.CALIBRATION: ("Calibration", "predictions are too high or too low on average"),
-    Family.PREDICTION_SHIFT: ("Prediction shift", "the model predicts other values than it did at first"),
+    Family.CALIBRATION: ("Calibration", "predictions are off, on average or in parts of their range"),
+    Family.PREDICTION_SHIFT: ("Prediction shift", "predictions are other than at first, or features tell other things"),
     Family.INPUT_DRIFT: ("Input drift", "the features look different from what the model learned"),
     Family.DATA_QUALITY: ("Data quality", "cells are missing, impossible or of another kind"),
     Family.FRESHNESS: ("New rows", "labeled rows that the model has not learned from yet"),
