@@ -19,11 +19,11 @@ beside its power, with its 95 % interval (Wilson).
 
 DRIFT = """## Drift: what is simulated
 
-A reference of 30 days, then 30 days of one batch a day; 50 independent normal features, counted in frozen deciles; a
-binary task with a fifth of positives and an AUC of 0.75; labels a day late. The first champion is judged as usual, on
-a quarter of the reference or `gate.max_rows`. Signals, score and request are the package's own, under the shipped
-policy. The change keeps predictions unbiased and where they were, which is the harder case: only five features and
-the AUC tell.
+A reference of 30 days, then 30 days of one batch a day; 50 independent normal features, counted in frozen deciles, of
+which ten tell of the label; a binary task with a fifth of positives and an AUC of 0.75; labels a day late. The first
+champion is judged as usual, on a quarter of the reference or `gate.max_rows`. Signals, score and request are the
+package's own, under the shipped policy. The change keeps predictions unbiased and where they were, which is the harder
+case: only five features, which move and tell less, and the AUC, with the calibration in its wake, tell of it.
 """
 
 PROMOTION = """## Promotion: what is simulated
