@@ -31,6 +31,8 @@ from hpcretrain.policy.types.score import Score as Score
 from hpcretrain.policy.types.tables import Alpha, Hours, NotNegative, Positive, Rules, Share
 from hpcretrain.policy.types.windows import Blackout as Blackout
 from hpcretrain.policy.types.windows import Windows as Windows
+from hpcretrain.policy.types.worth import OperationalRisk as OperationalRisk
+from hpcretrain.policy.types.worth import Worth as Worth
 
 
 class DataGate(Rules):
