@@ -18,7 +18,7 @@ from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.config.load import kept_policy
 from hpcretrain.evidence import Family, Measure
 from hpcretrain.messages import Message, Person, Verb, identifier, telling
-from hpcretrain.records import Action, Decision, Finding, Outcome, PriorityClass, Purpose, Record
+from hpcretrain.records import Action, Candidate, Decision, Finding, Job, Outcome, PriorityClass, Purpose, Record
 from hpcretrain.steps.desk import Desk
 
 HOUR = timedelta(hours=1)
@@ -299,4 +299,32 @@ def test_a_training_waits_until_serving_has_room_for_what_it_may_do_to_it(tmp_pa
         home.advance(at + HOUR, on(tmp_path, "here"))
         assert findings(home)["operational_risk"].outcome is outcome
     assert home.history().cycles[-1].run is not None
+    assert replays(home)
+
+
+WARM = LADDER.replace("average_with", "warm_share = 0.25\naverage_with")
+
+
+def test_a_warm_rung_goes_on_from_what_serves_and_has_learned_what_that_learned(tmp_path: Path) -> None:
+    changes = write_policy(tmp_path)
+    with (tmp_path / "policy.toml").open("a") as file:
+        file.write(WARM)
+    home = Home(configure(tmp_path, orders(rows=8_000, minutes=16, change_at=0.5), **changes), tmp_path / "home")
+    first, now = None, home.until
+    while len(home.history().releases) < 2:
+        now += home.step
+        assert now < home.last
+        home.advance(now)
+        first = first or home.history().champion
+    history = home.history()
+    assert first is not None
+    cycle = next(each for each in history.cycles if each.release)
+    assert {job.start.candidate for job in cycle.jobs if job.start} == {first.candidate}
+    assert all(job.start and job.start.passes == 25 for job in cycle.jobs)
+    assert {job.purpose for job in cycle.jobs} == {Purpose.PILOT, Purpose.REFIT}
+    jobs = [each for each in history.known.values() if isinstance(each, Job)]
+    assert [job.start for job in jobs[:2]] == [None, None], "the first model begins from nothing"
+    champion = history.known[first.candidate]
+    assert isinstance(champion, Candidate)
+    assert history.learned[0] == champion.window.start
     assert replays(home)
