@@ -313,8 +313,8 @@ def test_options_that_do_not_fit_are_refused(run: Any, options: tuple[str, ...],
 
 
 def test_a_metric_that_nobody_has_a_reference_for_is_compared_with_its_own_past(run: Any, tmp_path: Path) -> None:
-    values = np.random.default_rng(1).normal(0.71, 0.005, 90) - np.where(np.arange(90) < 50, 0.0, 0.06)
-    days = pd.date_range("2025-12-01", periods=90, freq="1D", tz="UTC")
+    values = np.random.default_rng(1).normal(0.71, 0.005, 200) - np.where(np.arange(200) < 100, 0.0, 0.06)
+    days = pd.date_range("2025-08-20", periods=200, freq="1D", tz="UTC")
     pd.DataFrame({"timestamp": days, "auc": values}).to_csv(tmp_path / "metrics.csv", index=False)
     text = (
         'model = "flights"\nform = "wide"\nevery = "10d"\n[[metric]]\nname = "auc"\nfamily = "performance"\n'
