@@ -6,9 +6,9 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 
 from hpcretrain.errors import InputError
 
@@ -41,7 +41,11 @@ def parse(kind: type[Model], content: Any, where: str, usual: Mapping[str, Any] 
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        problems = [*error.errors(), *_also_wrong(kind, content, usual or {}, error)]
+        told = error.errors()
+        # A list whose entries are wrong is not short of entries as well.
+        inside = {problem["loc"][: len(short["loc"])] for short in told for problem in told if problem is not short}
+        found = [each for each in told if each["type"] != "too_short" or each["loc"] not in inside]
+        problems = [*found, *_also_wrong(kind, content, usual or {}, error)]
         raise InputError([f"{where}: {_sentence(problem, kind)}" for problem in problems]) from error
 
 
@@ -96,10 +100,13 @@ def _sentence(problem: Any, kind: type[BaseModel]) -> str:
 def _keys(kind: Any, location: Sequence[Any]) -> list[str]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         if not location:
-            return list(kind.model_fields)
+            return [field.alias or name for name, field in kind.model_fields.items()]
         field = kind.model_fields.get(str(location[0]))
         return [] if field is None else _keys(field.annotation, location[1:])
     inner = get_args(kind)
+    if get_origin(kind) is Annotated:
+        tags = [each.tag for each in inner[1:] if isinstance(each, Tag)]
+        return [] if tags and tags != list(location[:1]) else _keys(inner[0], location[len(tags) :])
     if get_origin(kind) in (dict, tuple, list):
         return _keys(inner[-1] if get_origin(kind) is dict else inner[0], location[1:])
     return next((keys for each in inner if (keys := _keys(each, location))), [])
