@@ -90,7 +90,7 @@ def decision_trees() -> str:
     """How a request of each class is decided by the policy that ships, in the order of the checks."""
     rules, checks = shipped_policy(), _checks()
     parts = []
-    for priority_class in PriorityClass:
+    for priority_class in rules.classes.order:
         limits = rules.classes.limits(priority_class)
         when = [_when(rule.model_dump(exclude_none=True, exclude={"reason"})) for rule in limits.when]
         lines = ["```mermaid", "flowchart TD", f'    rule["{" or<br>".join(when) or "what is of no other class"}"]']

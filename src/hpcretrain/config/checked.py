@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
@@ -78,9 +78,9 @@ def _mended(content: Any, place: list[str], usual: Any) -> Any:
 
 def _sentence(problem: Any, kind: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        known = ", ".join(sorted(_keys(kind, problem["loc"][:-1])))
-        return f"{key}: unknown key; known here are: {known}"
+    known = _keys(kind, problem["loc"][:-1])
+    if problem["type"] == "extra_forbidden" or (problem["type"] == "model_type" and problem["loc"][-1] not in known):
+        return f"{key}: unknown key; known here are: {', '.join(sorted(known))}"
     if problem["type"] == "missing":
         return f"{key}: is missing"
     message = str(problem["msg"]).removeprefix("Value error, ")
@@ -93,12 +93,19 @@ def _sentence(problem: Any, kind: type[BaseModel]) -> str:
     )
 
 
+def named_kind(kind: type[BaseModel]) -> Any:
+    """The kind of what a table holds under names that its user gives; None where it has no such names."""
+    if kind.model_config.get("extra") != "allow":
+        return None
+    return get_args(get_type_hints(kind)["__pydantic_extra__"])[-1]
+
+
 def _keys(kind: Any, location: Sequence[Any]) -> list[str]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         if not location:
             return list(kind.model_fields)
         field = kind.model_fields.get(str(location[0]))
-        return [] if field is None else _keys(field.annotation, location[1:])
+        return _keys(named_kind(kind) if field is None else field.annotation, location[1:])
     inner = get_args(kind)
     if get_origin(kind) in (dict, tuple, list):
         return _keys(inner[-1] if get_origin(kind) is dict else inner[0], location[1:])

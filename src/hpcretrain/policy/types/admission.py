@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
-from hpcretrain.evidence import PriorityClass
-from hpcretrain.policy.types.tables import Days, Hours, NotNegative, Positive, Reason, Rules, Share
+from hpcretrain.policy.types.tables import ByClass, Days, Hours, NotNegative, Positive, Reason, Rules, Share
+from hpcretrain.priority import PriorityClass
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -80,8 +80,10 @@ class Headroom(Rules):
         return self
 
 
-class Admission(Rules):
+class Admission(ByClass):
     """When a request gets what it shares with others: slots, hours, risk and headroom, in which order."""
+
+    __pydantic_extra__: dict[str, ClassAdmission] = Field(init=False)
 
     most_running: Count = Field(description="Trainings of all classes and homes that may be under way at once.")
     time_zone: str = Field(default="UTC", description="Whose calendar months the budgets follow.")
@@ -105,14 +107,7 @@ class Admission(Rules):
             raise ValueError('is no time zone; write one such as "Europe/Berlin"') from None
         return name
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        delays = [self.of(each).delay_hours for each in PriorityClass]
-        if delays != sorted(delays):
-            raise ValueError("delay_hours: a more urgent class may not have the longer delay")
-        return self
-
     def of(self, priority_class: PriorityClass) -> ClassAdmission:
         """The limits of a class."""
-        limits: ClassAdmission = getattr(self, priority_class.value)
+        limits: ClassAdmission = self.entry(priority_class)
         return limits
