@@ -270,7 +270,6 @@ def test_an_entry_is_read_as_it_was_written() -> None:
     ("change", "said"),
     [
         ({"time_zone": "Mars/Olympus"}, "is no time zone"),
-        ({"urgent": {"delay_hours": 100.0}}, "more urgent class may not have the longer delay"),
         ({"hours": BUDGET}, "says nothing"),
         ({"headroom": {"signal": "p95_ms", **BUDGET}}, "belong together"),
         ({"headroom": BUDGET}, "says nothing"),

@@ -77,11 +77,16 @@ def _mended(content: Any, place: list[str], usual: Any) -> Any:
 
 
 def _sentence(problem: Any, kind: type[BaseModel]) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
-    known = _keys(kind, problem["loc"][:-1])
-    if problem["type"] == "extra_forbidden" or (problem["type"] == "model_type" and problem["loc"][-1] not in known):
-        return f"{key}: unknown key; known here are: {', '.join(sorted(known))}"
+    place = problem["loc"]
+    key, table = ".".join(str(part) for part in place), _table(kind, place[:-1])
+    known = ", ".join(sorted(table.model_fields)) if table else ""
+    named = table is not None and named_kind(table) is not None and place[-1] not in table.model_fields
+    if problem["type"] == "extra_forbidden" or (problem["type"] == "model_type" and named):
+        return f"{key}: unknown key; known here are: {known}"
     if problem["type"] == "missing":
+        above = _table(kind, place[:-2])
+        if len(place) > 1 and above and named_kind(above) and place[-2] not in above.model_fields:
+            return f"{key}: is missing; {place[-2]} is no key of its own here, so it is taken for a class"
         return f"{key}: is missing"
     message = str(problem["msg"]).removeprefix("Value error, ")
     if not key:
@@ -100,13 +105,14 @@ def named_kind(kind: type[BaseModel]) -> Any:
     return get_args(get_type_hints(kind)["__pydantic_extra__"])[-1]
 
 
-def _keys(kind: Any, location: Sequence[Any]) -> list[str]:
+def _table(kind: Any, location: Sequence[Any]) -> type[BaseModel] | None:
+    """The kind of the table at a place."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         if not location:
-            return list(kind.model_fields)
+            return kind
         field = kind.model_fields.get(str(location[0]))
-        return _keys(named_kind(kind) if field is None else field.annotation, location[1:])
+        return _table(named_kind(kind) if field is None else field.annotation, location[1:])
     inner = get_args(kind)
     if get_origin(kind) in (dict, tuple, list):
-        return _keys(inner[-1] if get_origin(kind) is dict else inner[0], location[1:])
-    return next((keys for each in inner if (keys := _keys(each, location))), [])
+        return _table(inner[-1] if get_origin(kind) is dict else inner[0], location[1:]) if location else None
+    return next((table for each in inner if (table := _table(each, location))), None)
