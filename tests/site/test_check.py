@@ -120,6 +120,33 @@ def test_a_site_that_is_as_it_should_be_is_fine() -> None:
     assert items() == {}
 
 
+def test_a_further_class_is_looked_at_as_the_three_are() -> None:
+    night = PriorityClass("nightly")
+    given = {"below": "standard", "partition": "train", "qos": "night", "account": "ml", "time_limit_min": 60}
+    terms = profile(classes={"nightly": given})
+    rights = (
+        replace(SITE.associations[0], qos=frozenset({"high", "mid", "night", "low"})) if SITE.associations else None
+    )
+    quality = {each.name: each for each in (qos("high", "mid", "night", "low"), qos("mid", "night", "low"))}
+    quality |= {each.name: each for each in (qos("night", "low"), qos("low"), qos("serving"))}
+    site = replace(
+        SITE,
+        qos=quality,
+        associations=(rights,),
+        trials={**SITE.trials, night: Trial(True, "Job 1 to start")},
+        probes={**SITE.probes, night: PROBE},
+    )
+    assert items(site, terms) == {}
+    quality["mid"] = qos("mid", "low")
+    found = only(items(replace(site, qos=quality), terms))
+    assert found.finding.check == "preemption.order.standard>nightly"
+    assert found.mends[0].line == "sacctmgr -i modify qos mid set Preempt+=night"
+    quality["mid"] = qos("mid", "night", "low")
+    quality["night"] = qos("night", "low", grace_s=1)
+    assert only(items(replace(site, qos=quality), terms)).finding.check == "preemption.grace.nightly"
+    assert "node.nightly" in " ".join(items(replace(site, qos=quality, probes=SITE.probes), terms))
+
+
 def test_the_user_signal_is_named_as_each_version_has_it() -> None:
     newer = only(items(with_config(PreemptParameters="youngest_first")))
     assert newer.mends[0].line == "PreemptParameters=youngest_first,send_user_signal"
