@@ -26,6 +26,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.events.actions import DoNothing
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import PrefectHTTPStatusError
+from prefect.logging import disable_run_logger
 from prefect.states import Cancelled, Pending, Running, Suspended
 from prefect.workers.process import ProcessWorker
 from prefect_server import SRC, one_server, surroundings
@@ -37,7 +38,7 @@ from hpcretrain.adapters.prefect_owner import mark
 from hpcretrain.adapters.prefect_server import PrefectServer
 from hpcretrain.cli import main
 from hpcretrain.flows.names import home_id, home_tag
-from hpcretrain.flows.runs import heed_cancellations
+from hpcretrain.flows.runs import deployment_of, heed_cancellations
 from hpcretrain.livehome import start_live
 from hpcretrain.ways import tick
 from hpcretrain.wiring import read_history
@@ -349,6 +350,11 @@ def test_homes_of_one_pool_may_have_other_classes_and_the_order_stands(
         assert not {f"{home_id(nights)}-weekly", f"{home_id(home)}-nightly"} & made
         deployment = client.read_deployment_by_name(f"hpcretrain-retrain/{home_id(nights)}-nightly")
         assert deployment.work_queue_name == "nightly"
+        with disable_run_logger():
+            shown = deployment_of(client, nights, "retrain", "weekly")
+        assert shown.name == f"{home_id(nights)}-background", (
+            "a class that came since the last setup is shown all the same"
+        )
         starting = [each.name for each in client.read_automations() if home_id(nights) in each.name]
         assert sum("nightly" in name for name in starting) == 2
         for each in (home, nights, weeks):

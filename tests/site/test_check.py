@@ -124,9 +124,7 @@ def test_a_further_class_is_looked_at_as_the_three_are() -> None:
     night = PriorityClass("nightly")
     given = {"below": "standard", "partition": "train", "qos": "night", "account": "ml", "time_limit_min": 60}
     terms = profile(classes={"nightly": given})
-    rights = (
-        replace(SITE.associations[0], qos=frozenset({"high", "mid", "night", "low"})) if SITE.associations else None
-    )
+    rights = Association("ml", qos=frozenset({"high", "mid", "night", "low"}), default_qos="mid")
     quality = {each.name: each for each in (qos("high", "mid", "night", "low"), qos("mid", "night", "low"))}
     quality |= {each.name: each for each in (qos("night", "low"), qos("low"), qos("serving"))}
     site = replace(

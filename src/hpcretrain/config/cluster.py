@@ -173,7 +173,7 @@ class Classes(_Table):
         if priority_class not in self.order:
             raise InputError(_lacks(priority_class))
         further = self.model_extra or {}
-        found: ClassOfJobs = further.get(priority_class) or getattr(self, priority_class.value)
+        found: ClassOfJobs = further.get(priority_class) or getattr(self, priority_class)
         return found
 
 

@@ -263,7 +263,7 @@ def _start(
     about: Mapping[str, str],
     once: str,
 ) -> None:
-    deployment = _deployment(client, home, kind, priority_class)
+    deployment = deployment_of(client, home, kind, priority_class)
     client.create_flow_run_from_deployment(
         deployment.id,
         parameters={"home": str(home.resolve()), **about},
@@ -271,15 +271,15 @@ def _start(
     )
 
 
-def _deployment(client: SyncPrefectClient, home: Path, kind: Kind, priority_class: str) -> DeploymentResponse:
-    """That of the class; of a class that came with a policy since the last setup, that of the background."""
+def deployment_of(client: SyncPrefectClient, home: Path, kind: Kind, priority_class: str) -> DeploymentResponse:
+    """The deployment of a class; for one that came with a policy since the last setup, that of the background."""
     try:
         return client.read_deployment_by_name(f"{flow_name(kind)}/{home_id(home)}-{priority_class}")
     except ObjectNotFound:
         if priority_class == PriorityClass.BACKGROUND:
             raise
         get_run_logger().warning("no deployments of class %s: `hpcretrain prefect setup` makes them", priority_class)
-        return _deployment(client, home, kind, PriorityClass.BACKGROUND)
+        return deployment_of(client, home, kind, PriorityClass.BACKGROUND)
 
 
 def _key(home: Path, kind: Kind, once: str) -> str:

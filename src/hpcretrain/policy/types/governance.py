@@ -35,7 +35,7 @@ People = Annotated[int, Field(ge=1, le=9)]
 
 
 class Needed(ByClass):
-    """How many people must approve, beside whoever asked. One where nothing is said."""
+    """How many people must approve, beside whoever asked, also by the names of further classes. Else one."""
 
     __pydantic_extra__: dict[str, People] = Field(init=False)
 

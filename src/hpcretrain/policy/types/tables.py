@@ -37,6 +37,7 @@ class ByClass(Rules):
 
     def entry(self, priority_class: PriorityClass) -> Any:
         """What is said of a class; of one that is not named here, what is said of the background."""
-        if priority_class.value in self.further:
-            return self.further[priority_class.value]
-        return getattr(self, (priority_class if priority_class in BUILT_IN else PriorityClass.BACKGROUND).value)
+        further = self.further
+        if priority_class in further:
+            return further[priority_class]
+        return getattr(self, priority_class if priority_class in BUILT_IN else PriorityClass.BACKGROUND)
