@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from lives import Home, slowly
 from tables import configure, orders, write_policy
@@ -15,8 +16,9 @@ from hpcretrain import again
 from hpcretrain.adapters.board import FolderBoard
 from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.config.load import kept_policy
-from hpcretrain.messages import Message, Person, Verb, identifier
-from hpcretrain.records import Action, Decision, Finding, Outcome, PriorityClass, Purpose, Record
+from hpcretrain.evidence import Family, Measure
+from hpcretrain.messages import Message, Person, Verb, identifier, telling
+from hpcretrain.records import Action, Candidate, Decision, Finding, Job, Outcome, PriorityClass, Purpose, Record
 from hpcretrain.steps.desk import Desk
 
 HOUR = timedelta(hours=1)
@@ -231,3 +233,98 @@ def test_a_near_deadline_takes_a_lighter_rung_and_the_same_gate(
     assert cycle.verdicts, "it competes and is judged as any other"
     records: list[Record] = list(FileLedger(home.place / "ledger.jsonl", read_only=True).records())
     assert all(each.same for each in again.replay(records, lambda text: kept_policy(text, "a policy")))
+
+
+WORTH = """
+[admission.worth]
+currency = "EUR"
+loss_per_day = 10.0
+horizon_days = 10
+reason = "what late orders cost"
+[admission.operational_risk]
+latency = 0.5
+memory = 0.25
+reliability = 0.25
+reason = "predictions are waited for"
+[admission.headroom]
+signal = "p95_ms"
+most = 20
+fresh_hours = 24
+reason = "slower by 20 ms is felt"
+"""
+
+
+def weighing(folder: Path, table: pd.DataFrame, price: float, **changes: str) -> Home:
+    """A home whose policy reckons what a training is worth, and what it may do to serving."""
+    named = write_policy(folder, **changes)
+    policy = folder / "policy.toml"
+    limits = f"hour_price = {price}\nlost_share = 0.1\nmost_operational_risk = 550\nreason = "
+    policy.write_text(policy.read_text() + ADMISSION.replace("reason = ", limits, 3) + WORTH)
+    return Home(configure(folder, table, **named, model__team='team = "shop"'), folder / "home")
+
+
+def replays(home: Home) -> bool:
+    records: list[Record] = list(FileLedger(home.place / "ledger.jsonl", read_only=True).records())
+    return all(each.same for each in again.replay(records, lambda text: kept_policy(text, "a policy")))
+
+
+def test_a_decline_that_does_not_pay_waits_and_a_person_may_want_it_all_the_same(tmp_path: Path) -> None:
+    home = weighing(tmp_path, orders(rows=8_000, minutes=16, change_at=0.6), price=1e6)
+    now = home.until
+    while not home.history().cycles:
+        now += home.step
+        home.advance(now, on(tmp_path, "here"))
+    found = findings(home)["worth"]
+    assert found.outcome is Outcome.WAIT
+    assert "CPU hours at 1e+06" in found.reason
+    assert home.history().cycles[-1].run is None
+    home.answer(now + HOUR, asks(), OWNER, on(tmp_path, "here"))
+    asked = findings(home)["worth"]
+    assert asked.outcome is Outcome.PASS
+    assert "svc asks for it all the same" in asked.reason
+    assert replays(home)
+
+
+def test_a_training_waits_until_serving_has_room_for_what_it_may_do_to_it(tmp_path: Path) -> None:
+    home = weighing(tmp_path, orders(rows=8_000, minutes=16, change_at=None), price=0.01, weight="0.000001")
+    now = home.until + 4 * home.step
+    home.advance(now, on(tmp_path, "here"))
+    home.answer(now + HOUR, asks(), OWNER, on(tmp_path, "here"))
+    assert findings(home)["operational_risk"].outcome is Outcome.WAIT
+    assert "not known" in findings(home)["operational_risk"].reason
+    for hours, effect, outcome in ((3, 18.0, Outcome.WAIT), (6, 0.5, Outcome.PASS)):
+        at = now + hours * HOUR
+        heard = Measure("orders", Family.SERVING, "p95_ms", at, effect, effect, 600, reason="slower")
+        home.answer(at + HOUR / 2, telling((heard,)), OWNER, on(tmp_path, "here"))
+        home.advance(at + HOUR, on(tmp_path, "here"))
+        assert findings(home)["operational_risk"].outcome is outcome
+    assert home.history().cycles[-1].run is not None
+    assert replays(home)
+
+
+WARM = LADDER.replace("average_with", "warm_share = 0.25\naverage_with")
+
+
+def test_a_warm_rung_goes_on_from_what_serves_and_has_learned_what_that_learned(tmp_path: Path) -> None:
+    changes = write_policy(tmp_path)
+    with (tmp_path / "policy.toml").open("a") as file:
+        file.write(WARM)
+    home = Home(configure(tmp_path, orders(rows=8_000, minutes=16, change_at=0.5), **changes), tmp_path / "home")
+    first, now = None, home.until
+    while len(home.history().releases) < 2:
+        now += home.step
+        assert now < home.last
+        home.advance(now)
+        first = first or home.history().champion
+    history = home.history()
+    assert first is not None
+    cycle = next(each for each in history.cycles if each.release)
+    assert {job.start.candidate for job in cycle.jobs if job.start} == {first.candidate}
+    assert all(job.start and job.start.passes == 25 for job in cycle.jobs)
+    assert {job.purpose for job in cycle.jobs} == {Purpose.PILOT, Purpose.REFIT}
+    jobs = [each for each in history.known.values() if isinstance(each, Job)]
+    assert [job.start for job in jobs[:2]] == [None, None], "the first model begins from nothing"
+    champion = history.known[first.candidate]
+    assert isinstance(champion, Candidate)
+    assert history.learned[0] == champion.window.start
+    assert replays(home)

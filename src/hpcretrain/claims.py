@@ -11,17 +11,27 @@ from statistics import median
 from hpcretrain.backlog import Entry, Means, Risk, Running, Shared, Spent, Waiting
 from hpcretrain.cycle import Cycle
 from hpcretrain.history import History
-from hpcretrain.policy import admit
+from hpcretrain.policy import admit, endanger, pay
 from hpcretrain.policy import decide as choices
 from hpcretrain.policy import scope as scopes
 from hpcretrain.policy.types import Admission, Policy, Training
-from hpcretrain.records import Action, Closing, Facts, Finding, Job, Outcome, PriorityClass, ReleaseKind
+from hpcretrain.records import (
+    Action,
+    Candidate,
+    Closing,
+    Facts,
+    Finding,
+    Job,
+    Outcome,
+    PriorityClass,
+    ReleaseKind,
+)
 
 _DURATIONS = 5
 """So many trainings, the newest, tell how long one takes."""
 SHARED = ("running:", "hours:", "risk:", "board")
 """Checks about what is shared; every other is a home's own, and what lacks it keeps nobody from his slot."""
-_PASSING = (*SHARED, "stop", "window", "cluster", "headroom:")
+_PASSING = (*SHARED, "stop", "window", "cluster", "headroom:", endanger.CHECK)
 """Checks that may pass at any time, not only with new rows."""
 _HOUR = timedelta(hours=1)
 
@@ -98,6 +108,52 @@ def scope(
 def scoped(choice: choices.Choice, taken: Scope | None) -> choices.Choice:
     """The choice, with the rung that it takes."""
     return choice if taken is None else replace(choice, findings=(*choice.findings, taken.finding))
+
+
+def worthwhile(
+    history: History,
+    priority_class: PriorityClass,
+    choice: choices.Choice,
+    points: int,
+    asked_by: str | None,
+    facts: Facts,
+    policy: Policy,
+    training: Training,
+) -> choices.Choice:
+    """The choice, with what the retraining is worth, and what it may do to serving, as the policy asks.
+
+    Args:
+        history: The state before.
+        priority_class: The class of the request.
+        choice: The choice.
+        points: The score of decline, or of new rows.
+        asked_by: Who asked for it; None where decline did.
+        facts: What no record holds.
+        policy: The policy.
+        training: The rules of training on the rung that is taken.
+    """
+    rules, shared = policy.admission, facts.shared
+    if rules is None or shared is None or choice.action is Action.DROP:
+        return choice
+    limits = rules.of(priority_class)
+    closings = [cycle.review.closing for cycle in history.cycles if cycle.review]
+    kept, back, no = (closings.count(each) for each in (Closing.KEPT, Closing.ROLLED_BACK, Closing.REJECTED))
+    said: list[Finding] = []
+    if rules.worth is not None:
+        hours, measured = shared.means.of(choice.cost_mrow_passes), shared.means.cpu_s_per_mrow_pass is not None
+        outlay = pay.Outlay(points, kept, kept + back + no, hours, measured, asked_by)
+        said.append(pay.pays(outlay, limits, rules.worth))
+    if rules.operational_risk is not None and limits.most_operational_risk is not None:
+        serves = history.known[history.champion.candidate]
+        now = len(serves.members) if isinstance(serves, Candidate) else 0
+        after = 1 + min(training.average_with, len(history.releases))
+        serving = next((each for each in shared.site if each.check == "headroom:serving"), None)
+        unheard = Finding("headroom:serving", Outcome.INSUFFICIENT, "nobody was asked how serving does")
+        stakes = endanger.Stakes(serving or unheard, max(now, 1), after, back, kept + back)
+        said.append(endanger.operational_risk(stakes, rules.operational_risk, limits.most_operational_risk))
+    if not said:
+        return choice
+    return choices.choose(choice.cost_mrow_passes, (*choice.findings, *said), at_best=choice.outcome)
 
 
 def admitted(

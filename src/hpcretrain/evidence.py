@@ -136,6 +136,15 @@ class Window(Plain):
 
 
 @dataclass(frozen=True)
+class Start(Plain):
+    """The fit that a training goes on from: a warm start, by so many passes over its rows."""
+
+    candidate: str
+    model_digest: str
+    passes: int
+
+
+@dataclass(frozen=True)
 class Reading(Plain):
     """A metric measured on labeled rows, with its standard error (both in the metric's unit)."""
 

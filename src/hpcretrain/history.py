@@ -6,7 +6,7 @@ Nothing here is stored; a restart folds the ledger again and stands where it sto
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -142,11 +142,24 @@ class History:
     @property
     def learned(self) -> Span:
         """From the first row to the last that the champion, or a member of it, could have learned."""
+        windows = [each.window for fit in self.fits for each in self._grown(fit)]
+        return min(window.start for window in windows), max(window.end for window in windows)
+
+    @property
+    def fits(self) -> list[Candidate]:
+        """The fits that the champion is made of, the newest first."""
         champion = self.known[self.champion.candidate]
         assert isinstance(champion, Candidate)
-        fits = [self.known[member] for member in champion.members] or [champion]
-        windows = [fit.window for fit in fits if isinstance(fit, Candidate)]
-        return min(window.start for window in windows), max(window.end for window in windows)
+        members = [self.known[member] for member in champion.members]
+        return [fit for fit in members if isinstance(fit, Candidate)] or [champion]
+
+    def _grown(self, fit: Candidate) -> Iterator[Candidate]:
+        """A fit, and those that it went on from."""
+        each: Record | None = fit
+        while isinstance(each, Candidate):
+            yield each
+            job = self.known.get(each.answers[0])
+            each = self.known.get(job.start.candidate) if isinstance(job, Job) and job.start else None
 
     @property
     def open_cycle(self) -> Cycle | None:

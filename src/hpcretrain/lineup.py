@@ -16,7 +16,7 @@ from hpcretrain.canonical import plain
 from hpcretrain.config.load import kept_policy, load
 from hpcretrain.history import History
 from hpcretrain.policy import admit, expect
-from hpcretrain.policy.types import Policy
+from hpcretrain.policy.types import Admission, Policy
 from hpcretrain.ports import Told
 from hpcretrain.records import Finding, Outcome
 from hpcretrain.report.explain import owed
@@ -60,7 +60,7 @@ def _turns(
     if rules is None:
         waiting = [each for entry in entries for each in entry.waiting]
         return [
-            _turn(place, each, None, None, _own(history, each))
+            _turn(place, each, None, None, _own(history, each), None)
             for place, each in enumerate(sorted(waiting, key=lambda one: one.asked_at), start=1)
         ]
     requests, state = admit.gather(entries, rules, now, policy.classes.order)
@@ -76,7 +76,9 @@ def _turns(
     ]
     begins = expect.starts(turns, state.running, rules, now, admit.next_month(now, rules))
     return [
-        _turn(one.place, one.request, admit.turn(one.request, rules), start, (*_own(history, one.request), *lacks))
+        _turn(
+            one.place, one.request, admit.turn(one.request, rules), start, (*_own(history, one.request), *lacks), rules
+        )
         for one, start, lacks in zip(found, begins, lacking, strict=True)
     ]
 
@@ -93,8 +95,14 @@ def _own(history: History, request: Waiting) -> tuple[Finding, ...]:
 
 
 def _turn(
-    place: int, request: Waiting, turn: datetime | None, begins: datetime | None, lacks: Sequence[Finding]
+    place: int,
+    request: Waiting,
+    turn: datetime | None,
+    begins: datetime | None,
+    lacks: Sequence[Finding],
+    rules: Admission | None,
 ) -> dict[str, Any]:
+    price = rules.of(request.priority_class).hour_price if rules else None
     return {
         "place": place,
         "request": request.request,
@@ -108,6 +116,8 @@ def _turn(
         "expected_start": plain(begins),
         "expected_hours": request.hours,
         "expected_cpu_hours": request.cpu_hours,
+        "expected_cost": None if price is None else request.cpu_hours * price,
+        "currency": rules.worth.currency if rules and rules.worth else None,
         "waits_for": plain(tuple(lacks)),
     }
 

@@ -33,6 +33,7 @@ from hpcretrain.evidence import Outcome as Outcome
 from hpcretrain.evidence import PriorityClass as PriorityClass
 from hpcretrain.evidence import Reading as Reading
 from hpcretrain.evidence import Slice as Slice
+from hpcretrain.evidence import Start as Start
 from hpcretrain.evidence import Window as Window
 from hpcretrain.facts import Facts as Facts
 from hpcretrain.record import Record as Record
@@ -209,10 +210,12 @@ class Decision(Record):
 class Job(Record):
     """A training to be done. Answers a baseline (the first champion), a decision, or a verdict (a refit).
 
-    Its class is the decision's; what no decision ordered is done in the background.
+    Its class is the decision's; what no decision ordered is done in the background. Without a `start` it begins from
+    nothing.
     """
 
     kind = "job"
+    later = ("start",)
 
     purpose: Purpose
     priority_class: PriorityClass
@@ -221,6 +224,7 @@ class Job(Record):
     seed: int
     window: Window
     cost_mrow_passes: float
+    start: Start | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

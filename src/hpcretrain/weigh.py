@@ -145,18 +145,17 @@ def decide(
     """
     priority_class = classify(history, cycle, assessment, policy, now)
     # What was asked for in person stands until that person withdraws it, and while somebody outside waits for it.
-    waited_for = cycle.in_person or asking(history, now)
-    gone = None if waited_for else choices.withdraw(max(assessment.decline, assessment.fresh), policy)
-    scope = claims.scope(history, cycle, priority_class, facts, policy, now)
-    choice = gone or claims.scoped(
-        choices.decide(
-            priority_class,
-            situation(history, assessment, facts, policy, now, cycle.in_person),
-            policy,
-            scope.training if scope else None,
-        ),
-        scope,
+    outside = asking(history, now)
+    asked_by, points = (
+        cycle.in_person or (outside[0].told_by if outside else None),
+        max(assessment.decline, assessment.fresh),
     )
+    gone = None if asked_by else choices.withdraw(points, policy)
+    scope = claims.scope(history, cycle, priority_class, facts, policy, now)
+    training = scope.training if scope else policy.training
+    seen = situation(history, assessment, facts, policy, now, cycle.in_person)
+    choice = gone or claims.scoped(choices.decide(priority_class, seen, policy, training), scope)
+    choice = claims.worthwhile(history, priority_class, choice, points, asked_by, facts, policy, training)
     choice = claims.admitted(history, cycle, priority_class, choice, facts.shared, policy, now)
     digest = history.activation.policy_digest if history.activation else ""
     asks = facts.attended or bool(cycle.broken)

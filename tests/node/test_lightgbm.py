@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from jobs_for_tests import data
 
 from hpcretrain.errors import InputError
 from hpcretrain.node.lightgbm import SEGMENT_ROUNDS, LightGBM, Trees, memory_refused
-from hpcretrain.node.recipe import TrainingData
+from hpcretrain.node.recipe import TrainingData, WarmStart
 
 
 def finished(recipe: LightGBM, content: TrainingData, resume: Path | None = None) -> Trees:
@@ -53,6 +54,41 @@ def test_it_does_so_with_parameters_that_draw_at_random(tmp_path: Path, params: 
     model = next(recipe.train(content, seed=1, threads=1, resume=None))
     recipe.save(model, tmp_path)
     assert finished(recipe, content, resume=tmp_path).text == finished(recipe, content).text
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_a_warm_start_goes_on_as_with_init_model_and_from_any_checkpoint(tmp_path: Path, task: str) -> None:
+    params, old, new = {"feature_fraction": 1.0, "rounds": 60}, data(4000, task), data(6000, task)
+    base = finished(LightGBM(params), old)
+    start, kept = tmp_path / "start", tmp_path / "kept"
+    for folder in (start, kept):
+        folder.mkdir()
+    LightGBM(params).save(base, start)
+    warm = replace(new, start=WarmStart(start, 2 * SEGMENT_ROUNDS))
+    first, whole = LightGBM(params).train(warm, seed=1, threads=1, resume=None)
+    assert whole.booster.num_trees() == 60 + 2 * SEGMENT_ROUNDS
+    LightGBM(params).save(first, kept)
+    assert finished(LightGBM(params), warm, resume=kept).text == whole.text
+    matrix = whole.encoder.encode(new.features)
+    settings = {
+        "objective": task, "num_leaves": 15, "learning_rate": 0.1, "min_data_in_leaf": 100,
+        "num_threads": 1, "verbosity": -1,
+    }  # fmt: skip
+    dataset = lightgbm.Dataset(matrix, new.target, categorical_feature=[2], free_raw_data=False)
+    theirs = lightgbm.train(settings, dataset, 2 * SEGMENT_ROUNDS, init_model=base.booster)
+    np.testing.assert_allclose(
+        whole.booster.predict(matrix, num_threads=1), theirs.predict(matrix, num_threads=1), rtol=1e-9
+    )
+
+
+def test_a_warm_start_keeps_the_categories_of_its_start(tmp_path: Path) -> None:
+    content = data()
+    LightGBM({}).save(finished(LightGBM({}), content), tmp_path)
+    words = content.features.assign(country="elsewhere")
+    warm = replace(content, features=words, start=WarmStart(tmp_path, 5))
+    model = finished(LightGBM({}), warm)
+    assert model.encoder == finished(LightGBM({}), content).encoder
+    assert np.isfinite(LightGBM({}).predict(model, words)).all()
 
 
 def test_each_segment_draws_features_of_its_own() -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -233,3 +235,44 @@ def test_predictions_of_the_published_model_are_those_of_the_recipe(tmp_path: Pa
 
 def _wait_until_begun(folder: JobFolder, process: subprocess.Popen[str]) -> None:
     wait_for(lambda: at_work(folder) or process.poll() is not None)
+
+
+def warm(home: Path, recipe: str = "lightgbm") -> JobFolder:
+    """A job that goes on from the model of another."""
+    home.mkdir(exist_ok=True)
+    (home / "slow.py").write_text(SLOW_MEAN)
+    folder, base = job_folder(home, recipe=recipe), job_folder(home / "base")
+    attempt(base, 1)
+    result = base.result()
+    assert result is not None
+    shutil.copytree(base.life(Life(1)).model, folder.start)
+    folder.write_spec(replace(folder.spec(), start=result["model_digest"], start_passes=50))
+    return folder
+
+
+def test_a_warm_start_is_verified_before_it_is_loaded_and_goes_on(tmp_path: Path) -> None:
+    folder = warm(tmp_path)
+    model = folder.start / "model.txt"
+    whole = model.read_text()
+    model.write_text(whole.replace("tree", "leaf", 1))
+    attempt(folder, 1)
+    [life] = folder.lives()
+    assert told(life)["kind"] == "outside"
+    assert "altered" in told(life)["reason"]
+    assert folder.result() is None
+    model.write_text(whole)
+    attempt(folder, 2)
+    result = folder.result()
+    assert result is not None
+    assert result["segments"] == 2
+    model_folder = folder.life(Life(2)).model
+    loaded = LoadedModel.load(model_folder, verify(model_folder, result["model_digest"]))
+    assert np.isfinite(loaded.predict(frame())).all()
+
+
+def test_a_recipe_that_cannot_go_on_from_another_model_says_so(tmp_path: Path) -> None:
+    folder = warm(tmp_path, "slow:SlowMean")
+    attempt(folder, 1)
+    result = folder.result()
+    assert result is not None
+    assert "leave warm_share out" in result["error"]["message"]

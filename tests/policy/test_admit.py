@@ -283,7 +283,10 @@ def test_rules_that_say_nothing_or_nonsense_are_refused(change: dict[str, Any], 
 
 def test_the_rules_and_the_ladder_that_the_documents_show_load() -> None:
     text = (Path(__file__).parents[2] / "docs" / "admission.md").read_text(encoding="utf-8")
-    admission, ladder = (tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL))
-    Admission.model_validate(admission["admission"])
+    tables, worth, ladder = (tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL))
+    rules, more = tables["admission"], worth["admission"]
+    Admission.model_validate(rules)
+    priced = more.pop("background")
+    Admission.model_validate({**rules, **more, **{name: {**rules[name], **priced} for name in DELAYS}})
     training = shipped_policy().training.model_dump()
     assert Training.model_validate({**training, "rungs": ladder["training"]["rungs"]}).rungs

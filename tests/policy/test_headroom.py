@@ -30,6 +30,7 @@ def outcomes(findings: tuple[Finding, ...]) -> dict[str, Outcome]:
         (Serving("p95_ms", NOW - HOUR, 25.0), Outcome.WAIT),
         (Serving("p95_ms", NOW - 3 * HOUR, 5.0), Outcome.INSUFFICIENT),
         (Serving("p95_ms", NOW - HOUR, None), Outcome.INSUFFICIENT),
+        (Serving("p95_ms", NOW - HOUR, float("nan")), Outcome.INSUFFICIENT),
         (None, Outcome.INSUFFICIENT),
     ],
 )

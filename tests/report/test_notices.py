@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,9 +14,21 @@ from hpcretrain.config.routes import _Route
 from hpcretrain.history import History
 from hpcretrain.policy.escalate import StageName
 from hpcretrain.policy.types import Deadlines
-from hpcretrain.records import Approval, Ask, BreakGlass, Record, Release, ReleaseKind
+from hpcretrain.records import (
+    Action,
+    Approval,
+    Ask,
+    BreakGlass,
+    Decision,
+    Finding,
+    Outcome,
+    Record,
+    Release,
+    ReleaseKind,
+)
 from hpcretrain.report.explain import headline
-from hpcretrain.report.notices import STAGES, TEMPLATES, Notice, Told, notices, special
+from hpcretrain.report.notices import Notice, notices, special
+from hpcretrain.report.templates import STAGES, TEMPLATES, Told
 
 HOUR = timedelta(hours=1)
 POLICY = shipped_policy()
@@ -120,3 +133,40 @@ def test_a_test_and_a_damaged_ledger_are_told_without_records() -> None:
         assert notice.title
         assert notice.text
         assert notice.next
+
+
+SUNDAY = "from 2024-01-07T02:00Z to 2024-01-07T05:00Z"
+MONDAY = "from 2024-01-08T02:00Z to 2024-01-08T05:00Z"
+
+
+def decided(at: timedelta, outcome: Outcome, reason: str) -> Decision:
+    """The decision of the cycle, so much later, with what it found about a window."""
+    [*_, decision] = until(Decision)
+    assert isinstance(decision, Decision)
+    action = Action.RUN if outcome is Outcome.PASS else Action.WAIT
+    window = Finding("window", outcome, reason, 0, 3.0)
+    return replace(decision, at=decision.at + at, action=action, outcome=outcome, findings=(window,))
+
+
+def test_a_window_is_announced_once_and_that_a_training_began_in_it() -> None:
+    before = until(Decision)[:-1]
+    share = "expected traffic {}% of the mean"
+    first = decided(timedelta(0), Outcome.WAIT, f"the next window is {SUNDAY}, {share.format(12)}")
+    again = decided(HOUR, Outcome.WAIT, f"the next window is {SUNDAY}, {share.format(11)}")
+    other = decided(2 * HOUR, Outcome.WAIT, f"the next window is {MONDAY}, {share.format(9)}")
+    planned = told([*before, first])["window_planned"]
+    assert "2024-01-07T02:00Z" in planned.text
+    assert "hpcretrain stop --class" in planned.next
+    assert told([*before, first, again])["window_planned"].id == planned.id, "what traffic is expected is no news"
+    assert told([*before, first, again, other])["window_planned"].id != planned.id
+    begun = decided(3 * HOUR, Outcome.PASS, f"the window {MONDAY} is open, {share.format(9)}")
+    now = told([*before, first, other, begun])
+    assert "window_planned" not in now
+    assert "is open" in now["window_begun"].text
+    assert "window_begun" not in told([*before, begun], timedelta(days=4)), "no news any more"
+
+
+def test_a_request_that_has_no_window_to_wait_for_announces_none() -> None:
+    before = until(Decision)[:-1]
+    none = decided(HOUR, Outcome.INSUFFICIENT, "no window of the next 7 days has room")
+    assert not {"window_planned", "window_begun"} & set(told([*before, none]))

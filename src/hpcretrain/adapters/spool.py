@@ -94,14 +94,20 @@ class Spool:
         return JobFolder(self.jobs / job.id)
 
     def prepare(self, job: Job, rows: Rows) -> JobFolder:
-        """The folder of a job that is ready to run, unless it has its result already."""
+        """The folder of a job that is ready to run, unless it has its result already.
+
+        Raises:
+            ModelFileError: The model that it is to go on from is missing or was altered.
+        """
         folder = self.folder(job)
         if folder.result() is not None:
             return folder
         snapshot = self._snapshot(job)
         if not snapshot.exists():
             self._table.snapshot(rows, snapshot)
-        settings = self._settings
+        settings, start = self._settings, job.start
+        if start is not None and not folder.start.exists():
+            self._copy(start.model_digest, folder.start)
         folder.write_spec(
             Spec(
                 recipe=settings.recipe,
@@ -113,6 +119,8 @@ class Spool:
                 snapshot=os.path.relpath(snapshot, folder.path),
                 search_path=str(settings.search_path) if settings.search_path else None,
                 interrupted_every_s=settings.interrupted_every_s,
+                start=start.model_digest if start else None,
+                start_passes=start.passes if start else 0,
             )
         )
         return folder
@@ -140,6 +148,13 @@ class Spool:
         self.keep_model(folder, result["model_digest"])
         folder.sweep()
         return Trained(result["model_digest"], float(result["cpu_s"]))
+
+    def _copy(self, digest: str, target: Path) -> None:
+        source, part = self._models / digest, target.with_suffix(".part")
+        verify(source, digest)
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(source, part)
+        part.rename(target)
 
     def keep_model(self, folder: JobFolder, digest: str) -> None:
         """Have the model of the life that counts in `models/<digest>`, verified.

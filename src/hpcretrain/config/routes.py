@@ -15,6 +15,8 @@ Event = Literal[
     "collect_labels",
     "blind",
     "budget_spent",
+    "window_planned",
+    "window_begun",
     "released",
     "rolled_back",
     "break_glass",

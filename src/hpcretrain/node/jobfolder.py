@@ -1,6 +1,7 @@
 """The folder of a training job: all that the controller and the nodes tell each other.
 
     spec.json               what to do
+    start/                  the model to go on from, where it is a warm start
     fences/<life>           empty; the newest is the greatest, and only that life's result counts
     lives/<life>/           all that one life writes (see `hpcretrain.node.life`)
 
@@ -33,7 +34,8 @@ class Superseded(Exception):
 class Spec:
     """What to do.
 
-    `snapshot` is relative to the job's folder. `interrupted_every_s` is how long a life lasts on average before it is
+    `snapshot` is relative to the job's folder, where `start/` is the model of that digest to go on from, if any, by
+    `start_passes`. `interrupted_every_s` is how long a life lasts on average before it is
     interrupted: the longer, the rarer the checkpoints.
     """
 
@@ -46,6 +48,8 @@ class Spec:
     snapshot: str
     search_path: str | None
     interrupted_every_s: float = INTERRUPTED_EVERY_S
+    start: str | None = None
+    start_passes: int = 0
 
 
 class JobFolder:
@@ -57,6 +61,7 @@ class JobFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.start = path / "start"
         self._fences = path / "fences"
         self._inbox = path.parent.parent / "inbox"
         # The last to be made: one look, where there is a whole folder already.
@@ -163,12 +168,13 @@ class JobFolder:
             print(f"{self._inbox} cannot be written: {error.strerror or error}", flush=True)
 
     def sweep(self) -> None:
-        """Remove checkpoints, models and rings, once the winner's model is kept elsewhere; what lives told stays.
+        """Remove what is large or done with, once the winner's model is kept elsewhere; what lives told stays.
 
         For the controller alone. An orphan that is at work may lose its folders, and then it ends.
         """
         for path in (self.path / "lives").glob("*/*"):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(self.start, ignore_errors=True)
         for path in self._inbox.glob(f"{self.path.name}.*"):
             path.unlink(missing_ok=True)

@@ -130,13 +130,20 @@ class LightGBM:
         InputError: A parameter is unknown, has a bad value, or is not the user's to set.
     """
 
+    warm = True
+
     def __init__(self, params: Mapping[str, Any]) -> None:
         self._params, self.passes = checked(params, self._attempt)
 
     def train(self, data: TrainingData, *, seed: int, threads: int, resume: Path | None) -> Iterator[Trees]:
-        """Yield the model after each segment of `SEGMENT_ROUNDS` rounds; see `Recipe.train`."""
+        """Yield the model after each segment of `SEGMENT_ROUNDS` rounds; see `Recipe.train`.
+
+        From a start it adds that many rounds to its trees, with its columns and categories: a category that the start
+        has not learned is as a missing one.
+        """
+        rounds = data.start.passes if data.start else self.passes
         with memory_refused():
-            yield from self._segments(self._params, self.passes, SEGMENT_ROUNDS, data, seed, threads, resume)
+            yield from self._segments(self._params, rounds, SEGMENT_ROUNDS, data, seed, threads, resume)
 
     def _segments(
         self,
@@ -150,17 +157,23 @@ class LightGBM:
     ) -> Iterator[Trees]:
         import lightgbm
 
+        start = self.load(data.start.folder) if data.start else None
         done = self.load(resume) if resume else None
-        encoder = done.encoder if done else Encoder.of(data)
+        encoder = done.encoder if done else start.encoder if start else Encoder.of(data)
         params = {"min_data_in_leaf": _smallest_leaf(len(data.target)), **chosen, **_FIXED, "num_threads": threads}
         params |= {"objective": _OBJECTIVES[data.task], "seed": seed}
         places = [place for place, name in enumerate(encoder.columns) if name in encoder.vocabularies]
         # `params` as they are: LightGBM would build the data set anew for a segment whose parameters of it differ.
-        dataset = lightgbm.Dataset(
-            encoder.encode(data.features), data.target, categorical_feature=places, params=dict(params)
-        ).construct()
+        matrix = encoder.encode(data.features)
+        dataset = lightgbm.Dataset(matrix, data.target, categorical_feature=places, params=dict(params)).construct()
+        # Rounds of a warm start draw by seeds of their own, not again by those of the first rounds.
+        grown = start.booster.num_trees() if start else 0
+        if start and done is None:
+            sums = start.booster.predict(matrix, raw_score=True, num_threads=threads)
+            done = Trees(start.text, encoder, 0, np.asarray(sums, dtype=np.float64))
+        del matrix
         while (first := done.rounds if done else 0) < rounds:
-            booster = _booster(dataset, params | _segment_seeds(seed, first), done)
+            booster = _booster(dataset, params | _segment_seeds(seed, grown + first), done)
             for _ in range(min(step, rounds - first)):
                 booster.update()
                 if data.interrupted():

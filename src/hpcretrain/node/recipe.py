@@ -27,6 +27,14 @@ _METHODS = ("train", "save", "load", "predict")
 
 
 @dataclass(frozen=True)
+class WarmStart:
+    """The model to go on from: the folder into which the recipe's `save` wrote it; and by how many passes."""
+
+    folder: Path
+    passes: int
+
+
+@dataclass(frozen=True)
 class TrainingData:
     """Rows to learn from, in order of time.
 
@@ -36,6 +44,8 @@ class TrainingData:
 
     `interrupted` tells whether this life is to end: a recipe with long segments may look at it within one and return,
     if the model that it yielded last is whole still. It is false until a segment was yielded.
+
+    With a `start` the model goes on from another, by so many passes; only recipes whose `warm` is true are given one.
     """
 
     features: pd.DataFrame
@@ -43,10 +53,14 @@ class TrainingData:
     categorical: tuple[str, ...]
     task: str
     interrupted: Callable[[], bool] = lambda: False
+    start: WarmStart | None = None
 
 
 class Recipe(Protocol):
-    """How models of one kind are made and used."""
+    """How models of one kind are made and used.
+
+    One that can go on from another of its models (`TrainingData.start`) has an attribute `warm` that is true.
+    """
 
     passes: int
     """How often one training reads each row (boosting rounds, epochs): the unit of modeled cost."""

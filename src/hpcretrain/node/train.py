@@ -16,12 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpcretrain.errors import InputError, SpoolError
+from hpcretrain.errors import InputError, ModelFileError, SpoolError
 from hpcretrain.node.cadence import interval_s
 from hpcretrain.node.jobfolder import JobFolder, Spec, Superseded
 from hpcretrain.node.life import End, Life, LifeFolder, State
-from hpcretrain.node.model import Manifest, conform, digest, seal
-from hpcretrain.node.recipe import LIGHTGBM, Recipe, TrainingData, load_recipe
+from hpcretrain.node.model import Manifest, conform, digest, seal, verify
+from hpcretrain.node.recipe import LIGHTGBM, Recipe, TrainingData, WarmStart, load_recipe
 from hpcretrain.node.signals import Interruption
 
 if TYPE_CHECKING:
@@ -178,8 +178,23 @@ class _Work:
             categorical=spec.categorical,
             task=spec.task,
             interrupted=self._abandon,
+            start=self._start(spec, recipe),
         )
         return self._save(recipe, self._trained(recipe, data, spec, manifest, state), manifest, finished=True)
+
+    def _start(self, spec: Spec, recipe: Recipe) -> WarmStart | None:
+        if spec.start is None:
+            return None
+        if not getattr(recipe, "warm", False):
+            raise ValueError(
+                f'recipe "{spec.recipe}" cannot go on from another model: it has no `warm` that is true; leave '
+                "warm_share out of the policy"
+            )
+        try:
+            verify(self._folder.start, spec.start)
+        except ModelFileError as error:
+            raise Outside(str(error)) from error
+        return WarmStart(self._folder.start, spec.start_passes)
 
     def _input(self) -> tuple[Spec, pd.DataFrame]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -97,7 +98,12 @@ def withdraw(points: int, policy: Policy) -> Choice | None:
 
 def cost_of_training(facts: Facts, training: Training) -> float:
     """The modeled cost of all pilots and the full fit of a winner, at most."""
-    return cost_of(sum(_rows_read(facts, training)), facts.passes)
+    return cost_of(sum(_rows_read(facts, training)), passes_of(facts.passes, training))
+
+
+def passes_of(passes: int, training: Training) -> int:
+    """How often a fit reads each row: a share of a whole training's `passes` where it is a warm start."""
+    return passes if training.warm_share is None else math.ceil(passes * training.warm_share)
 
 
 def cost_of(rows: int, passes: int) -> float:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from hpcretrain.messages import Person
 from hpcretrain.records import BreakGlass, Finding, Outcome
 
-SKIPS = frozenset({"approval", "cooldown", "budget", "hours", "risk", "window", "running"})
+SKIPS = frozenset({"approval", "cooldown", "budget", "hours", "risk", "window", "running", "worth"})
 """The checks that it sets aside where they say to wait, by the name before the colon."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -52,7 +53,7 @@ def _serving(serving: Serving | None, rules: Headroom, now: datetime) -> Finding
     assert rules.most is not None
     assert rules.fresh_hours is not None
     check, limit = "headroom:serving", rules.most
-    if serving is None or serving.effect is None:
+    if serving is None or serving.effect is None or not math.isfinite(serving.effect):
         reason = f"{rules.signal} was not heard, and what is not known is not enough; have it observed"
         return Finding(check=check, outcome=Outcome.INSUFFICIENT, reason=reason, limit=limit)
     if now - serving.at > timedelta(hours=rules.fresh_hours):

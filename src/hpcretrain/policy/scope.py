@@ -68,5 +68,5 @@ def _lacking(rung: Rung, cpu_hours: float, room: Room) -> list[str]:
 
 def on(training: Training, rung: Rung) -> Training:
     """The rules of training on a rung."""
-    taken = rung.model_dump(include={"windows", "pilot_rows", "full_rows", "average_with"})
+    taken = rung.model_dump(include={"windows", "pilot_rows", "full_rows", "average_with", "warm_share"})
     return training.model_copy(update=taken)

@@ -36,5 +36,7 @@ def lineage(history: History, job: Job) -> dict[str, str]:
     if history.releases:
         parent = history.releases[-1]
         told |= {"parent": parent.candidate, "parent_release": parent.id, "parent_digest": parent.model_digest}
+    if job.start:
+        told |= {"start": job.start.candidate, "start_digest": job.start.model_digest}
     told["data_digest"] = job.window.digest
     return told

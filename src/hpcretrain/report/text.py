@@ -129,12 +129,17 @@ def show_backlog(backlog: Mapping[str, Any]) -> str:
         )
         lines.append(
             f"      begins {each['expected_start'] or 'unknown'}; about {each['expected_hours']:.3g} h, "
-            f"{each['expected_cpu_hours']:.3g} CPU hours"
+            f"{each['expected_cpu_hours']:.3g} CPU hours{_priced(each)}"
         )
         for lack in each["waits_for"]:
             seen = "" if lack["observed"] is None else f" (seen {lack['observed']}, limit {lack['limit']})"
             lines.append(f"      {lack['outcome']}  {lack['check']}: {lack['reason']}{seen}")
     return "\n".join(lines) or "nothing waits, and nothing runs"
+
+
+def _priced(waiting: Mapping[str, Any]) -> str:
+    cost, currency = waiting["expected_cost"], waiting["currency"] or ""
+    return "" if cost is None else f", about {cost:.3g} {currency}".rstrip()
 
 
 def show_routes(routes: Sequence[Mapping[str, Any]]) -> str:

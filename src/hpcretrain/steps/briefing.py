@@ -6,6 +6,9 @@ from hpcretrain.cycle import Cycle
 from hpcretrain.records import Candidate, Closing, Decision, Finding, Outcome, PriorityClass, Verdict
 from hpcretrain.steps.desk import Desk
 
+_WEIGHED = ("worth", "operational_risk")
+"""Checks of the decision that an approver sees as they came out."""
+
 
 def to_run(desk: Desk, cycle: Cycle, decision: Decision) -> tuple[Finding, ...]:
     """For who approves that a training begins."""
@@ -29,7 +32,8 @@ def to_release(desk: Desk, cycle: Cycle, judged: Verdict, candidate: Candidate) 
 
 
 def _circumstances(desk: Desk, priority_class: PriorityClass, decision: Decision) -> tuple[Finding, ...]:
-    return (*desk.trainer.outlook(priority_class), _slack(decision), _risk(desk), _cost(decision))
+    weighed = (each for each in decision.findings if each.check in _WEIGHED)
+    return (*desk.trainer.outlook(priority_class), _slack(decision), _risk(desk), _cost(decision), *weighed)
 
 
 def _slack(decision: Decision) -> Finding:

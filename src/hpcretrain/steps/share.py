@@ -90,7 +90,8 @@ def _site(desk: Desk, rules: Admission | None, priority_class: PriorityClass) ->
         return ()
     heard, wanted = None, rules.headroom
     if wanted is not None and wanted.signal is not None:
-        named = [each for each in desk.history.signals if each.family is Family.SERVING and each.name == wanted.signal]
+        known = (*desk.history.signals, *desk.history.heard)
+        named = [each.measure for each in known if each.family is Family.SERVING and each.name == wanted.signal]
         newest = max(named, key=lambda each: each.at, default=None)
         heard = headroom.Serving(newest.name, newest.at, newest.effect) if newest else None
     return headroom.site(desk.trainer.outlook(priority_class), heard, wanted, desk.now)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from hpcretrain.canonical import canonical
 from hpcretrain.errors import TrainingError
-from hpcretrain.policy.decide import cost_of
+from hpcretrain.policy.decide import cost_of, passes_of
 from hpcretrain.ports import Trained
-from hpcretrain.records import Candidate, Job, PriorityClass, Purpose
+from hpcretrain.records import Candidate, Job, PriorityClass, Purpose, Start
 from hpcretrain.report.lineage import lineage
 from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.plan import Draw
@@ -19,15 +19,30 @@ Order = tuple[Job, Draw]
 
 
 def order(desk: Desk, draw: Draw, purpose: Purpose, priority_class: PriorityClass, answers: tuple[str, ...]) -> Order:
-    """Record a job to be done on these rows."""
-    job = specify(desk, draw, purpose, priority_class, answers)
+    """Record a job to be done on these rows; a warm start from what serves, where the rules say so."""
+    job = specify(desk, draw, purpose, priority_class, answers, _start(desk))
     desk.book.enter(job)
     return job, draw
 
 
-def specify(desk: Desk, draw: Draw, purpose: Purpose, priority_class: PriorityClass, answers: tuple[str, ...]) -> Job:
-    """The job that trains the configured recipe on these rows."""
-    model = desk.terms.config.model
+def _start(desk: Desk) -> Start | None:
+    rules = desk.terms.policy.training
+    if rules.warm_share is None or not desk.history.releases:
+        return None
+    fit = desk.history.fits[0]
+    return Start(fit.id, fit.model_digest, passes_of(desk.trainer.passes(), rules))
+
+
+def specify(
+    desk: Desk,
+    draw: Draw,
+    purpose: Purpose,
+    priority_class: PriorityClass,
+    answers: tuple[str, ...],
+    start: Start | None = None,
+) -> Job:
+    """The job that trains the configured recipe on these rows, from nothing or from a fit."""
+    model, passes = desk.terms.config.model, start.passes if start else desk.trainer.passes()
     return Job(
         model=model.name,
         at=desk.now,
@@ -38,7 +53,8 @@ def specify(desk: Desk, draw: Draw, purpose: Purpose, priority_class: PriorityCl
         params={key: canonical(value) for key, value in model.params.items()},
         seed=model.seed,
         window=draw.window,
-        cost_mrow_passes=cost_of(len(draw.rows), desk.trainer.passes()),
+        cost_mrow_passes=cost_of(len(draw.rows), passes),
+        start=start,
     )
 
 

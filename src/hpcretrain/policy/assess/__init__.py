@@ -19,6 +19,7 @@ from hpcretrain.evidence import Family, Finding, Measure, Outcome
 from hpcretrain.policy.assess.tracks import TOLD_AT_WILL, Heard, Track, jumps, sort, tracks
 from hpcretrain.policy.assess.tracks import Grid as Grid
 from hpcretrain.policy.types import Business, Cure, FamilyRule, Score
+from hpcretrain.stats.apportion import apportion
 
 
 @dataclass(frozen=True)
@@ -98,15 +99,7 @@ def combine(levels: Mapping[str, float], score: Score, pressure: float = 0.0) ->
     if total == 0:
         return 0, dict.fromkeys(levels, 0)
     evidence = {name: -math.log(max(value, 1e-12)) for name, value in survival.items()}
-    whole = math.fsum(evidence.values())
-    if whole == 0:
-        return 0, dict.fromkeys(levels, 0)
-    exact = {name: total * value / whole for name, value in evidence.items()}
-    contributions = {name: math.floor(value) for name, value in exact.items()}
-    by_remainder = sorted(exact, key=lambda name: (contributions[name] - exact[name], name))
-    for name in by_remainder[: total - sum(contributions.values())]:
-        contributions[name] += 1
-    return total, contributions
+    return (total, apportion(evidence, total)) if any(evidence.values()) else (0, dict.fromkeys(levels, 0))
 
 
 def _factor(business: Business | None, pressure: float) -> float:

@@ -32,6 +32,8 @@ from hpcretrain.policy.types.score import Score as Score
 from hpcretrain.policy.types.tables import Alpha, Hours, NotNegative, Positive, Rules, Share
 from hpcretrain.policy.types.windows import Blackout as Blackout
 from hpcretrain.policy.types.windows import Windows as Windows
+from hpcretrain.policy.types.worth import OperationalRisk as OperationalRisk
+from hpcretrain.policy.types.worth import Worth as Worth
 
 
 class DataGate(Rules):
@@ -66,6 +68,11 @@ class Training(Rules):
     full_rows: int = Field(ge=200, description="Most rows that the full fit of a winner reads.")
     average_with: Annotated[int, Field(ge=0, le=5)] = Field(
         description="Each pilot also competes averaged with the fits of this many recent releases."
+    )
+    warm_share: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None,
+        description="Warm start: fits go on from the newest fit of what serves, by this share of a training's passes. "
+        "Left out: each begins from nothing.",
     )
     memory_rows: int = Field(
         ge=1, description="What earlier selections saw counts half after so many rows of later ones."

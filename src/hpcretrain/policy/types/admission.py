@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
-from hpcretrain.policy.types.tables import ByClass, Days, Hours, NotNegative, Positive, Reason, Rules, Share
-from hpcretrain.priority import PriorityClass
+from hpcretrain.policy.types.tables import ByClass, Days, Hours, NotNegative, Points, Positive, Reason, Rules, Share
+from hpcretrain.policy.types.worth import OperationalRisk, Worth
+from hpcretrain.priority import BUILT_IN, PriorityClass
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -23,6 +24,15 @@ class ClassAdmission(Rules):
     )
     needs_window: bool = Field(default=False, description="Whether a training begins only inside a planned window.")
     risk_points: NotNegative = Field(default=0, description="Points of the risk budget that a release of it spends.")
+    hour_price: NotNegative | None = Field(
+        default=None, description="Price of a CPU hour on what the class runs on: less where it can be preempted."
+    )
+    lost_share: Share = Field(
+        default=0.0, description="CPU hours that preemption adds, as a share, until past jobs tell."
+    )
+    most_operational_risk: Points | None = Field(
+        default=None, description="Highest score of `operational_risk` at which a training of it begins."
+    )
     reason: Reason = Field(description="Why these limits.")
 
 
@@ -97,6 +107,14 @@ class Admission(ByClass):
     hours: HoursBudget | None = Field(default=None, description="CPU hours. Left out: no limit.")
     risk: RiskBudget | None = Field(default=None, description="Risk. Left out: no limit.")
     headroom: Headroom | None = Field(default=None, description="For serving. Left out: not looked at.")
+    worth: Worth | None = Field(
+        default=None, description="Benefit against cost; each class needs `hour_price`. Left out: not reckoned."
+    )
+    operational_risk: OperationalRisk | None = Field(
+        default=None,
+        description="Harm to serving; each class needs `most_operational_risk`, and `headroom` a signal. "
+        "Left out: not reckoned.",
+    )
 
     @field_validator("time_zone")
     @classmethod
@@ -106,6 +124,21 @@ class Admission(ByClass):
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError('is no time zone; write one such as "Europe/Berlin"') from None
         return name
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        problems = []
+        for name in (*BUILT_IN, *self.further):
+            limits = self.of(PriorityClass(name))
+            if self.worth and limits.hour_price is None:
+                problems.append(f"{name}.hour_price: is missing; worth needs the price of each class")
+            if self.operational_risk and limits.most_operational_risk is None:
+                problems.append(f"{name}.most_operational_risk: is missing; operational_risk needs each class's")
+        if self.operational_risk and (self.headroom is None or self.headroom.signal is None):
+            problems.append("headroom.signal: is missing; operational_risk asks how far serving is from its limit")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
 
     def of(self, priority_class: PriorityClass) -> ClassAdmission:
         """The limits of a class."""

@@ -58,7 +58,7 @@ class Approvals(Rules):
     release: tuple[PriorityClass, ...] = Field(
         default=(), description="Classes whose candidates are approved before they serve."
     )
-    overrule: tuple[Literal["cooldown", "budget"], ...] = Field(
+    overrule: tuple[Literal["cooldown", "budget", "operational_risk"], ...] = Field(
         default=("cooldown", "budget"),
         description="Checks that an approval sets aside, for what somebody asked for.",
     )

@@ -23,6 +23,9 @@ class Rung(Rules):
     average_with: Annotated[int, Field(ge=0, le=5)] = Field(
         description="Each pilot also competes averaged with the fits of this many recent releases."
     )
+    warm_share: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="Warm start, as in `training`. Left out: each fit begins from nothing."
+    )
     hours_share: Annotated[float, Field(gt=0, le=1)] = Field(
         description="Share of the expected hours of a retraining that this rung takes."
     )
