@@ -334,17 +334,15 @@ def test_homes_of_one_pool_may_have_other_classes_and_the_order_stands(
 
     nights, weeks = named("nightly"), named("weekly")
     with get_client(sync_client=True) as client:
-        for each in (home, nights, weeks, home, nights):
+        for each in (nights, weeks, home):
             prefect("setup", "--home", each)
-            queues = client.read_work_queues(work_pool_name="hpcretrain")
-            order = [queue.name for queue in sorted(queues, key=lambda one: one.priority or 0)]
-            assert [name for name in order if name not in ("nightly", "weekly")] == [
-                "reconcile", "urgent", "standard", "background", "default",
-            ]  # fmt: skip
-            assert {"nightly", "weekly"}.intersection(order) == set(order[3:-2]), "between standard and background"
+        queues = client.read_work_queues(work_pool_name="hpcretrain")
+        order = [queue.name for queue in sorted(queues, key=lambda one: one.priority or 0)]
+        assert order[:3] == ["reconcile", "urgent", "standard"]
+        assert set(order[3:5]) == {"nightly", "weekly"}
+        assert order[5:] == ["background", "default"]
         [night] = [queue for queue in queues if queue.name == "nightly"]
-        assert (night.priority, night.concurrency_limit) == (201, 2)
-        assert [set(prefect("setup", "--home", nights)[how]) for how in ("made", "mended", "removed")] == [set()] * 3
+        assert night.concurrency_limit == 2, "that of standard, below which it comes"
         made = {each.name for each in client.read_deployments()}
         assert f"{home_id(nights)}-nightly" in made
         assert not {f"{home_id(nights)}-weekly", f"{home_id(home)}-nightly"} & made
@@ -357,8 +355,6 @@ def test_homes_of_one_pool_may_have_other_classes_and_the_order_stands(
         )
         starting = [each.name for each in client.read_automations() if home_id(nights) in each.name]
         assert sum("nightly" in name for name in starting) == 2
-        for each in (home, nights, weeks):
-            prefect("teardown", "--home", each)
 
 
 def test_files_and_setup_are_two_doors_to_the_same(prefect_server: PrefectServer, home: Path) -> None:
