@@ -11,7 +11,7 @@ from hpcretrain.policy.types import Admission
 
 NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-DELAYS = {"urgent": 0.0, "standard": 24.0, "nightly": 48.0, "background": 72.0}
+DELAYS = {"urgent": 0.0, "standard": 24.0, "background": 72.0}
 
 
 def rules(most_running: int = 10, **changes: Any) -> Admission:
