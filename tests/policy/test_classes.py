@@ -183,3 +183,5 @@ def test_of_two_requests_for_a_model_the_class_that_the_policy_calls_more_urgent
     order = policy(tmp_path, NIGHTLY).classes.order
     [one], _ = gather(entries, rules(), NOW, order)
     assert one.priority_class is NIGHT
+    [one], _ = gather([Entry("h", "m", NOW, waiting=(waits("m", "weekly", -2), waits("m", asked=-1)))], rules(), NOW)
+    assert one.priority_class is PriorityClass.STANDARD, "of a class that is not known nobody can tell that it presses"
