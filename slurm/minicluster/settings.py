@@ -43,7 +43,7 @@ class Settings:
     """Without it there is no slurmdbd, no QOS and no sacct, and partitions preempt instead."""
     cgroups: bool = False
     """Whether memory is limited by the kernel, so that a job can really run out of it."""
-    kill_wait_s: int = 10
+    kill_wait_s: int = 2
     slurmd_timeout_s: int = 15
     """How long a node may be silent before it is down."""
     extra: tuple[str, ...] = ()

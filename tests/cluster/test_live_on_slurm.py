@@ -24,6 +24,16 @@ from minicluster import Cluster
 TABLE = orders(rows=4_000, minutes=32, change_at=None)
 
 
+HOLDING = """
+            print("part", part, flush=True)
+            while part and os.path.exists(f"{os.path.dirname(__file__)}/hold"):
+                if data.interrupted():
+                    return
+                time.sleep(0.05)
+"""
+"""In each segment but the first it is held while a file `hold` lies beside the recipe, and heeds a signal meanwhile."""
+
+
 class LiveHome:
     """The ordinary user's, in which every training is asked for, and takes its time."""
 
@@ -93,7 +103,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     slow = {"model__recipe": 'recipe = "slow:SlowMean"', "model__params": "params = {segments = 30, sleep_s = 0.2}"}
     configure(folder, TABLE, **changes, **slow)
     work = "            time.sleep(self.sleep_s)\n"
-    (folder / "slow.py").write_text(SLOW_MEAN.replace(work, f"            print('part', part, flush=True)\n{work}"))
+    (folder / "slow.py").write_text(SLOW_MEAN.replace(work, f"{work}{HOLDING}"))
     return folder
 
 
@@ -120,6 +130,7 @@ def test_an_urgent_request_is_at_slurm_in_the_urgent_qos_before_it_is_answered(l
 
 def test_a_training_that_is_ended_leaves_a_checkpoint_and_no_job(live: LiveHome) -> None:
     live.control()
+    (live.folder / "hold").touch()
     asked = live.told("request", "--class", "standard", "--reason", "a wish")
     until(live.beyond_a_segment)
     assert live.told("cancel", asked["subject"], "--reason", "a mistake")["done"]
