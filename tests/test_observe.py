@@ -310,3 +310,31 @@ def test_options_that_do_not_fit_are_refused(run: Any, options: tuple[str, ...],
     code, _, err = run("observe", *options)
     assert code == 2
     assert why in err
+
+
+def test_a_metric_that_nobody_has_a_reference_for_is_compared_with_its_own_past(run: Any, tmp_path: Path) -> None:
+    values = np.random.default_rng(1).normal(0.71, 0.005, 200) - np.where(np.arange(200) < 100, 0.0, 0.06)
+    days = pd.date_range("2025-08-20", periods=200, freq="1D", tz="UTC")
+    pd.DataFrame({"timestamp": days, "auc": values}).to_csv(tmp_path / "metrics.csv", index=False)
+    text = (
+        'model = "flights"\nform = "wide"\nevery = "10d"\n[[metric]]\nname = "auc"\nfamily = "performance"\n'
+        'column = "auc"\nworse = "lower"\neffect = "absolute"\nreference = { adwin_span = 0.1 }\n'
+    )
+    (tmp_path / "map.toml").write_text(text)
+    observed = ("observe", tmp_path / "metrics.csv", "--from", "csv", "--map", tmp_path / "map.toml", "--now", NOW)
+    code, out, _ = run(*observed, "--json")
+    assert code == 0
+    found = [json.loads(line) for line in out.splitlines()]
+    assert {each["effect"] for each in found[:4]} == {0.0}
+    assert found[-1]["effect"] == pytest.approx(0.06, abs=0.004)
+    assert 0 < found[-1]["lower_bound"] < found[-1]["effect"]
+    for wrong, said in (
+        ("adwin_span = 0.01", "the samples of auc lie"),
+        ("adwin_spam = 1", "change.adwin_spam: unknown key; known here are: adwin_span, delta"),
+        ('from = "2026-01-01"', "stretch.until: is missing"),
+    ):
+        (tmp_path / "map.toml").write_text(text.replace("adwin_span = 0.1", wrong))
+        code, _, err = run(*observed)
+        assert code == 2
+        assert said in err
+        assert "at least 1 item" not in err

@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
+
 from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.inputfile import called, text_of
 from hpcretrain.canonical import plain
 from hpcretrain.config.load import Terms, load
 from hpcretrain.config.sources import (
+    Change,
     CsvMap,
+    CsvMetric,
     EventMap,
     EvidentlyMap,
     Metric,
@@ -25,7 +29,19 @@ from hpcretrain.config.sources import (
 from hpcretrain.counts import BatchCounts
 from hpcretrain.errors import InputError, SourceError
 from hpcretrain.evidence import Family, Finding, Measure, Outcome
-from hpcretrain.policy.gauge import NO_SAMPLES, Gauge, Series, blind, newest_slots, ordered, read, shared, whole_slots
+from hpcretrain.policy.gauge import (
+    NO_SAMPLES,
+    Gauge,
+    OwnPast,
+    Reference,
+    Series,
+    blind,
+    newest_slots,
+    ordered,
+    read,
+    shared,
+    whole_slots,
+)
 
 _MOMENT = timedelta(milliseconds=1)
 Tell = Callable[[str], None]
@@ -98,13 +114,27 @@ def observe_csv(path: Path, mapping: Path, since: datetime | None, now: datetime
     measures: list[Measure] = []
     for metric in terms.metric:
         series = found[metric.column]
-        usual = metric.reference
-        reference = series.between(usual.start, usual.end) if isinstance(usual, Stretch) else usual
-        gauge = _gauge(terms.model, metric)
+        gauge, reference = _gauge(terms.model, metric), _reference(path, metric, series)
         for start, end in slots:
             if begin < end:
                 measures += read(gauge, series, reference, max(start, begin), end)
     return ordered(shared(measures, len(terms.metric)))
+
+
+def _reference(path: Path, metric: CsvMetric, series: Series) -> Reference:
+    usual = metric.reference
+    if isinstance(usual, Stretch):
+        return series.between(usual.start, usual.end)
+    if not isinstance(usual, Change):
+        return usual
+    known = series.values[np.isfinite(series.values)]
+    apart = float(np.ptp(known)) if len(known) else 0.0
+    if apart > usual.span:
+        raise InputError(
+            f"{called(path)}: the samples of {metric.name} lie {apart:.6g} apart, more than adwin_span = "
+            f"{usual.span:g}; write how far apart they can be"
+        )
+    return OwnPast(series, usual.span, usual.delta)
 
 
 def observe_prometheus(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hpcretrain.evidence import Family, Measure
-from hpcretrain.policy.gauge import NO_SAMPLES, Gauge, Series, blind, in_words, read, shared
+from hpcretrain.policy.gauge import NO_SAMPLES, Gauge, OwnPast, Reference, Series, blind, in_words, read, shared
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -20,7 +20,7 @@ def series(*values: float, every: float = 60.0) -> Series:
     return Series(times.astype(np.float64), np.array(values))
 
 
-def one(gauge: Gauge, samples: Series, reference: Series | float = 10.0) -> Measure:
+def one(gauge: Gauge, samples: Series, reference: Reference = 10.0) -> Measure:
     (found,) = read(replace(gauge, expect_every=None), samples, reference, START, START + HOUR)
     return found
 
@@ -112,3 +112,44 @@ def test_one_silent_metric_of_two_is_half_blind() -> None:
 )
 def test_a_length_of_time_is_told_in_words(seconds: float, said: str) -> None:
     assert in_words(timedelta(seconds=seconds)) == said
+
+
+AUC = Gauge("flights", Family.PERFORMANCE, "auc", False, False, 2000, None)
+
+
+def own_past(*values: float) -> tuple[Series, OwnPast]:
+    samples = series(*values, every=30.0)
+    return samples, OwnPast(samples, 0.12, 0.002)
+
+
+def test_a_metric_is_compared_with_its_own_past_up_to_where_it_changed() -> None:
+    samples, past = own_past(*[0.71, 0.70] * 30, *[0.61, 0.60] * 30)
+    found = one(AUC, samples, past)
+    assert found.effect == pytest.approx(0.1)
+    assert found.reference == pytest.approx(0.705)
+    assert found.lower_bound is not None
+    assert 0 < found.lower_bound < 0.1
+    assert found.n == 60 * 2000
+    assert "it changed with the sample of 2026-03-01T00:30" in found.reason
+
+
+def test_a_metric_that_never_changed_is_as_it_was_and_one_that_rose_is_not_worse() -> None:
+    steady = one(AUC, *own_past(*[0.71, 0.70] * 30))
+    assert (steady.effect, steady.lower_bound, steady.n) == (0.0, 0.0, 120_000)
+    assert "no change in 60 samples" in steady.reason
+    better = one(AUC, *own_past(*[0.61, 0.60] * 30, *[0.71, 0.70] * 30))
+    assert (better.effect, better.lower_bound) == (0.0, 0.0)
+
+
+def test_only_what_was_there_by_then_is_its_past() -> None:
+    samples, past = own_past(*[0.71, 0.70] * 60, *[0.61, 0.60] * 60)
+    assert one(AUC, samples, past).effect == 0.0
+    [later] = read(AUC, samples, past, START + HOUR, START + 2 * HOUR)
+    assert later.effect == pytest.approx(0.1)
+
+
+def test_a_past_that_is_not_finite_is_no_past() -> None:
+    found = one(AUC, *own_past(*[0.71, 0.70] * 10, math.nan, *[0.71, 0.70] * 10))
+    assert found.effect is not None
+    assert math.isnan(found.effect)
+    assert "not a finite number" in found.reason

@@ -6,9 +6,9 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 
 from hpcretrain.errors import InputError
 
@@ -41,7 +41,11 @@ def parse(kind: type[Model], content: Any, where: str, usual: Mapping[str, Any] 
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        problems = [*error.errors(), *_also_wrong(kind, content, usual or {}, error)]
+        told = error.errors()
+        # A list whose entries are wrong is not short of entries as well.
+        inside = {problem["loc"][: len(short["loc"])] for short in told for problem in told if problem is not short}
+        found = [each for each in told if each["type"] != "too_short" or each["loc"] not in inside]
+        problems = [*found, *_also_wrong(kind, content, usual or {}, error)]
         raise InputError([f"{where}: {_sentence(problem, kind)}" for problem in problems]) from error
 
 
@@ -79,7 +83,7 @@ def _mended(content: Any, place: list[str], usual: Any) -> Any:
 def _sentence(problem: Any, kind: type[BaseModel]) -> str:
     place = problem["loc"]
     key, table = ".".join(str(part) for part in place), _table(kind, place[:-1])
-    known = ", ".join(sorted(table.model_fields)) if table else ""
+    known = ", ".join(sorted(field.alias or name for name, field in table.model_fields.items())) if table else ""
     named = table is not None and named_kind(table) is not None and place[-1] not in table.model_fields
     if problem["type"] == "extra_forbidden" or (problem["type"] == "model_type" and named):
         return f"{key}: unknown key; known here are: {known}"
@@ -113,6 +117,9 @@ def _table(kind: Any, location: Sequence[Any]) -> type[BaseModel] | None:
         field = kind.model_fields.get(str(location[0]))
         return _table(named_kind(kind) if field is None else field.annotation, location[1:])
     inner = get_args(kind)
+    if get_origin(kind) is Annotated:
+        tags = [each.tag for each in inner[1:] if isinstance(each, Tag)]
+        return None if tags and tags != list(location[:1]) else _table(inner[0], location[len(tags) :])
     if get_origin(kind) in (dict, tuple, list):
         return _table(inner[-1] if get_origin(kind) is dict else inner[0], location[1:]) if location else None
     return next((table for each in inner if (table := _table(each, location))), None)

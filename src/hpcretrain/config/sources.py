@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from hpcretrain.config.checked import Model, parse, read_toml
 from hpcretrain.config.types import DataConfig, Duration, Name, parse_moment
@@ -45,6 +45,31 @@ class Stretch(_Table):
         return self
 
 
+class Change(_Table):
+    """The metric's own past, by ADWIN: it is compared with all that was before its last change."""
+
+    span: float = Field(alias="adwin_span", gt=0, description="How far apart two samples can be: 1 for a share.")
+    delta: float = Field(default=0.002, gt=0, lt=1, description="Chance of a change that is none.")
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Change) or (isinstance(value, dict) and not {"from", "until"} & value.keys()):
+        return "change"
+    return _named(value)
+
+
+def _named(value: Any) -> str:
+    return "stretch" if isinstance(value, Stretch | dict) else "number"
+
+
+# By what is written: otherwise all that does not fit any of them would be told.
+_Usual = Annotated[Annotated[float, Tag("number")] | Annotated[Stretch, Tag("stretch")], Discriminator(_named)]
+_UsualOrPast = Annotated[
+    Annotated[float, Tag("number")] | Annotated[Stretch, Tag("stretch")] | Annotated[Change, Tag("change")],
+    Discriminator(_kind),
+]
+
+
 class Metric(_Table):
     """One signal."""
 
@@ -54,9 +79,6 @@ class Metric(_Table):
         "upstream or freshness."
     )
     worse: Literal["higher", "lower"] = Field(description='"higher" or "lower": where the metric gets worse.')
-    reference: float | Stretch = Field(
-        description="What is usual: a number, or the samples of { from = …, until = … }."
-    )
     effect: Literal["absolute", "relative"] = Field(
         description='"absolute", in the metric\'s unit, or "relative", as a share of the reference.'
     )
@@ -71,6 +93,7 @@ class Metric(_Table):
 class PrometheusMetric(Metric):
     """One signal from a Prometheus server."""
 
+    reference: _Usual = Field(description="What is usual: a number, or the samples of { from = …, until = … }.")
     query: Name = Field(description="PromQL; it gives one series (one a model, with `model_label`).")
     expect_every: Duration | None = Field(
         default=timedelta(minutes=5), description="How often there has to be a sample; a longer silence is blind."
@@ -81,6 +104,10 @@ class CsvMetric(Metric):
     """One signal from a CSV of metrics."""
 
     column: Name = Field(description="Wide form: the column. Long form: what stands in the column of names.")
+    reference: _UsualOrPast = Field(
+        description="What is usual: a number, the samples of { from = …, until = … }, or { adwin_span = … }: the "
+        "metric's own past, up to where ADWIN finds that it changed."
+    )
 
 
 class _Slots(_Table):

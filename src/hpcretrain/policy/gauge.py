@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from hpcretrain.errors import InputError
 from hpcretrain.evidence import Family, Measure
+from hpcretrain.stats.detect import adwin
 from hpcretrain.stats.series import BLOCKS, rise
 
 FloatArray = npt.NDArray[np.float64]
@@ -33,6 +34,24 @@ class Series:
         low, high = np.searchsorted(self.times, [start.timestamp(), end.timestamp()], side="right")
         return Series(self.times[low:high], self.values[low:high])
 
+
+@dataclass(frozen=True)
+class OwnPast:
+    """The reference of a metric that is compared with its own past, from where ADWIN finds that it changed.
+
+    Attributes:
+        samples: All samples.
+        span: How far apart two of them can be.
+        delta: Chance of a change that is none.
+    """
+
+    samples: Series
+    span: float
+    delta: float
+
+
+Reference = Series | OwnPast | float
+"""What is usual: samples of then, the metric's own past, or a number."""
 
 NO_SAMPLES = Series(np.empty(0), np.empty(0))
 
@@ -60,13 +79,13 @@ class Gauge:
     expect_every: timedelta | None
 
 
-def read(gauge: Gauge, samples: Series, reference: Series | float, start: datetime, end: datetime) -> list[Measure]:
+def read(gauge: Gauge, samples: Series, reference: Reference, start: datetime, end: datetime) -> list[Measure]:
     """What the samples with start < time <= end say: the measure if there are any, and a blind one if they fell silent.
 
     Args:
         gauge: What the metric is.
         samples: Samples, of any time.
-        reference: What is usual: a number, or samples.
+        reference: What is usual.
         start: Where the stretch begins.
         end: Where it ends; the time of the signals.
     """
@@ -126,7 +145,9 @@ def silence(found: Series, start: datetime, end: datetime) -> timedelta:
     return timedelta(seconds=float(np.diff(edges).max()))
 
 
-def _worse(gauge: Gauge, values: FloatArray, reference: Series | float, at: datetime) -> Measure:
+def _worse(gauge: Gauge, values: FloatArray, reference: Reference, at: datetime) -> Measure:
+    if isinstance(reference, OwnPast):
+        return _changed(gauge, values, reference, at)
     n = len(values)
     if isinstance(reference, Series) and not len(reference.values):
         why = "there is no sample in the reference"
@@ -153,6 +174,30 @@ def _worse(gauge: Gauge, values: FloatArray, reference: Series | float, at: date
     return Measure(
         gauge.model, gauge.family, gauge.name, at, effect, bound, n * gauge.rows, sign * risen.reference, reason=why
     )
+
+
+def _changed(gauge: Gauge, values: FloatArray, past: OwnPast, at: datetime) -> Measure:
+    """How much worse the newest window without a change is than all before it; no effect where nothing changed.
+
+    The window was looked for, so the lower bound is not above what ADWIN's own bound leaves.
+    """
+    until = int(np.searchsorted(past.samples.times, at.timestamp(), side="right"))
+    known = past.samples.values[:until]
+    if not np.isfinite(known).all():
+        # Says how many of the newest are not finite, or that those before are not.
+        return _worse(gauge, values, Series(past.samples.times[:until], known), at)
+    cut = adwin(known, span=past.span, delta=past.delta)
+    if cut.margin is None:
+        usual = float(known.mean())
+        why = f"{usual:.6g} all along: no change in {until} samples"
+        return Measure(gauge.model, gauge.family, gauge.name, at, 0.0, 0.0, until * gauge.rows, usual, reason=why)
+    before = Series(past.samples.times[: cut.begin], known[: cut.begin])
+    found = _worse(gauge, known[cut.begin :], before, at)
+    scale = abs(float(before.values.mean())) if gauge.relative else 1.0
+    least = _over(found.effect * scale - cut.margin, scale) if found.effect and scale else found.lower_bound
+    bound = min(found.lower_bound, least) if found.lower_bound is not None and least is not None else None
+    since = _at(float(past.samples.times[cut.begin]))
+    return found._replace(lower_bound=bound, reason=f"{found.reason}; it changed with the sample of {since}")
 
 
 def _over(value: float | None, scale: float) -> float | None:
