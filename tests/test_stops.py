@@ -255,7 +255,7 @@ def test_without_an_earlier_release_a_roll_back_says_so(changing: Path, tmp_path
 @pytest.mark.parametrize(
     ("verb", "subject", "reason", "said"),
     [
-        (Verb.STOP, "everything", "why", "cannot be stopped"),
+        (Verb.STOP, "every thing", "why", "cannot be stopped"),
         (Verb.STOP, "model", " ", "has a reason"),
         (Verb.ROLLBACK, None, "", "has a reason"),
     ],

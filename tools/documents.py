@@ -90,7 +90,7 @@ def decision_trees() -> str:
     """How a request of each class is decided by the policy that ships, in the order of the checks."""
     rules, checks = shipped_policy(), _checks()
     parts = []
-    for priority_class in PriorityClass:
+    for priority_class in rules.classes.order:
         limits = rules.classes.limits(priority_class)
         when = [_when(rule.model_dump(exclude_none=True, exclude={"reason"})) for rule in limits.when]
         lines = ["```mermaid", "flowchart TD", f'    rule["{" or<br>".join(when) or "what is of no other class"}"]']
@@ -121,10 +121,12 @@ def _checks() -> list[str]:
 
 
 def cluster() -> str:
-    """The keys of a cluster profile; its three classes have the same."""
+    """The keys of a cluster profile; its classes have the same."""
     parts = _tables(ClusterProfile, None)
     standard = next(place for place, part in enumerate(parts) if part == "## `[classes.standard]`")
-    return "\n\n".join([*parts[:standard], "`[classes.standard]` and `[classes.background]` have the same keys."])
+    return "\n\n".join(
+        [*parts[:standard], "`[classes.standard]`, `[classes.background]` and further classes have the same keys."]
+    )
 
 
 def policy() -> str:
@@ -168,10 +170,10 @@ def signals() -> str:
 
 
 def _admission() -> list[str]:
-    """What is shared; its three classes have the same keys."""
+    """What is shared; its classes have the same keys."""
     parts = _tables(Admission, None, "admission")
     first = next(place for place, part in enumerate(parts) if part == "## `[admission.standard]`")
-    same = "`[admission.standard]` and `[admission.background]` have the same keys."
+    same = "`[admission.standard]`, `[admission.background]` and further classes have the same keys."
     tables = {"hours": HoursBudget, "risk": RiskBudget, "headroom": Headroom}
     optional = [part for name, kind in tables.items() for part in _tables(kind, None, f"admission.{name}")]
     return [*parts[:first], same, *optional]

@@ -322,8 +322,8 @@ class _Walk:
         if self._waits is None:
             self.found.asked.append(at)
             self.found.outside += outside
-        order = list(PriorityClass)
-        self._waits = min(self._waits or priority_class, priority_class, key=order.index)
+        classes = self._policy.classes
+        self._waits = classes.known(min(self._waits or priority_class, priority_class, key=classes.rank))
 
     def _cost(self, history: History, assessment: Assessment, last: datetime | None) -> float | None:
         """What a training that may run now costs, 0 where there are no facts to tell by; None where it may not run."""

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hpcretrain.backlog import ALL
+from hpcretrain.backlog import ALL, MODEL
 from hpcretrain.canonical import plain
 from hpcretrain.errors import InputError
 from hpcretrain.messages import Message, Person, Verb
 from hpcretrain.policy import emergency
 from hpcretrain.policy.approve import WHO, Standing, accept
 from hpcretrain.policy.rights import APPROVES, Act, holders, known, may, right
-from hpcretrain.records import Approval, Asked, Finding, Outcome
+from hpcretrain.policy.types import Policy
+from hpcretrain.records import Approval, Asked, Finding, Outcome, PriorityClass
 from hpcretrain.report.explain import numbers
 from hpcretrain.steps import activate as activating
 from hpcretrain.steps import outside
@@ -63,9 +64,23 @@ def stranger(desk: Desk, person: Person) -> Answer | None:
     return None if known(person, desk.terms.policy) or own else _refused((may(person, Act.ASK, desk.terms.policy),))
 
 
+def require_class(message: Message, policy: Policy) -> None:
+    """Let nobody ask for, or stop, what is of no class; a stop of a class that is no more can be lifted.
+
+    Raises:
+        InputError: The policy has no such class.
+    """
+    wanted = message.priority_class if message.verb is Verb.REQUEST else None
+    if message.verb is Verb.STOP and message.subject not in (MODEL, ALL):
+        wanted = PriorityClass(message.subject or "")
+    if wanted is not None and wanted not in policy.classes.order:
+        raise InputError(f"{wanted} is no class of policy {policy.name}; there are {', '.join(policy.classes.order)}")
+
+
 def act(desk: Desk, message: Message, person: Person) -> Answer:
     """Do what a message asks for. Records are made only where it is done."""
     try:
+        require_class(message, desk.terms.policy)
         if message.verb is Verb.REQUEST:
             return _request(desk, message, person)
         if message.verb is Verb.CANCEL:

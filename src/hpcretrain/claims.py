@@ -175,7 +175,7 @@ def admitted(
     else:
         lacks = lacking(choice.findings)
         request = waiting(history, cycle, priority_class, choice.cost_mrow_passes, lacks, shared.means)
-        said = admit.about(request, shared, stops, rules, now).findings
+        said = admit.about(request, shared, stops, rules, now, policy.classes.order).findings
     if not said:
         return choice
     return choices.choose(choice.cost_mrow_passes, (*choice.findings, *said), at_best=choice.outcome)

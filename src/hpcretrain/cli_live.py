@@ -48,8 +48,8 @@ def _add_messages(commands: Any, command: Callable[..., argparse.ArgumentParser]
     """Those by which somebody says something to a home."""
     wish = command(commands, "request", _request, "ask for a retraining of the model of a home that lives")
     wish.add_argument(
-        "--class", dest="priority_class", choices=("urgent", "standard", "background"), default="standard",
-        help="how urgent it is (standard)",
+        "--class", dest="priority_class", metavar="CLASS", default="standard",
+        help="how urgent it is: a class of the policy in force, such as urgent or background (standard)",
     )  # fmt: skip
     wish.add_argument("--deadline", metavar="TIME", help="until when the new model must serve")
     wish.add_argument("--key", metavar="TEXT", help="requests with the same key are one request")
@@ -74,9 +74,7 @@ def _add_messages(commands: Any, command: Callable[..., argparse.ArgumentParser]
     go_on = command(commands, "resume", _resume, "lift a stop")
     for about in (halt, go_on):
         scope = about.add_mutually_exclusive_group()
-        scope.add_argument(
-            "--class", dest="scope", choices=("urgent", "standard", "background"), help="only this class (the model)"
-        )
+        scope.add_argument("--class", dest="scope", metavar="CLASS", help="only this class (the model)")
         scope.add_argument("--all", dest="scope", action="store_const", const="all", help="every model of the board")
     halt.add_argument("--now", action="store_true", help="end what is under way, too; its jobs leave a checkpoint")
     back = command(commands, "rollback", _rollback, "have the model serve again that served before this one")
@@ -138,14 +136,11 @@ def _controller(options: argparse.Namespace) -> int:
 
 
 def _request(options: argparse.Namespace) -> int:
-    from hpcretrain.messages import Message, Verb, identifier
-    from hpcretrain.records import PriorityClass
     from hpcretrain.report.served import moment
+    from hpcretrain.ways import requesting
 
-    wanted = PriorityClass(options.priority_class)
     until = moment(options.deadline) if options.deadline else None
-    message = Message(identifier(options.key), Verb.REQUEST, options.reason, None, wanted, deadline=until)
-    return _send(options, message)
+    return _send(options, requesting(options.priority_class, options.reason, options.key, until))
 
 
 def _backlog(options: argparse.Namespace) -> int:

@@ -111,7 +111,7 @@ class _Controller:
 
     def _do(self, call: Mapping[str, Any], uid: int, _: Tell) -> dict[str, Any]:
         # What cannot be understood touches nothing, so nothing has to be done again.
-        wanted = understand(call, uid, self._home, self._live.desk.terms.config.identity)
+        wanted = understand(call, uid, self._home, self._live.desk.terms)
         try:
             return serve(self._live, wanted, self._home)
         except (HpcretrainError, OSError) as error:

@@ -16,7 +16,9 @@ from hpcretrain.adapters.home import AS_ACTIVATED, Home
 from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.adapters.refreshed import modified
 from hpcretrain.adapters.trafficfile import past_traffic
+from hpcretrain.config.cluster import require_classes
 from hpcretrain.config.load import Terms, under
+from hpcretrain.policy.types import Policy
 from hpcretrain.ports import Ledger
 from hpcretrain.records import RULE_VERSION
 from hpcretrain.steps.desk import Book, Desk, newest
@@ -107,6 +109,9 @@ def open_desk(
         mode: Whether history is replayed, or passes.
         board: Where homes that share limits meet.
         tell: Called with what could not be done and does not stop anything.
+
+    Raises:
+        InputError: Something cannot be used, such as a cluster that has not all classes of the policy.
     """
     from hpcretrain.adapters.anchors import Anchors
     from hpcretrain.adapters.hiding import keep_key
@@ -118,12 +123,16 @@ def open_desk(
     model, settings = terms.config.model, _settings(terms, table)
     origin = _origin(terms, table, (shown or terms.folder).resolve())
     slurm = Slurm(cluster.profile.commands) if cluster else None
+    fits = partial(_fits, cluster)
+    if not mode.attended:
+        fits(terms.policy)
     with Home.open(home, _identity(terms, table, mode)) as place:
         if table.hiding.mask:
             keep_key(place.path, table.hiding.key)
         ledger = FileLedger(place.ledger)
         book = Book(ledger, mode.resume(ledger))
         terms = governed(terms, book) if mode.attended else terms
+        fits(terms.policy)
         if cluster and slurm:
             rules = terms.policy.jobs
             trainer = slurm_trainer(cluster, slurm, place.models, table, ledger, settings, rules, waits=mode.waits)
@@ -148,10 +157,16 @@ def open_desk(
                     traffic=partial(past_traffic, terms.folder / model.traffic if model.traffic else None),
                     book=book,
                     attended=mode.attended,
+                    fits=fits,
                     anchors=Anchors(place.path, ledger, model.name, tell),
                 ),
                 place,
             )
+
+
+def _fits(cluster: Cluster | None, policy: Policy) -> None:
+    if cluster:
+        require_classes(cluster.profile, policy.classes.order)
 
 
 def governed(terms: Terms, book: Book) -> Terms:

@@ -78,8 +78,9 @@ def _tried(slurm: Slurm, profile: ClusterProfile, site: Site) -> Site:
 
 
 def _probes(slurm: Slurm, profile: ClusterProfile, site: Site, wait_s: float) -> dict[PriorityClass, Probe]:
-    kept_back = {each: why for each in PriorityClass if (why := _not_to_send(site, site.trials.get(each), wait_s))}
-    sent = [each for each in PriorityClass if each not in kept_back]
+    classes = profile.classes.order
+    kept_back = {each: why for each in classes if (why := _not_to_send(site, site.trials.get(each), wait_s))}
+    sent = [each for each in classes if each not in kept_back]
     done = Probes(slurm, profile).run(sent, wait_s) if sent else {}
     return done | {each: Probe(False, why) for each, why in kept_back.items()}
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from hpcretrain.canonical import Plain
+from hpcretrain.priority import PriorityClass as PriorityClass
 
 
 class Outcome(enum.Enum):
@@ -27,14 +28,6 @@ class Outcome(enum.Enum):
     def worst(outcomes: Iterable[Outcome]) -> Outcome:
         """The worst of `outcomes`; INSUFFICIENT when there are none, since nothing was checked."""
         return max(outcomes, key=lambda outcome: outcome.severity, default=Outcome.INSUFFICIENT)
-
-
-class PriorityClass(enum.Enum):
-    """Priority classes, most urgent first."""
-
-    URGENT = "urgent"
-    STANDARD = "standard"
-    BACKGROUND = "background"
 
 
 class Advice(enum.Enum):

@@ -223,12 +223,12 @@ class History:
             for scope, signal in self.stops.items()
         )
 
-    def stopped(self, priority_class: PriorityClass) -> tuple[Stop, ...]:
-        """The stops that stand here for a class."""
+    def stopped(self, priority_class: PriorityClass | None = None) -> tuple[Stop, ...]:
+        """The stops that stand here for a class; all of them without one."""
         return tuple(
             replace(stop, scope="") if stop.scope == MODEL else stop
             for stop in self.standing_stops
-            if stop.scope in (MODEL, priority_class.value)
+            if priority_class is None or stop.scope in (MODEL, priority_class.value)
         )
 
     def deadline(self, cycle: Cycle) -> datetime | None:

@@ -18,7 +18,7 @@ from hpcretrain.history import History
 from hpcretrain.policy import admit, expect
 from hpcretrain.policy.types import Admission, Policy
 from hpcretrain.ports import Told
-from hpcretrain.records import Finding, Outcome, PriorityClass
+from hpcretrain.records import Finding, Outcome
 from hpcretrain.report.explain import owed
 from hpcretrain.steps.share import ALONE, cpu_s
 from hpcretrain.wiring import read_history
@@ -45,8 +45,7 @@ def backlog(home: Path | None = None) -> dict[str, Any]:
     used, model = cpu_s(ledger.notes("job_finished")), terms.config.model
     means = claims.means(history, used, policy, model.threads, model.team, model.after)
     own = claims.entry(board.home if board else ALONE, history, used, means, policy.admission, now)
-    here = [stop for each in PriorityClass for stop in history.stopped(each)]
-    standing = tuple(dict.fromkeys((*here, *((told.stop,) if told.stop else ()))))
+    standing = (*history.stopped(), *((told.stop,) if told.stop else ()))
     entries = (own, *told.entries)
     running = [each for entry in entries for each in entry.running]
     turns = _turns(history, policy, entries, told, now)
@@ -64,7 +63,7 @@ def _turns(
             _turn(place, each, None, None, _own(history, each), None)
             for place, each in enumerate(sorted(waiting, key=lambda one: one.asked_at), start=1)
         ]
-    requests, state = admit.gather(entries, rules, now)
+    requests, state = admit.gather(entries, rules, now, policy.classes.order)
     state = admit.State(
         running=state.running, spent=state.spent, risks=state.risks, refreshed=state.refreshed,
         stops=(told.stop,) if told.stop else (), troubles=told.troubles,

@@ -13,7 +13,7 @@ from hpcretrain.adapters.clock import VirtualClock
 from hpcretrain.adapters.home import default_home
 from hpcretrain.adapters.inbox import Inbox
 from hpcretrain.adapters.livesettings import NAME, LiveSettings, Pace
-from hpcretrain.config.cluster import load_cluster
+from hpcretrain.config.cluster import load_cluster, require_classes
 from hpcretrain.config.load import load
 from hpcretrain.desks import LIVE, open_desk, open_table
 from hpcretrain.errors import InputError
@@ -68,7 +68,7 @@ def start_live(
     )
     terms = load(config)
     if cluster:
-        load_cluster(cluster)
+        require_classes(load_cluster(cluster), terms.policy.classes.order)
     if board and not os.access(board, os.R_OK | os.W_OK | os.X_OK):
         raise InputError(f"{board} is no folder that can be read and written: make it, and give it to who shares it")
     clock = VirtualClock(terms.reference_until)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from hpcretrain.backlog import ALL
+from hpcretrain.backlog import ALL, MODEL
 from hpcretrain.canonical import canonical
 from hpcretrain.errors import InputError
 from hpcretrain.evidence import Measure
-from hpcretrain.records import PriorityClass
+from hpcretrain.priority import NAME, PriorityClass
 from hpcretrain.signallines import line_of, parse_signals
 
 MOST_CHARACTERS = 500
@@ -43,9 +44,6 @@ class Verb(enum.Enum):
 
 PROMPT = frozenset({Verb.STOP, Verb.ROLLBACK})
 """What is done before all that is due, and before all that was asked earlier."""
-
-SCOPES = ("model", *(each.value for each in PriorityClass), ALL)
-"""What a stop can be about."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +201,9 @@ def _problem(message: Message) -> str | None:
     if message.verb is Verb.ROLLBACK:
         return None
     if message.verb in (Verb.STOP, Verb.RESUME):
-        return None if message.subject in SCOPES else f"{message.subject!r} cannot be stopped; name {', '.join(SCOPES)}"
+        if message.subject in (MODEL, ALL) or re.fullmatch(NAME, message.subject or ""):
+            return None
+        return f"{message.subject!r} cannot be stopped; name {MODEL}, a class, or {ALL}"
     if message.verb is Verb.PROPOSE:
         if not message.policy or len(message.policy) > MOST_OF_POLICY:
             return f"a proposal holds a policy, of at most {MOST_OF_POLICY:,} characters"

@@ -11,7 +11,8 @@ from typing import Any
 
 from hpcretrain.adapters.inboxkeeper import Handed, Keeper
 from hpcretrain.adapters.people import person
-from hpcretrain.config.types import IdentityConfig
+from hpcretrain.answer import require_class
+from hpcretrain.config.load import Terms
 from hpcretrain.errors import InputError
 from hpcretrain.live import Live, Step
 from hpcretrain.livehome import describe
@@ -31,15 +32,17 @@ Wanted = tuple[Message, Person] | Step | Prune
 """What somebody says, how far to go with what is due, or what to remove."""
 
 
-def understand(call: Mapping[str, Any], uid: int, home: Path, identity: IdentityConfig | None) -> Wanted:
+def understand(call: Mapping[str, Any], uid: int, home: Path, terms: Terms) -> Wanted:
     """What a user, by number, calls for.
 
     Raises:
-        InputError: It is nothing that can be done, or the user is not known.
+        InputError: It is nothing that can be done, of a class that there is not, or the user is not known.
     """
     match call.get("do"):
         case "message":
-            return Message.of(call.get("message") or {}), person(uid, home, identity)
+            message = Message.of(call.get("message") or {})
+            require_class(message, terms.policy)
+            return message, person(uid, home, terms.config.identity)
         case "prune":
             return Prune(bool(call.get("dry_run")))
         case "tick":

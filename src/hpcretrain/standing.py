@@ -18,7 +18,6 @@ from hpcretrain.adapters.livesettings import LiveSettings
 from hpcretrain.adapters.mlflow_store import DATABASE, picture
 from hpcretrain.adapters.mlflow_store import Store as MlflowStore
 from hpcretrain.config.cluster import load_cluster
-from hpcretrain.config.load import in_force, kept_policy
 from hpcretrain.errors import InputError, SpoolError
 from hpcretrain.history import History
 from hpcretrain.node.jobfolder import JobFolder
@@ -27,7 +26,7 @@ from hpcretrain.report.artifacts.going import Saved, current, going
 from hpcretrain.report.artifacts.made import artifacts
 from hpcretrain.report.artifacts.shown import Artifact, Shown
 from hpcretrain.report.events import Event, cycles, events
-from hpcretrain.wiring import CONFIGURATION, POLICY
+from hpcretrain.wiring import CONFIGURATION, policy_of
 
 NAME, _LOCK = "prefect.json", "prefect.lock"
 _ANNOUNCED = "announced"
@@ -100,10 +99,8 @@ def _read(place: Home, run: FlowRun | None, prefect: str, mlflow: str) -> Standi
         if run and history.baseline and (about := cycles(fresh, history)):
             _name(place, history.baseline.model, run, about, f"{prefect}/runs/flow-run/{run.id}" if prefect else "")
         notes = ledger.notes()
+    policy = policy_of(place.path, history)
     try:
-        # Until the first champion is begun nothing is in force yet.
-        text = "" if history.activation else (place.path / POLICY).read_text(encoding="utf-8")
-        policy = in_force(history) if history.activation else kept_policy(text, str(place.path / POLICY))
         terms = json.loads((place.path / CONFIGURATION).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"the terms of the home {place.path} cannot be read: {error}") from error
@@ -115,6 +112,7 @@ def _read(place: Home, run: FlowRun | None, prefect: str, mlflow: str) -> Standi
         primary_metric=terms["model"]["primary_metric"],
         zone=ZoneInfo(terms["data"]["timezone"]),
         cpu_s=lambda job: spent.get(job, 0.0),
+        classes=policy.classes.order,
         jobs=going(history, notes, _saved(place, notes, current(history))),
         picture=lambda candidate: picture(place.mlflow, runs.get(candidate, "none"), candidate),
         prefect=prefect,

@@ -66,7 +66,7 @@ def request(
 
     Args:
         home: The folder. Default: `HPCRETRAIN_HOME`, or `.hpcretrain/`.
-        priority_class: "urgent", "standard" or "background".
+        priority_class: "urgent", "standard", "background", or another that the policy in force names.
         reason: Why, for the record.
         key: Requests with the same key are one request.
         tell: Called with what is done.
@@ -78,10 +78,20 @@ def request(
     Raises:
         InputError: There is no such home or class, or no reason.
     """
-    if priority_class not in {each.value for each in PriorityClass}:
-        raise InputError(f"{priority_class!r} is no class; they are {', '.join(each.value for each in PriorityClass)}")
-    message = Message(identifier(key), Verb.REQUEST, reason, None, PriorityClass(priority_class), deadline=deadline)
-    return send(home or default_home(), message, tell)
+    return send(home or default_home(), requesting(priority_class, reason, key, deadline), tell)
+
+
+def requesting(priority_class: str, reason: str, key: str | None, deadline: datetime | None) -> Message:
+    """The message that asks for a retraining.
+
+    Raises:
+        InputError: It has no reason, or what is to be the class cannot be one.
+    """
+    try:
+        wanted = PriorityClass(priority_class)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    return Message(identifier(key), Verb.REQUEST, reason, None, wanted, deadline=deadline)
 
 
 def cancel(
@@ -183,7 +193,7 @@ def _through(home: Path, call: Mapping[str, Any], tell: Tell, patience_s: float)
 
             try:
                 with at_work(home, tell) as live, telling(live, home, tell):
-                    wanted = understand(call, os.getuid(), home, live.desk.terms.config.identity)
+                    wanted = understand(call, os.getuid(), home, live.desk.terms)
                     if isinstance(wanted, tuple) and wanted[0].verb in PROMPT:
                         answer = serve(live, wanted, home)
                         empty(live, home, inbox, tell)

@@ -87,7 +87,7 @@ def request(history: History, assessment: Assessment, policy: Policy) -> Retrain
     asked, under_way = wanted(history, assessment, policy), history.training
     if asked is None or history.open_cycle is not None:
         return None
-    if under_way is not None and not more_urgent(asked.priority_class, under_way):
+    if under_way is not None and not more_urgent(asked.priority_class, under_way, policy):
         return None
     return RetrainRequest(
         model=assessment.model,
@@ -115,9 +115,7 @@ def wished(assessment: Assessment, outside: Sequence[Signal], policy: Policy) ->
     reason = "; ".join(dict.fromkeys(each.finding.reason for each in outside))[:_LONGEST]
     pressing = f", needed until {until:%Y-%m-%d %H:%M}Z" if until else ""
     made = Wish(assessment.priority_class, (Family.EXTERNAL.value,), f"asked for from outside{pressing}: {reason}")
-    return min(
-        (each for each in (asked, made) if each), key=lambda each: list(PriorityClass).index(each.priority_class)
-    )
+    return min((each for each in (asked, made) if each), key=lambda each: policy.classes.rank(each.priority_class))
 
 
 def asking(history: History, now: datetime) -> list[Signal]:
@@ -183,16 +181,14 @@ def classify(history: History, cycle: Cycle, assessment: Assessment, policy: Pol
     if emergency.holding(cycle.broken, now) is not None:
         return PriorityClass.URGENT
     asked = wanted(history, assessment, policy)
-    order = list(PriorityClass)
     classes = [cycle.request.priority_class] + ([asked.priority_class] if asked else [])
-    return min(classes, key=order.index)
+    return policy.classes.known(min(classes, key=policy.classes.rank))
 
 
-def more_urgent(priority_class: PriorityClass, cycle: Cycle) -> bool:
+def more_urgent(priority_class: PriorityClass, cycle: Cycle, policy: Policy) -> bool:
     """Whether a class is more urgent than what a cycle was decided, or asked, to be."""
     now = cycle.decisions[-1].priority_class if cycle.decisions else cycle.request.priority_class
-    order = list(PriorityClass)
-    return order.index(priority_class) < order.index(now)
+    return policy.classes.rank(priority_class) < policy.classes.rank(now)
 
 
 @dataclass(frozen=True)
@@ -245,7 +241,7 @@ def permit(
     if needs is None:
         return Permitted(choices.choose(choice.cost_mrow_passes, findings), used)
     spent = approval is not None and given is None
-    if ask is None or spent or not set(needs) <= set(ask.overrules) or ask.priority_class is not priority_class:
+    if ask is None or spent or not set(needs) <= set(ask.overrules) or ask.priority_class != priority_class:
         said = approve.needed(Asked.RUN, approve.expiry(now, rules), rules.people(priority_class))
         return Permitted(choices.choose(choice.cost_mrow_passes, (*findings, said)), used, needs)
     if given is None and now >= ask.expires_at:

@@ -20,10 +20,11 @@ from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.adapters.livesettings import NAME as LIVE_SETTINGS
 from hpcretrain.adapters.livesettings import LiveSettings
 from hpcretrain.canonical import sha256
-from hpcretrain.config.load import Terms, in_force, load, shipped_policy
+from hpcretrain.config.load import Terms, in_force, kept_policy, load, shipped_policy
 from hpcretrain.desks import open_desk, open_table
 from hpcretrain.errors import InputError
 from hpcretrain.history import History
+from hpcretrain.policy.types import Policy
 from hpcretrain.ports import Ledger
 from hpcretrain.report.cluster import cluster_use
 from hpcretrain.report.explain import status
@@ -118,6 +119,21 @@ def read_history(home: Path | str | None = None) -> tuple[History, FileLedger]:
     place = Home.existing(Path(home) if home else default_home())
     ledger = FileLedger(place.ledger, read_only=True)
     return History.fold(ledger.records()), ledger
+
+
+def policy_of(home: Path, history: History) -> Policy:
+    """The policy in force in a home; until the first champion is begun, the one that the home was made under.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    if history.activation:
+        return in_force(history)
+    path = home / POLICY
+    try:
+        return kept_policy(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
 
 
 def read_status(home: Path | str | None = None) -> dict[str, Any]:

@@ -98,3 +98,9 @@ def test_a_script_is_good_bash(case: str) -> None:
     text, given = CASES[case]
     body = rendered(text, **given).partition("\n\n")[2]
     subprocess.run(["bash", "-n"], input=body, text=True, check=True)
+
+
+def test_a_further_class_asks_for_what_its_table_says() -> None:
+    night = '[classes.nightly]\nbelow = "standard"\npartition = "night"\nqos = "low"\ntime_limit_min = 60\n'
+    told = rendered(FULL + night, priority_class=PriorityClass("nightly"), ask=Ask(None, 60), cpus=1, tasks=1)
+    assert {"--partition=night", "--qos=low", "--time=60"} <= set(told.splitlines())

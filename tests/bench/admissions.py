@@ -7,10 +7,11 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from hpcretrain.backlog import Running, Waiting
-from hpcretrain.evidence import Finding, Outcome, PriorityClass
+from hpcretrain.evidence import Finding, Outcome
 from hpcretrain.policy.admit import State, admit, next_month
 from hpcretrain.policy.expect import Turn, starts
 from hpcretrain.policy.types import Admission
+from hpcretrain.priority import BUILT_IN
 
 REQUESTS, RUNNING, TEAMS, REPEATS = 10_000, 80, 50, 7
 NOW, HOUR = datetime(2026, 11, 2, 12, tzinfo=UTC), timedelta(hours=1)
@@ -38,7 +39,7 @@ def _rules() -> Admission:
     why = {"reason": "a benchmark"}
     classes = {
         each.value: {"most_running": 60, "delay_hours": delay, "risk_points": 1, **why}
-        for each, delay in zip(PriorityClass, (0, 24, 72), strict=True)
+        for each, delay in zip(BUILT_IN, (0, 24, 72), strict=True)
     }
     budgets = {
         "hours": {"model": 100, "team": 10_000, "all": 1_000_000, **why},
@@ -48,7 +49,7 @@ def _rules() -> Admission:
 
 
 def _backlog() -> list[Waiting]:
-    chance, classes = random.Random(1), list(PriorityClass)
+    chance, classes = random.Random(1), list(BUILT_IN)
     return [
         Waiting(
             request=f"request-{number}",
@@ -66,7 +67,7 @@ def _backlog() -> list[Waiting]:
 
 
 def _state() -> State:
-    classes = list(PriorityClass)
+    classes = list(BUILT_IN)
     running = [
         Running(f"run-{n}", f"busy-{n}", f"team-{n % TEAMS}", classes[n % 3], NOW - HOUR, 5.0, NOW + (n + 1) * HOUR)
         for n in range(RUNNING)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hpcretrain.config.cluster import load_cluster
+from hpcretrain.config.cluster import load_cluster, require_classes
 from hpcretrain.errors import InputError
+from hpcretrain.priority import BUILT_IN, PriorityClass
 
 PROFILE = """
 name = "site"
@@ -58,6 +59,50 @@ def test_what_cannot_work_is_refused_with_its_key(tmp_path: Path, old: str, new:
     assert old in PROFILE
     with pytest.raises(InputError, match=told.replace("(", r"\(")):
         load(tmp_path, PROFILE.replace(old, new, 1))
+
+
+NIGHTLY = """
+[classes.nightly]
+below = "standard"
+partition = "night"
+time_limit_min = 60
+"""
+
+
+def test_a_site_names_further_classes_in_their_order(tmp_path: Path) -> None:
+    (tmp_path / "site.toml").write_text(PROFILE + NIGHTLY, encoding="utf-8")
+    profile = load_cluster(tmp_path / "site.toml")
+    assert list(profile.classes.order) == ["urgent", "standard", "nightly", "background"]
+    assert profile.classes.of(PriorityClass("nightly")).partition == "night"
+    require_classes(profile, BUILT_IN)
+    with pytest.raises(InputError, match=r"classes\.weekly: is missing, and the policy has that class"):
+        profile.classes.of(PriorityClass("weekly"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('below = "standard"', "", "classes.nightly.below: is missing"),
+        ('below = "standard"', 'below = "background"', "nightly.below: nothing comes after background"),
+        ("time_limit_min = 60", "time_limit_min = 2", "half of the time limit of nightly"),
+        ('partition = "night"', 'partition = "a b"', "classes.nightly.partition"),
+    ],
+)
+def test_a_further_class_that_cannot_work_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
+    assert old in NIGHTLY
+    with pytest.raises(InputError, match=told):
+        load(tmp_path, PROFILE + NIGHTLY.replace(old, new))
+
+
+def test_all_classes_of_a_policy_that_a_site_lacks_are_told(tmp_path: Path) -> None:
+    (tmp_path / "site.toml").write_text(PROFILE, encoding="utf-8")
+    order = [PriorityClass(name) for name in ("urgent", "quick", "standard", "nightly", "background")]
+    with pytest.raises(InputError) as refused:
+        require_classes(load_cluster(tmp_path / "site.toml"), order)
+    assert [each.partition("; ")[2].partition(",")[0] for each in refused.value.problems] == [
+        'write [classes.quick] with below = "urgent"',
+        'write [classes.nightly] with below = "standard"',
+    ]
 
 
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:

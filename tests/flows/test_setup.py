@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from nightly import NIGHTLY
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import (
     DeploymentUpdate,
@@ -25,18 +26,19 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.events.actions import DoNothing
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import PrefectHTTPStatusError
+from prefect.logging import disable_run_logger
 from prefect.states import Cancelled, Pending, Running, Suspended
 from prefect.workers.process import ProcessWorker
 from prefect_server import SRC, one_server, surroundings
 from steered import DRIFTED, set_time
-from tables import configure, orders
+from tables import configure, orders, write_policy
 
 from hpcretrain.adapters.prefect_owner import everything as whole
 from hpcretrain.adapters.prefect_owner import mark
 from hpcretrain.adapters.prefect_server import PrefectServer
 from hpcretrain.cli import main
 from hpcretrain.flows.names import home_id, home_tag
-from hpcretrain.flows.runs import heed_cancellations
+from hpcretrain.flows.runs import deployment_of, heed_cancellations
 from hpcretrain.livehome import start_live
 from hpcretrain.ways import tick
 from hpcretrain.wiring import read_history
@@ -133,10 +135,10 @@ def test_setup_makes_everything_once_and_teardown_removes_just_that(home: Path) 
             if each["work_pool_name"] == "hpcretrain"
         } == {
             "reconcile": (1, None),
-            "urgent": (2, 4),
-            "standard": (3, 2),
-            "background": (4, 1),
-            "default": (5, 1),
+            "urgent": (100, 4),
+            "standard": (200, 2),
+            "background": (300, 1),
+            "default": (301, 1),
         }
 
         second = prefect("setup", "--home", home)
@@ -153,7 +155,7 @@ def test_what_drifted_is_put_right_and_what_others_use_is_left(home: Path) -> No
     name = home_id(home)
     with get_client(sync_client=True) as client:
         [urgent] = [queue for queue in client.read_work_queues(work_pool_name="hpcretrain") if queue.name == "urgent"]
-        client.update_work_queue(urgent.id, concurrency_limit=99, priority=7)
+        client.update_work_queue(urgent.id, concurrency_limit=99, priority=250)
         client.update_global_concurrency_limit("hpcretrain-validation", GlobalConcurrencyLimitUpdate(limit=50))
         client.create_concurrency_limit(tag="hpcretrain-submit", concurrency_limit=1)
         reconcile = client.read_deployment_by_name(f"hpcretrain-reconcile/{name}")
@@ -174,7 +176,7 @@ def test_what_drifted_is_put_right_and_what_others_use_is_left(home: Path) -> No
         assert client.read_deployment(review.id).global_concurrency_limit is None
         assert "command" not in client.read_work_pool("hpcretrain").base_job_template["job_configuration"]
         [urgent] = [queue for queue in client.read_work_queues(work_pool_name="hpcretrain") if queue.name == "urgent"]
-        assert (urgent.priority, urgent.concurrency_limit) == (2, 4)
+        assert (urgent.priority, urgent.concurrency_limit) == (100, 4)
         assert client.read_deployment(reconcile.id).paused, "what somebody switched off stays off"
         assert not client.read_automation(switched.id).enabled  # type: ignore[union-attr]
 
@@ -317,6 +319,42 @@ def test_setups_at_once_make_everything_once(prefect_server: PrefectServer, home
         assert again["made"] == again["mended"] == again["removed"] == []
     for each in (home, other_home):
         prefect("teardown", "--home", each)
+
+
+def test_homes_of_one_pool_may_have_other_classes_and_the_order_stands(
+    config: Path, home: Path, tmp_path: Path
+) -> None:
+    def named(name: str) -> Path:
+        text = NIGHTLY.replace("nightly", name)
+        folder = tmp_path / name
+        path = configure(folder, orders(rows=1_000, minutes=128), **write_policy(folder))
+        (folder / "policy.toml").write_text((folder / "policy.toml").read_text() + text)
+        start_live(path, folder / "home")
+        return folder / "home"
+
+    nights, weeks = named("nightly"), named("weekly")
+    with get_client(sync_client=True) as client:
+        for each in (nights, weeks, home):
+            prefect("setup", "--home", each)
+        queues = client.read_work_queues(work_pool_name="hpcretrain")
+        order = [queue.name for queue in sorted(queues, key=lambda one: one.priority or 0)]
+        assert order[:3] == ["reconcile", "urgent", "standard"]
+        assert set(order[3:5]) == {"nightly", "weekly"}
+        assert order[5:] == ["background", "default"]
+        [night] = [queue for queue in queues if queue.name == "nightly"]
+        assert night.concurrency_limit == 2, "that of standard, below which it comes"
+        made = {each.name for each in client.read_deployments()}
+        assert f"{home_id(nights)}-nightly" in made
+        assert not {f"{home_id(nights)}-weekly", f"{home_id(home)}-nightly"} & made
+        deployment = client.read_deployment_by_name(f"hpcretrain-retrain/{home_id(nights)}-nightly")
+        assert deployment.work_queue_name == "nightly"
+        with disable_run_logger():
+            shown = deployment_of(client, nights, "retrain", "weekly")
+        assert shown.name == f"{home_id(nights)}-background", (
+            "a class that came since the last setup is shown all the same"
+        )
+        starting = [each.name for each in client.read_automations() if home_id(nights) in each.name]
+        assert sum("nightly" in name for name in starting) == 2
 
 
 def test_files_and_setup_are_two_doors_to_the_same(prefect_server: PrefectServer, home: Path) -> None:

@@ -168,7 +168,9 @@ def test_a_silent_home_keeps_its_reservation_and_loses_its_place() -> None:
     assert [each.cpu_hours for each in state.running] == [7.0]
 
 
-classes = st.sampled_from(sorted(DELAYS))
+FURTHER = {"most_running": 50, "delay_hours": 48.0, "reason": "a class that the site names"}
+ALL_DELAYS = {**DELAYS, "nightly": 48.0}
+classes = st.sampled_from(sorted(ALL_DELAYS))
 arrivals = st.lists(
     st.tuples(classes, st.integers(0, 200), st.integers(1, 9), st.none() | st.integers(0, 100)), min_size=1, max_size=20
 )
@@ -180,7 +182,7 @@ def test_nobody_is_overtaken_by_what_is_asked_later_than_its_delay_after_it(
     asked: list[tuple[str, int, int, int | None]], slots: int
 ) -> None:
     """Requests come for weeks, slots become free, and the order decides anew each time."""
-    law = rules(most_running=slots, **{name: {"most_running": 50} for name in DELAYS})
+    law = rules(most_running=slots, nightly=FURTHER, **{name: {"most_running": 50} for name in DELAYS})
     coming = [
         waits(f"m{n}", wanted, at, hours=float(length), deadline=None if due is None else NOW + (at + due) * HOUR)
         for n, (wanted, at, length, due) in enumerate(asked)
@@ -201,7 +203,7 @@ def test_nobody_is_overtaken_by_what_is_asked_later_than_its_delay_after_it(
         assert len(busy) <= slots
         hour += 1
     for one in coming:
-        bound = one.asked_at + DELAYS[one.priority_class.value] * HOUR
+        bound = one.asked_at + ALL_DELAYS[one.priority_class.value] * HOUR
         for other in coming:
             if other.asked_at > bound:
                 assert begun[other.model] >= begun[one.model]
@@ -270,7 +272,6 @@ def test_an_entry_is_read_as_it_was_written() -> None:
     ("change", "said"),
     [
         ({"time_zone": "Mars/Olympus"}, "is no time zone"),
-        ({"urgent": {"delay_hours": 100.0}}, "more urgent class may not have the longer delay"),
         ({"hours": BUDGET}, "says nothing"),
         ({"headroom": {"signal": "p95_ms", **BUDGET}}, "belong together"),
         ({"headroom": BUDGET}, "says nothing"),

@@ -11,7 +11,8 @@ import pytest
 from hpcretrain.adapters.slurm_output import expand
 from hpcretrain.config.checked import parse
 from hpcretrain.config.cluster import ClusterProfile
-from hpcretrain.records import Outcome, PriorityClass
+from hpcretrain.priority import BUILT_IN, PriorityClass
+from hpcretrain.records import Outcome
 from hpcretrain.site.check import check
 from hpcretrain.site.facts import Association, Folder, Partition, Probe, Qos, Reservation, Site, Trial
 from hpcretrain.site.item import Item
@@ -75,8 +76,8 @@ SITE = Site(
     qos={each.name: each for each in (qos("high", "mid", "low"), qos("mid", "low"), qos("low"), qos("serving"))},
     associations=(Association("ml", qos=frozenset({"high", "mid", "low"}), default_qos="mid"),),
     folder=Folder(True, 0o700, True),
-    trials={each: Trial(True, "Job 1 to start") for each in PriorityClass},
-    probes=dict.fromkeys(PriorityClass, PROBE),
+    trials={each: Trial(True, "Job 1 to start") for each in BUILT_IN},
+    probes=dict.fromkeys(BUILT_IN, PROBE),
     here={"hpcretrain": "1", "lightgbm": "4"},
 )
 
@@ -117,6 +118,31 @@ def with_probe(**changes: Any) -> Site:
 
 def test_a_site_that_is_as_it_should_be_is_fine() -> None:
     assert items() == {}
+
+
+def test_a_further_class_is_looked_at_as_the_three_are() -> None:
+    night = PriorityClass("nightly")
+    given = {"below": "standard", "partition": "train", "qos": "night", "account": "ml", "time_limit_min": 60}
+    terms = profile(classes={"nightly": given})
+    rights = Association("ml", qos=frozenset({"high", "mid", "night", "low"}), default_qos="mid")
+    quality = {each.name: each for each in (qos("high", "mid", "night", "low"), qos("mid", "night", "low"))}
+    quality |= {each.name: each for each in (qos("night", "low"), qos("low"), qos("serving"))}
+    site = replace(
+        SITE,
+        qos=quality,
+        associations=(rights,),
+        trials={**SITE.trials, night: Trial(True, "Job 1 to start")},
+        probes={**SITE.probes, night: PROBE},
+    )
+    assert items(site, terms) == {}
+    quality["mid"] = qos("mid", "low")
+    found = only(items(replace(site, qos=quality), terms))
+    assert found.finding.check == "preemption.order.standard>nightly"
+    assert found.mends[0].line == "sacctmgr -i modify qos mid set Preempt+=night"
+    quality["mid"] = qos("mid", "night", "low")
+    quality["night"] = qos("night", "low", grace_s=1)
+    assert only(items(replace(site, qos=quality), terms)).finding.check == "preemption.grace.nightly"
+    assert "node.nightly" in " ".join(items(replace(site, qos=quality, probes=SITE.probes), terms))
 
 
 def test_the_user_signal_is_named_as_each_version_has_it() -> None:
@@ -170,9 +196,7 @@ def test_what_was_not_sent_is_unseen_and_says_why() -> None:
 def test_a_profile_that_leaves_requeueing_to_the_controller_needs_no_scontrol_and_may_be_canceled() -> None:
     terms = profile(preemption={"requeue": False})
     seen = {**SEEN, "scontrol": "there is no scontrol"}
-    site = replace(
-        with_config(PreemptMode="CANCEL"), probes={each: replace(PROBE, seen=seen) for each in PriorityClass}
-    )
+    site = replace(with_config(PreemptMode="CANCEL"), probes={each: replace(PROBE, seen=seen) for each in BUILT_IN})
     assert only(items(site, terms), Outcome.WAIT).finding.check == "preemption.requeue"
 
 

@@ -53,7 +53,7 @@ def setup(wanted: Wanted) -> Report:
         _refuse_others(client, wanted)
         new = _pool(client, wanted, report)
         # What is in no class, and may be run in this pool all the same, comes last.
-        for queue in (*wanted.queues, Queue("default", len(wanted.queues) + 1, 1)):
+        for queue in (*wanted.queues, Queue("default", wanted.queues[-1].priority + 1, 1)):
             _queue(client, wanted, queue, report, new=new)
         for tag, limit in wanted.ours.limits.tags.items():
             _tag_limit(client, tag, limit, report)

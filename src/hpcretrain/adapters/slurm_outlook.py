@@ -37,7 +37,7 @@ class Outlook:
     def __call__(self, priority_class: PriorityClass) -> tuple[Finding, ...]:
         """Findings "load" and "preempts"; INSUFFICIENT where Slurm does not answer."""
         wanted = self._profile.classes.of(priority_class)
-        order = list(PriorityClass)
+        order = self._profile.classes.order
         lower = [self._profile.classes.of(each) for each in order[order.index(priority_class) + 1 :]]
         try:
             cpus = self._cpus(wanted)

@@ -115,7 +115,7 @@ class Reach:
         self._asked = None
         self._partitions = {each["PartitionName"]: _nodes(each) for each in answer()}
         classes = self._profile.classes
-        if any(each.reservation for each in (classes.urgent, classes.standard, classes.background)):
+        if any(classes.of(each).reservation for each in classes.order):
             shown = self._slurm.show("reservation")
             self._reservations = {each["ReservationName"]: _nodes(each) for each in shown if "ReservationName" in each}
         self._seen_at = asked_at

@@ -128,7 +128,7 @@ class SiteReader:
 
 def try_classes(slurm: Slurm, profile: ClusterProfile) -> dict[PriorityClass, Trial]:
     """What Slurm would say to a job of each class; none is submitted."""
-    return {each: _try(slurm, profile, each) for each in PriorityClass}
+    return {each: _try(slurm, profile, each) for each in profile.classes.order}
 
 
 def _try(slurm: Slurm, profile: ClusterProfile, priority_class: PriorityClass) -> Trial:

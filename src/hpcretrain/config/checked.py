@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, Tag, ValidationError
 
@@ -81,11 +81,16 @@ def _mended(content: Any, place: list[str], usual: Any) -> Any:
 
 
 def _sentence(problem: Any, kind: type[BaseModel]) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        known = ", ".join(sorted(_keys(kind, problem["loc"][:-1])))
+    place = problem["loc"]
+    key, table = ".".join(str(part) for part in place), _table(kind, place[:-1])
+    known = ", ".join(sorted(field.alias or name for name, field in table.model_fields.items())) if table else ""
+    named = table is not None and named_kind(table) is not None and place[-1] not in table.model_fields
+    if problem["type"] == "extra_forbidden" or (problem["type"] == "model_type" and named):
         return f"{key}: unknown key; known here are: {known}"
     if problem["type"] == "missing":
+        above = _table(kind, place[:-2])
+        if len(place) > 1 and above and named_kind(above) and place[-2] not in above.model_fields:
+            return f"{key}: is missing; {place[-2]} is no key of its own here, so it is taken for a class"
         return f"{key}: is missing"
     message = str(problem["msg"]).removeprefix("Value error, ")
     if not key:
@@ -97,16 +102,24 @@ def _sentence(problem: Any, kind: type[BaseModel]) -> str:
     )
 
 
-def _keys(kind: Any, location: Sequence[Any]) -> list[str]:
+def named_kind(kind: type[BaseModel]) -> Any:
+    """The kind of what a table holds under names that its user gives; None where it has no such names."""
+    if kind.model_config.get("extra") != "allow":
+        return None
+    return get_args(get_type_hints(kind)["__pydantic_extra__"])[-1]
+
+
+def _table(kind: Any, location: Sequence[Any]) -> type[BaseModel] | None:
+    """The kind of the table at a place."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         if not location:
-            return [field.alias or name for name, field in kind.model_fields.items()]
+            return kind
         field = kind.model_fields.get(str(location[0]))
-        return [] if field is None else _keys(field.annotation, location[1:])
+        return _table(named_kind(kind) if field is None else field.annotation, location[1:])
     inner = get_args(kind)
     if get_origin(kind) is Annotated:
         tags = [each.tag for each in inner[1:] if isinstance(each, Tag)]
-        return [] if tags and tags != list(location[:1]) else _keys(inner[0], location[len(tags) :])
+        return None if tags and tags != list(location[:1]) else _table(inner[0], location[len(tags) :])
     if get_origin(kind) in (dict, tuple, list):
-        return _keys(inner[-1] if get_origin(kind) is dict else inner[0], location[1:])
-    return next((keys for each in inner if (keys := _keys(each, location))), [])
+        return _table(inner[-1] if get_origin(kind) is dict else inner[0], location[1:]) if location else None
+    return next((table for each in inner if (table := _table(each, location))), None)

@@ -5,6 +5,7 @@ What a site forbids or does not have is left out; nothing is asked of Slurm that
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from hpcretrain.config.checked import parse, read_toml
 from hpcretrain.errors import InputError
-from hpcretrain.records import PriorityClass
+from hpcretrain.priority import PriorityClass, lined_up
 
 Word = Annotated[str, Field(min_length=1, pattern=r"^[^\s\"'`$;&|<>\\]+$")]
 """What stands in a command or a script: no white space, and nothing that a shell would read."""
@@ -137,16 +138,42 @@ class ClassOfJobs(_Table):
         return options
 
 
+class FurtherClassOfJobs(ClassOfJobs):
+    """What Slurm is asked for by jobs of a class that the site names."""
+
+    below: str = Field(description="The class right after which it comes in urgency, as in the policy.")
+
+
 class Classes(_Table):
-    """The three priority classes."""
+    """The priority classes. What a policy names more has a table `[classes.NAME]` here, with the key `below`, too."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, FurtherClassOfJobs] = Field(init=False)
 
     urgent: ClassOfJobs
     standard: ClassOfJobs
     background: ClassOfJobs
 
+    @model_validator(mode="after")
+    def _placed(self) -> Self:
+        _ = self.order
+        return self
+
+    @property
+    def order(self) -> tuple[PriorityClass, ...]:
+        """All classes, most urgent first."""
+        return lined_up({name: each.below for name, each in (self.model_extra or {}).items()})
+
     def of(self, priority_class: PriorityClass) -> ClassOfJobs:
-        """What jobs of a class ask for."""
-        found: ClassOfJobs = getattr(self, priority_class.value)
+        """What jobs of a class ask for.
+
+        Raises:
+            InputError: There is no such class.
+        """
+        if priority_class not in self.order:
+            raise InputError(_lacks(priority_class))
+        further = self.model_extra or {}
+        found: ClassOfJobs = further.get(priority_class) or getattr(self, priority_class)
         return found
 
 
@@ -164,6 +191,34 @@ class ClusterProfile(_Table):
     classes: Classes
 
 
+def require_classes(profile: ClusterProfile, order: Sequence[PriorityClass]) -> None:
+    """Let nothing be trained for a policy of whose classes a site knows some not, or in another order.
+
+    Args:
+        profile: The site.
+        order: The policy's classes, most urgent first.
+
+    Raises:
+        InputError: The profile lacks some, or has them otherwise; every problem at once.
+    """
+    known = profile.classes.order
+    if lacking := [each for each in order if each not in known]:
+        raise InputError([_lacks(each, order) for each in lacking])
+    if (there := [each for each in known if each in order]) != list(order):
+        raise InputError(
+            f"cluster profile: classes: from the most urgent on they are {', '.join(there)}, and in the policy "
+            f"{', '.join(order)}; give each the same place by `below`"
+        )
+
+
+def _lacks(name: PriorityClass, order: Sequence[PriorityClass] = ()) -> str:
+    place = f' with below = "{order[order.index(name) - 1]}"' if order else ""
+    return (
+        f"cluster profile: classes.{name}: is missing, and the policy has that class; write [classes.{name}]{place}, "
+        "partition and time_limit_min"
+    )
+
+
 def load_cluster(path: Path) -> ClusterProfile:
     """The cluster profile in a file.
 
@@ -174,8 +229,8 @@ def load_cluster(path: Path) -> ClusterProfile:
     signal = profile.preemption
     short = [
         name
-        for name in ("urgent", "standard", "background")
-        if signal.signal and getattr(profile.classes, name).time_limit_min * 60 <= 2 * signal.lead_s
+        for name in profile.classes.order
+        if signal.signal and profile.classes.of(name).time_limit_min * 60 <= 2 * signal.lead_s
     ]
     if short:
         raise InputError(

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel
 
 from hpcretrain.canonical import canonical, sha256
-from hpcretrain.config.checked import parse, read_toml
+from hpcretrain.config.checked import named_kind, parse, read_toml
 from hpcretrain.config.types import Config
 from hpcretrain.errors import InputError
 from hpcretrain.history import History
@@ -117,10 +117,10 @@ def known_key(path: Sequence[str]) -> bool:
 
 def _known(kind: Any, path: Sequence[str]) -> bool:
     if not path:
-        return True
+        return kind is not None
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         field = kind.model_fields.get(path[0])
-        return field is not None and _known(field.annotation, path[1:])
+        return _known(named_kind(kind) if field is None else field.annotation, path[1:])
     if get_origin(kind) is dict:
         return _known(get_args(kind)[1], path[1:])
     if get_origin(kind) is tuple:

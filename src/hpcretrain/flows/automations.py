@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,8 @@ from hpcretrain.adapters.prefect_wanted import Automation, RunsDeployment
 from hpcretrain.flows.names import (
     ACTION_LABEL,
     CLASS_LABEL,
-    CLASSES,
     HOME_LABEL,
     KINDS,
-    ClassName,
     Kind,
     flow_name,
     home_id,
@@ -31,11 +29,11 @@ _LIVES = ("prefect.flow-run.Pending", "prefect.flow-run.Running", "prefect.flow-
 _ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "Suspended", "Paused")
 
 
-def automations(home: Path) -> tuple[Automation, ...]:
-    """All of a home."""
+def automations(home: Path, classes: Sequence[str]) -> tuple[Automation, ...]:
+    """All of a home whose policy has these classes."""
     return (
-        *(_drift(home, each) for each in CLASSES),
-        *(_decided(home, each) for each in CLASSES),
+        *(_drift(home, each) for each in classes),
+        *(_decided(home, each) for each in classes),
         _canceled(home),
         _ended(home),
         _silent(home),
@@ -52,7 +50,7 @@ def _typed(name: str) -> dict[str, Any]:
     return {"__prefect_kind": "json", "value": {"__prefect_kind": "jinja", "template": template}}
 
 
-def _drift(home: Path, priority_class: ClassName) -> Automation:
+def _drift(home: Path, priority_class: str) -> Automation:
     return Automation(
         name=f"hpcretrain: {priority_class} drift starts triage ({home_id(home)})",
         description="An assessment calls for a retraining.",
@@ -75,7 +73,7 @@ def _drift(home: Path, priority_class: ClassName) -> Automation:
     )
 
 
-def _decided(home: Path, priority_class: ClassName) -> Automation:
+def _decided(home: Path, priority_class: str) -> Automation:
     return Automation(
         name=f"hpcretrain: {priority_class} decision starts retraining ({home_id(home)})",
         description="A decision orders a training.",

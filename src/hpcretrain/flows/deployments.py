@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from hpcretrain.adapters.prefect_wanted import BlockOfHome, Deployment, Limits, 
 from hpcretrain.config.load import load
 from hpcretrain.flows.automations import automations
 from hpcretrain.flows.names import (
-    CLASSES,
     KINDS,
     SUBMIT_TAG,
     TAG,
@@ -25,13 +25,20 @@ from hpcretrain.flows.names import (
     home_id,
     home_tag,
 )
-from hpcretrain.wiring import POLICY
+from hpcretrain.wiring import POLICY, policy_of, read_history
 
 RECONCILE = "reconcile"
-QUEUES = (Queue(RECONCILE, 1, None), Queue("urgent", 2, 4), Queue("standard", 3, 2), Queue("background", 4, 1))
+QUEUES = (
+    Queue(RECONCILE, 1, None),
+    Queue("urgent", 100, 4),
+    Queue("standard", 200, 2),
+    Queue("background", 300, 1),
+)
 """One a class: what is urgent goes first, and how many runs of a class may be going on at once.
 
 Runs that a lost worker had taken keep their places in a queue until `reconcile` ends them: it needs none itself.
+Prefect lets no two queues of a pool have one priority, and moves the other on; so there is room for further classes,
+which not every home of the pool has.
 """
 
 LIMITS = Limits(tags={TRIAGE_TAG: 4, SUBMIT_TAG: 4}, shared={VALIDATION: 1})
@@ -57,15 +64,30 @@ def wanted(home: Path, pool: str) -> Wanted:
     """
     place = home.resolve()
     settings = LiveSettings.read(place)
-    deployments = _deployments(place, _observe_every(settings))
+    classes = policy_of(place, read_history(place)[0]).classes.order
+    deployments = _deployments(place, _observe_every(settings), classes)
     return Wanted(
         ours=ours(place),
         pool=pool,
-        queues=QUEUES,
+        queues=queues(classes),
         deployments=deployments,
-        automations=automations(place),
+        automations=automations(place, classes),
         blocks=_blocks(place, settings),
     )
+
+
+def queues(classes: Sequence[str]) -> tuple[Queue, ...]:
+    """A queue for each class, the most urgent first; one that a site names has the limit of the one that it is below.
+
+    Args:
+        classes: The classes of a policy, most urgent first.
+    """
+    built_in = {each.name: each for each in QUEUES}
+    found = [built_in[RECONCILE]]
+    for name in classes:
+        last = found[-1]
+        found.append(built_in.get(name) or Queue(name, last.priority + 1, last.limit))
+    return tuple(found)
 
 
 def _observe_every(settings: LiveSettings) -> timedelta:
@@ -75,7 +97,7 @@ def _observe_every(settings: LiveSettings) -> timedelta:
     return min(max(wall, shortest), longest)
 
 
-def _deployments(home: Path, observe_every: timedelta) -> tuple[Deployment, ...]:
+def _deployments(home: Path, observe_every: timedelta, classes: Sequence[str]) -> tuple[Deployment, ...]:
     def one(
         kind: Kind, queue: str, *, suffix: str = "", every: timedelta | None = None, cron: str | None = None
     ) -> Deployment:
@@ -97,9 +119,9 @@ def _deployments(home: Path, observe_every: timedelta) -> tuple[Deployment, ...]
 
     return (
         one("observe", "standard", every=observe_every),
-        *(one("triage", each, suffix=f"-{each}") for each in CLASSES),
-        *(one("retrain", each, suffix=f"-{each}") for each in CLASSES),
-        *(one("release", each, suffix=f"-{each}") for each in CLASSES),
+        *(one("triage", each, suffix=f"-{each}") for each in classes),
+        *(one("retrain", each, suffix=f"-{each}") for each in classes),
+        *(one("release", each, suffix=f"-{each}") for each in classes),
         one("watch", "background", every=timedelta(hours=1)),
         one("reconcile", RECONCILE, every=RECONCILE_EVERY),
         one("review", "background", cron="0 6 * * *"),

@@ -11,10 +11,8 @@ from typing import Literal
 POOL = "hpcretrain"
 TAG = "hpcretrain"
 
-ClassName = Literal["urgent", "standard", "background"]
 WHATEVER = "whatever is open"
 """What a run is about that somebody started without saying."""
-CLASSES: tuple[ClassName, ...] = ("urgent", "standard", "background")
 
 TRIAGE_TAG, SUBMIT_TAG = "hpcretrain-triage", "hpcretrain-submit"
 VALIDATION = "hpcretrain-validation"

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from prefect.context import FlowRunContext
 
-from hpcretrain.flows.names import WHATEVER, ClassName
+from hpcretrain.flows.names import WHATEVER
 from hpcretrain.flows.release import release
 from hpcretrain.flows.running import home_flow, steered
 from hpcretrain.flows.runs import shown_by_another, start
@@ -14,9 +14,7 @@ from hpcretrain.flows.steps import Reference, collect, submit, tell, weigh
 
 
 @home_flow("retrain", "retraining for {request}")
-def retrain(
-    home: str, request: str = WHATEVER, decision: str = "", priority_class: ClassName = "standard"
-) -> Reference:
+def retrain(home: str, request: str = WHATEVER, decision: str = "", priority_class: str = "standard") -> Reference:
     """Submit the jobs, and come back when they ended, until the training comes to its end; then release or reject.
 
     While jobs are under way a deployment's run is suspended: no process, slot or lease is held. `reconcile` resumes it,

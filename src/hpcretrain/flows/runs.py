@@ -26,15 +26,18 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Crashed
 
 from hpcretrain.flows.approval import asked_in, token_of
-from hpcretrain.flows.names import KINDS, ClassName, Kind, flow_name, home_id, home_tag
+from hpcretrain.flows.names import KINDS, Kind, flow_name, home_id, home_tag
 from hpcretrain.flows.running import step
+from hpcretrain.priority import PriorityClass
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
 
     from hpcretrain.flows.steps import Reference
 
@@ -235,7 +238,7 @@ def _ask(client: SyncPrefectClient, home: Path, kind: Kind, ask: str) -> None:
 
 
 def _start_another(
-    client: SyncPrefectClient, home: Path, kind: Kind, priority_class: ClassName, about: Mapping[str, str], once: str
+    client: SyncPrefectClient, home: Path, kind: Kind, priority_class: str, about: Mapping[str, str], once: str
 ) -> None:
     """Start a run although earlier ones of the same key have ended."""
     for number in itertools.count():
@@ -246,7 +249,7 @@ def _start_another(
 
 
 @step("start what follows")
-def start(home: str, kind: Kind, priority_class: ClassName, request: str, once: str) -> None:
+def start(home: str, kind: Kind, priority_class: str, request: str, once: str) -> None:
     """Start a run about a request, once for each key `once`."""
     with _client() as client:
         _start(client, Path(home), kind, priority_class, {"request": request}, once)
@@ -256,16 +259,27 @@ def _start(
     client: SyncPrefectClient,
     home: Path,
     kind: Kind,
-    priority_class: ClassName,
+    priority_class: str,
     about: Mapping[str, str],
     once: str,
 ) -> None:
-    deployment = client.read_deployment_by_name(f"{flow_name(kind)}/{home_id(home)}-{priority_class}")
+    deployment = deployment_of(client, home, kind, priority_class)
     client.create_flow_run_from_deployment(
         deployment.id,
         parameters={"home": str(home.resolve()), **about},
         idempotency_key=_key(home, kind, once),
     )
+
+
+def deployment_of(client: SyncPrefectClient, home: Path, kind: Kind, priority_class: str) -> DeploymentResponse:
+    """The deployment of a class; for one that came with a policy since the last setup, that of the background."""
+    try:
+        return client.read_deployment_by_name(f"{flow_name(kind)}/{home_id(home)}-{priority_class}")
+    except ObjectNotFound:
+        if priority_class == PriorityClass.BACKGROUND:
+            raise
+        get_run_logger().warning("no deployments of class %s: `hpcretrain prefect setup` makes them", priority_class)
+        return deployment_of(client, home, kind, PriorityClass.BACKGROUND)
 
 
 def _key(home: Path, kind: Kind, once: str) -> str:

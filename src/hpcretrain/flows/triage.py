@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hpcretrain.flows.approval import await_approval
-from hpcretrain.flows.names import WHATEVER, ClassName
+from hpcretrain.flows.names import WHATEVER
 from hpcretrain.flows.running import home_flow, steered
 from hpcretrain.flows.runs import end_duplicates
 from hpcretrain.flows.steps import Reference, tell, weigh
@@ -14,7 +14,7 @@ def triage(
     home: str,
     assessment: str = WHATEVER,
     score: int = 0,
-    priority_class: ClassName = "standard",
+    priority_class: str = "standard",
     families: list[str] | None = None,
 ) -> Reference:
     """Request and decide, once for each assessment however often it is called.

@@ -10,14 +10,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
 from hpcretrain.backlog import ALL, Entry, Risk, Running, Shared, Spent, Stop, Waiting
 from hpcretrain.evidence import Finding, Outcome, PriorityClass
 from hpcretrain.policy.types.admission import Admission
-
-_ORDER = {each: place for place, each in enumerate(PriorityClass)}
+from hpcretrain.priority import BUILT_IN
 
 
 @dataclass(frozen=True)
@@ -80,32 +79,40 @@ def ordered(backlog: Iterable[Waiting], rules: Admission) -> list[Waiting]:
     return sorted(backlog, key=lambda each: (turn(each, rules), each.asked_at, each.request))
 
 
-def merged(backlog: Iterable[Waiting]) -> list[Waiting]:
-    """One request a model: the newest, with the earliest time and deadline and the most urgent class of all."""
+def merged(backlog: Iterable[Waiting], order: Sequence[PriorityClass] = BUILT_IN) -> list[Waiting]:
+    """One request a model: the newest, with the earliest time and deadline and the most urgent class of all.
+
+    Args:
+        backlog: The requests.
+        order: The classes, most urgent first; what is not among them is as the last.
+    """
     of: dict[str, Waiting] = {}
     for each in sorted(backlog, key=lambda one: (one.asked_at, one.request)):
         before = of.get(each.model)
-        of[each.model] = each if before is None else _both(before, each)
+        of[each.model] = each if before is None else _both(before, each, order)
     return list(of.values())
 
 
-def _both(before: Waiting, newest: Waiting) -> Waiting:
+def _both(before: Waiting, newest: Waiting, order: Sequence[PriorityClass]) -> Waiting:
+    rank = {each: place for place, each in enumerate(order)}
     return replace(
         newest,
         asked_at=before.asked_at,
-        priority_class=min(before.priority_class, newest.priority_class, key=lambda one: _ORDER[one]),
+        priority_class=min(before.priority_class, newest.priority_class, key=lambda one: rank.get(one, len(rank) - 1)),
         deadline=min((one.deadline for one in (before, newest) if one.deadline), default=None),
         by=newest.by or before.by,
     )
 
 
-def gather(entries: Sequence[Entry], rules: Admission, now: datetime) -> tuple[list[Waiting], State]:
+def gather(
+    entries: Sequence[Entry], rules: Admission, now: datetime, order: Sequence[PriorityClass] = BUILT_IN
+) -> tuple[list[Waiting], State]:
     """The backlog and the state that the entries of all homes come to.
 
     What a home that fell silent waits for keeps no place, so that it holds up nobody; what it reserved counts on.
     """
     heard = now - timedelta(hours=rules.silent_hours)
-    backlog = merged(each for entry in entries for each in entry.waiting if entry.at >= heard)
+    backlog = merged((each for entry in entries for each in entry.waiting if entry.at >= heard), order)
     models = {entry.model: entry.refreshed_at for entry in entries}
     state = State(
         running=tuple(each for entry in entries for each in entry.running),
@@ -148,7 +155,14 @@ def admit(backlog: Sequence[Waiting], state: State, rules: Admission, now: datet
     return [desk.judge(request, place) for place, request in enumerate(ordered(backlog, rules), start=1)]
 
 
-def about(request: Waiting, shared: Shared, stops: Sequence[Stop], rules: Admission, now: datetime) -> Admitted:
+def about(
+    request: Waiting,
+    shared: Shared,
+    stops: Sequence[Stop],
+    rules: Admission,
+    now: datetime,
+    order: Sequence[PriorityClass] = BUILT_IN,
+) -> Admitted:
     """What the rules say of one request among all that the board tells.
 
     Args:
@@ -157,8 +171,9 @@ def about(request: Waiting, shared: Shared, stops: Sequence[Stop], rules: Admiss
         stops: Stops that stand for this model.
         rules: The policy's.
         now: The time.
+        order: The policy's classes, most urgent first.
     """
-    backlog, state = gather(shared.entries, rules, now)
+    backlog, state = gather(shared.entries, rules, now, order)
     state = replace(
         state,
         stops=(*stops, *((shared.stop,) if shared.stop else ())),
@@ -214,12 +229,12 @@ class _Admission:
                 if risk.at > since:
                     self._add(self._risk, risk.model, risk.team, risk.points)
         # The same for all of a class, so they are made once.
-        self._stopped = {each: self._stop(each) for each in PriorityClass}
+        self._stopped = cache(self._stop)
 
     def judge(self, request: Waiting, place: int) -> Admitted:
         """The findings about the next request; what it takes is taken."""
         own = (
-            *self._stopped[request.priority_class],
+            *self._stopped(request.priority_class),
             *self._state.troubles,
             *self._state.site.get(request.priority_class, ()),
             *self._deadline(request),

@@ -154,7 +154,7 @@ def denied(approval: Approval | None) -> bool:
 
 def holds(ask: Ask, priority_class: PriorityClass, now: datetime) -> bool:
     """Whether an approval of what was asked still counts: until the ask expires, and for that class alone."""
-    return now < ask.expires_at and ask.priority_class is priority_class
+    return now < ask.expires_at and ask.priority_class == priority_class
 
 
 def overrule(findings: Sequence[Finding], ask: Ask, approval: Approval) -> tuple[Finding, ...]:

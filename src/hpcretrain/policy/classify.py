@@ -44,7 +44,7 @@ def classify(case: Case, classes: Classes) -> tuple[PriorityClass, Finding]:
     if case.learns:
         reason = f"{PriorityClass.BACKGROUND.value}: there is more to learn from, and nothing got worse"
         return PriorityClass.BACKGROUND, Finding("class", Outcome.PASS, reason, case.score)
-    for priority_class in PriorityClass:
+    for priority_class in classes.order:
         for rule in classes.limits(priority_class).when:
             if _holds(rule, case):
                 return priority_class, _finding(rule, case, priority_class)
@@ -79,7 +79,7 @@ def _why(rule: ClassRule, case: Case) -> str:
 
 def _left(case: Case, classes: Classes) -> Finding:
     """That no rule of a more urgent class holds; the limit is the score that alone would have made one hold."""
-    rules = [(each, rule) for each in PriorityClass for rule in classes.limits(each).when]
+    rules = [(each, rule) for each in classes.order for rule in classes.limits(each).when]
     missed = [f"{each.value}: {', '.join(_asked(rule, case))}" for each, rule in rules]
     named, background = f" ({'; '.join(missed)})" if missed else "", _named(PriorityClass.BACKGROUND, case)
     alone = [rule.score for _, rule in rules if rule.score is not None and rule.model_fields_set <= {"score", "reason"}]

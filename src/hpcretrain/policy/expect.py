@@ -47,8 +47,10 @@ def starts(
         One for each request; `now` for what may begin at once.
     """
     never = datetime.max.replace(tzinfo=now.tzinfo)
-    ends = {each: [one.ends or never for one in running if one.priority_class is each] for each in PriorityClass}
-    of_class = {each: _slots(rules.of(each).most_running, ends[each], now) for each in PriorityClass}
+    ends: dict[PriorityClass, list[datetime]] = {each.request.priority_class: [] for each in turns}
+    for one in running:
+        ends.setdefault(one.priority_class, []).append(one.ends or never)
+    of_class = {each: _slots(rules.of(each).most_running, known, now) for each, known in ends.items()}
     of_all = _slots(rules.most_running, [one.ends or never for one in running], now)
     found: list[datetime | None] = []
     for each in turns:

@@ -77,7 +77,7 @@ def right(person: Person, act: Act, policy: Policy, priority_class: PriorityClas
 def known(person: Person, policy: Policy) -> bool:
     """Whether somebody has any say in a home."""
     return any(
-        right(person, act, policy, each) is not None for act in Act for each in (None, *PriorityClass)
+        right(person, act, policy, each) is not None for act in Act for each in (None, *policy.classes.order)
     )  # fmt: skip
 
 

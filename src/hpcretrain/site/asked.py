@@ -29,8 +29,8 @@ class Asked:
 
 
 def every_class(profile: ClusterProfile, site: Site) -> list[Asked]:
-    """The three classes, most urgent first."""
-    return [ask(profile, site, priority_class) for priority_class in PriorityClass]
+    """The classes, most urgent first."""
+    return [ask(profile, site, priority_class) for priority_class in profile.classes.order]
 
 
 def ask(profile: ClusterProfile, site: Site, priority_class: PriorityClass) -> Asked:

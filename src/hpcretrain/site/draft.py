@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpcretrain.records import PriorityClass
+from hpcretrain.priority import BUILT_IN, PriorityClass
 from hpcretrain.site.facts import Association, Partition, Qos, Site
 
 _SERVES = re.compile(r"infer|serv(e|ing)|online|production|\bprod\b", re.IGNORECASE)
@@ -60,7 +60,7 @@ def draft(site: Site, around: Around) -> Draft:
         around: What is known beside that.
     """
     serving = sorted(name for name in site.partitions or {} if _SERVES.search(name))
-    classes = {each: _class(each, site, serving) for each in PriorityClass}
+    classes = {each: _class(each, site, serving) for each in BUILT_IN}
     open_points: list[str] = []
     lines = [
         "# Drafted by `hpcretrain doctor --write`. Each guess says why; look at it, then run the same without --write.",

@@ -22,7 +22,7 @@ def inference(
 
     Args:
         terms: Names what serves.
-        classes: The three classes.
+        classes: The classes.
         site: What was seen.
         expand: Gives the names in a host list.
     """

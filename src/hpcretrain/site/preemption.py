@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import combinations
 
 from hpcretrain.config.cluster import ClusterProfile
-from hpcretrain.records import PriorityClass
 from hpcretrain.site.asked import Asked, every_class
 from hpcretrain.site.facts import Site
 from hpcretrain.site.hosts import fold
@@ -17,11 +17,6 @@ LEAST_CHECKPOINT_S = 5.0
 segment, and a call of scontrol."""
 
 BY_QOS, BY_PARTITION = "preempt/qos", "preempt/partition_prio"
-_DOWNWARDS = (
-    (PriorityClass.URGENT, PriorityClass.STANDARD),
-    (PriorityClass.URGENT, PriorityClass.BACKGROUND),
-    (PriorityClass.STANDARD, PriorityClass.BACKGROUND),
-)
 
 
 def preemption(terms: ClusterProfile, site: Site) -> Iterator[Item]:
@@ -40,13 +35,13 @@ def preemption(terms: ClusterProfile, site: Site) -> Iterator[Item]:
         )
         return
     yield fine("preemption.type", f"PreemptType is {kind}", kind)
-    classes = {each.priority_class: each for each in every_class(terms, site)}
-    for upper, lower in _DOWNWARDS:
-        yield _order(kind, classes[upper], classes[lower], site)
-    for victim in (PriorityClass.STANDARD, PriorityClass.BACKGROUND):
-        yield _mode(kind, terms, classes[victim], site)
-        yield _grace(kind, terms, classes[victim], site)
-        yield from _exempt(kind, classes[victim], site)
+    classes = every_class(terms, site)
+    for upper, lower in combinations(classes, 2):
+        yield _order(kind, upper, lower, site)
+    for victim in classes[1:]:
+        yield _mode(kind, terms, victim, site)
+        yield _grace(kind, terms, victim, site)
+        yield from _exempt(kind, victim, site)
     yield _signal(terms, site)
     yield _requeue(terms, site)
     yield _wait_after_requeue(site)

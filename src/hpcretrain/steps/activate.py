@@ -31,9 +31,10 @@ def propose(desk: Desk, message: Message, person: Person) -> Proposal | None:
     Where the policy in force has rules on approvals it is asked about, else it takes effect at once.
 
     Raises:
-        InputError: It is no policy.
+        InputError: It is no policy, or none that what the home works with can follow.
     """
     wanted = under(desk.terms, message.policy or "")
+    desk.fits(wanted.policy)
     in_force = desk.history.activation
     assert in_force is not None
     if wanted.policy_digest == in_force.policy_digest:

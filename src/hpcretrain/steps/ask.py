@@ -30,9 +30,10 @@ def ask_to_run(desk: Desk, cycle: Cycle, decision: Decision, overrules: tuple[st
 
 def ask_to_release(desk: Desk, cycle: Cycle, judged: Verdict, candidate: Candidate) -> Ask:
     """Record that what passed the gate must be approved before it serves."""
-    decision = cycle.decisions[-1]
+    # Another policy may be in force than the one by which it was trained.
+    priority_class = desk.terms.policy.classes.known(cycle.decisions[-1].priority_class)
     return _ask(
-        desk, Asked.RELEASE, cycle, judged, decision.priority_class, candidate.id, candidate.model_digest, (),
+        desk, Asked.RELEASE, cycle, judged, priority_class, candidate.id, candidate.model_digest, (),
         to_release(desk, cycle, judged, candidate),
     )  # fmt: skip
 

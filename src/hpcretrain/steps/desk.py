@@ -16,6 +16,7 @@ from hpcretrain.config.load import Terms
 from hpcretrain.counts import BatchCounts
 from hpcretrain.errors import LedgerError, TableChangedError
 from hpcretrain.history import History
+from hpcretrain.policy.types import Policy
 from hpcretrain.ports import (
     Anchors,
     Board,
@@ -218,6 +219,8 @@ class Desk:
     """Whether there is somebody to ask: a replay takes as approved what would have been asked."""
     traffic: Callable[[ZoneInfo], Series | None] = lambda _: None
     """Past traffic of what serves, from which windows are learned; times without an offset are of the zone."""
+    fits: Callable[[Policy], None] = lambda _: None
+    """Raises an InputError for a policy that what the home works with cannot follow."""
     anchors: Anchors | None = None
     """Where it is kept elsewhere how far the ledger went at each release; None to keep it nowhere."""
     _spread: float | None = field(default=None, init=False)

@@ -10,6 +10,7 @@ from hpcretrain.cycle import Cycle
 from hpcretrain.errors import InputError
 from hpcretrain.evidence import Measure
 from hpcretrain.messages import Message, Person, Verb
+from hpcretrain.policy.types import Policy
 from hpcretrain.ports import Board
 from hpcretrain.records import (
     Assessment,
@@ -43,7 +44,7 @@ def request(desk: Desk, message: Message, person: Person) -> tuple[Assessment, C
     signal = _signal(desk, message, person)
     assessment = assess(desk)
     before = desk.history.open_cycle or desk.history.training
-    if before is not None and not _gives_way(before, wanted):
+    if before is not None and not _gives_way(before, wanted, desk.terms.policy):
         return None
     if before is not None and before.run is None:
         close(desk, before, Closing.SUPERSEDED, signal.id)
@@ -144,10 +145,10 @@ def _told(desk: Desk, measure: Measure, person: Person) -> Signal:
     )
 
 
-def _gives_way(before: Cycle, wanted: PriorityClass) -> bool:
+def _gives_way(before: Cycle, wanted: PriorityClass, policy: Policy) -> bool:
     """Whether a request in person takes the place of one that stands: of a more urgent class, or as nobody asked."""
-    as_urgent = before.request.priority_class is wanted
-    return more_urgent(wanted, before) or (as_urgent and before.run is None and before.in_person is None)
+    as_urgent = before.request.priority_class == wanted
+    return more_urgent(wanted, before, policy) or (as_urgent and before.run is None and before.in_person is None)
 
 
 def cancel(desk: Desk, message: Message, person: Person) -> Cycle:

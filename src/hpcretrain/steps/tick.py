@@ -210,7 +210,8 @@ def conclude(desk: Desk, cycle: Cycle, came: Passed | Rejected) -> None:
     if broken := holding(cycle.broken, desk.now):
         promote(desk, came.judged, came.twin, came.refit, (broken,))
         return
-    if rules is None or not desk.attended or cycle.decisions[-1].priority_class not in rules.release:
+    priority_class = desk.terms.policy.classes.known(cycle.decisions[-1].priority_class)
+    if rules is None or not desk.attended or priority_class not in rules.release:
         promote(desk, came.judged, came.twin, came.refit)
         return
     ask_to_release(desk, cycle, came.judged, candidate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Annotated, Self
 
@@ -16,6 +16,7 @@ from hpcretrain.policy.types.admission import RiskBudget as RiskBudget
 from hpcretrain.policy.types.classes import Classes as Classes
 from hpcretrain.policy.types.classes import ClassLimits as ClassLimits
 from hpcretrain.policy.types.classes import ClassRule as ClassRule
+from hpcretrain.policy.types.classes import FurtherClass as FurtherClass
 from hpcretrain.policy.types.governance import Approvals as Approvals
 from hpcretrain.policy.types.governance import BreakGlass as BreakGlass
 from hpcretrain.policy.types.governance import Deadlines as Deadlines
@@ -183,12 +184,40 @@ class Policy(Rules):
 
     @model_validator(mode="after")
     def _governed(self) -> Self:
-        problems = [*self._unruled(), *self._emergencies()]
+        problems = [*self._misclassed(), *self._unruled(), *self._emergencies()]
         if self.approvals and not problems:
-            problems += short_of_people(self.approvals, self.roles)
+            problems += short_of_people(self.approvals, self.roles, self.classes.order)
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _misclassed(self) -> Iterator[str]:
+        """What names a class that there is not, and what lacks one that there is."""
+        order, rules = self.classes.order, self.admission
+        for key, names in self._named():
+            for name in names:
+                if name not in order:
+                    yield f"{key}: {name} is no class; the classes are {', '.join(order)}"
+        for name in self.classes.further:
+            if name in {*Admission.model_fields, *Needed.model_fields}:
+                yield f"classes.{name}: is no name of a class: it is a key of [admission] or [approvals.needed]"
+            elif rules and name not in rules.further:
+                yield f"admission.{name}: is missing; each of the classes has its table there"
+        delays = [rules.of(each).delay_hours for each in order] if rules else []
+        if delays != sorted(delays):
+            yield "admission: delay_hours: a more urgent class may not have the longer delay"
+
+    def _named(self) -> Iterator[tuple[str, Iterable[str]]]:
+        """Each key that names classes, with what it names."""
+        if self.admission:
+            yield "admission", self.admission.further
+        if self.approvals:
+            yield "approvals.run", self.approvals.run
+            yield "approvals.release", self.approvals.release
+            yield "approvals.needed", self.approvals.needed.further if self.approvals.needed else ()
+        for name, role in (self.roles or {}).items():
+            for key in ("ask", "approve_run", "approve_release"):
+                yield f"roles.{name}.{key}", getattr(role, key)
 
     def _unruled(self) -> Iterator[str]:
         roles, named = self.roles, self.approvals and (self.approvals.approvers or self.approvals.requesters)

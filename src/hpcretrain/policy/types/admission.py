@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
-from hpcretrain.evidence import PriorityClass
-from hpcretrain.policy.types.tables import Days, Hours, NotNegative, Points, Positive, Reason, Rules, Share
+from hpcretrain.policy.types.tables import ByClass, Days, Hours, NotNegative, Points, Positive, Reason, Rules, Share
 from hpcretrain.policy.types.worth import OperationalRisk, Worth
+from hpcretrain.priority import BUILT_IN, PriorityClass
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -90,8 +90,10 @@ class Headroom(Rules):
         return self
 
 
-class Admission(Rules):
+class Admission(ByClass):
     """When a request gets what it shares with others: slots, hours, risk and headroom, in which order."""
+
+    __pydantic_extra__: dict[str, ClassAdmission] = Field(init=False)
 
     most_running: Count = Field(description="Trainings of all classes and homes that may be under way at once.")
     time_zone: str = Field(default="UTC", description="Whose calendar months the budgets follow.")
@@ -126,15 +128,12 @@ class Admission(Rules):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         problems = []
-        delays = [self.of(each).delay_hours for each in PriorityClass]
-        if delays != sorted(delays):
-            problems.append("delay_hours: a more urgent class may not have the longer delay")
-        for each in PriorityClass:
-            limits = self.of(each)
+        for name in (*BUILT_IN, *self.further):
+            limits = self.of(PriorityClass(name))
             if self.worth and limits.hour_price is None:
-                problems.append(f"{each.value}.hour_price: is missing; worth needs the price of each class")
+                problems.append(f"{name}.hour_price: is missing; worth needs the price of each class")
             if self.operational_risk and limits.most_operational_risk is None:
-                problems.append(f"{each.value}.most_operational_risk: is missing; operational_risk needs each class's")
+                problems.append(f"{name}.most_operational_risk: is missing; operational_risk needs each class's")
         if self.operational_risk and (self.headroom is None or self.headroom.signal is None):
             problems.append("headroom.signal: is missing; operational_risk asks how far serving is from its limit")
         if problems:
@@ -143,5 +142,5 @@ class Admission(Rules):
 
     def of(self, priority_class: PriorityClass) -> ClassAdmission:
         """The limits of a class."""
-        limits: ClassAdmission = getattr(self, priority_class.value)
+        limits: ClassAdmission = self.entry(priority_class)
         return limits

@@ -6,8 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from hpcretrain.evidence import PriorityClass
-from hpcretrain.policy.types.tables import Hours, NotNegative, Points, Positive, Reason, Rules, Share
+from hpcretrain.policy.types.tables import ByClass, Hours, NotNegative, Points, Positive, Reason, Rules, Share
+from hpcretrain.priority import PriorityClass, lined_up
 
 
 class ClassRule(Rules):
@@ -38,8 +38,16 @@ class ClassLimits(Rules):
     fits_per_30d: Positive = Field(description="Budget: full fits of `full_rows` rows at most, within any 30 days.")
 
 
-class Classes(Rules):
-    """The priority classes."""
+class FurtherClass(ClassLimits):
+    """What a class that a site names may do, and where it stands among the others."""
+
+    below: str = Field(description="The class right after which it comes in urgency; background stays the last.")
+
+
+class Classes(ByClass):
+    """The priority classes. A site may name more, each in a table `[classes.NAME]` with the key `below`, too."""
+
+    __pydantic_extra__: dict[str, FurtherClass] = Field(init=False)
 
     urgent: ClassLimits
     standard: ClassLimits
@@ -56,9 +64,23 @@ class Classes(Rules):
     def _whole(self) -> Self:
         if self.background.when:
             raise ValueError("background.when: what is of no other class is of this one; it has no rules")
+        _ = self.order
         return self
+
+    @property
+    def order(self) -> tuple[PriorityClass, ...]:
+        """All classes, most urgent first."""
+        return lined_up({name: each.below for name, each in self.further.items()})
+
+    def known(self, priority_class: PriorityClass) -> PriorityClass:
+        """The class itself; the background where this policy has no such class, as for all that no class claims."""
+        return priority_class if priority_class in self.order else PriorityClass.BACKGROUND
+
+    def rank(self, priority_class: PriorityClass) -> int:
+        """The place of a class in the order; 0 is the most urgent."""
+        return self.order.index(self.known(priority_class))
 
     def limits(self, priority_class: PriorityClass) -> ClassLimits:
         """The limits of a class."""
-        limits: ClassLimits = getattr(self, priority_class.value)
+        limits: ClassLimits = self.entry(priority_class)
         return limits

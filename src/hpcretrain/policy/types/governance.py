@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from hpcretrain.evidence import PriorityClass
-from hpcretrain.policy.types.tables import Hours, Rules
+from hpcretrain.policy.types.tables import ByClass, Hours, Rules
+from hpcretrain.priority import BUILT_IN, PriorityClass
 
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
@@ -31,18 +31,23 @@ class Role(Rules):
     review: bool = Field(default=False, description="Review what somebody else broke the glass for.")
 
 
-class Needed(Rules):
-    """How many people must approve, beside whoever asked. One where nothing is said."""
+People = Annotated[int, Field(ge=1, le=9)]
 
-    urgent: Annotated[int, Field(ge=1, le=9)] = Field(default=1, description="For what is urgent: 2 is four eyes.")
-    standard: Annotated[int, Field(ge=1, le=9)] = Field(default=1, description="For what is standard.")
-    background: Annotated[int, Field(ge=1, le=9)] = Field(default=1, description="For the background.")
 
-    policy: Annotated[int, Field(ge=1, le=9)] = Field(default=1, description="For that another policy takes effect.")
+class Needed(ByClass):
+    """How many people must approve, beside whoever asked, also by the names of further classes. Else one."""
+
+    __pydantic_extra__: dict[str, People] = Field(init=False)
+
+    urgent: People = Field(default=1, description="For what is urgent: 2 is four eyes.")
+    standard: People = Field(default=1, description="For what is standard.")
+    background: People = Field(default=1, description="For the background.")
+
+    policy: People = Field(default=1, description="For that another policy takes effect.")
 
     def of(self, priority_class: PriorityClass) -> int:
         """People for a class."""
-        count: int = getattr(self, priority_class.value)
+        count: int = self.entry(priority_class) if priority_class in (*BUILT_IN, *self.further) else 1
         return count
 
 
@@ -78,13 +83,15 @@ class Approvals(Rules):
         return self.needed.of(priority_class) if self.needed else 1
 
 
-def short_of_people(approvals: Approvals, roles: Mapping[str, Role] | None) -> Iterator[str]:
+def short_of_people(
+    approvals: Approvals, roles: Mapping[str, Role] | None, classes: Iterable[PriorityClass]
+) -> Iterator[str]:
     """What could never be approved, since fewer people may than must.
 
     Of a group, behind a percent sign, the operating system alone knows the members: what a group may approve is not
     counted.
     """
-    for each in PriorityClass:
+    for each in classes:
         run, release = (_may(approvals, roles, what, each) for what in ("approve_run", "approve_release"))
         key, people = f"approvals.needed.{each.value}", approvals.people(each)
         # Where somebody may approve a training at all, an approval is asked for to set a check aside, too.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from hpcretrain.priority import BUILT_IN, PriorityClass
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -21,3 +23,21 @@ class Rules(BaseModel):
     """A table whose keys are all known."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ByClass(Rules):
+    """A table with an entry for each class: the three that there always are, and those that a site names."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    @property
+    def further(self) -> dict[str, Any]:
+        """The entries of classes that a site names."""
+        return self.model_extra or {}
+
+    def entry(self, priority_class: PriorityClass) -> Any:
+        """What is said of a class; of one that is not named here, what is said of the background."""
+        further = self.further
+        if priority_class in further:
+            return further[priority_class]
+        return getattr(self, priority_class if priority_class in BUILT_IN else PriorityClass.BACKGROUND)

@@ -14,10 +14,12 @@ MOST_LISTED = 50
 
 def backlog(shown: Shown) -> Artifact:
     """The requests that nothing has ended yet, the most urgent first."""
-    order = list(PriorityClass)
-    waiting = [cycle for cycle in shown.history.cycles if cycle.review is None]
-    waiting.sort(key=lambda each: (order.index(_class(each)), -each.request.score, each.request.at, each.request.id))
-    rows, more = markdown.first([_waits(each, shown.zone) for each in waiting], MOST_LISTED)
+    rank = {each: place for place, each in enumerate(shown.classes)}
+    waiting = [
+        (rank.get(_class(cycle), len(rank) - 1), cycle) for cycle in shown.history.cycles if cycle.review is None
+    ]
+    waiting.sort(key=lambda each: (each[0], -each[1].request.score, each[1].request.at, each[1].request.id))
+    rows, more = markdown.first([_waits(each, shown.zone) for _, each in waiting], MOST_LISTED)
     assessment = shown.history.assessment
     score = f"score {assessment.score} of 1000" if assessment else "not assessed since the last release"
     summary = f"{wording.plural(len(waiting), 'request')} open, {score}"

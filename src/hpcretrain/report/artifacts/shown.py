@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from hpcretrain.history import History
+from hpcretrain.priority import BUILT_IN, PriorityClass
 from hpcretrain.records import Finding, Outcome
 from hpcretrain.report import markdown, story
 from hpcretrain.report.artifacts.going import Going
@@ -45,6 +46,7 @@ class Shown:
         primary_metric: The primary metric.
         zone: In which times are told.
         cpu_s: CPU seconds of a job's fits, by the job's identifier.
+        classes: The classes of the policy in force, most urgent first.
         jobs: How the trainings stand.
         picture: The PNG of a candidate that met the champion, by its identifier; None where there is none.
         prefect: Where Prefect's pages are; empty if that is not known.
@@ -57,6 +59,7 @@ class Shown:
     primary_metric: str
     zone: ZoneInfo
     cpu_s: Callable[[str], float]
+    classes: Sequence[PriorityClass] = BUILT_IN
     jobs: Sequence[Going] = ()
     picture: Callable[[str], bytes | None] = lambda _: None
     prefect: str = ""
