@@ -108,6 +108,11 @@ def test_a_stop_holds_a_further_class_and_can_be_lifted_after_it_is_gone(config:
     assert waits == ["stop"]
     home.answer(now + 2 * HOUR, says(Verb.PROPOSE, policy=without(config, tmp_path)), OWNER)
     assert not home.answer(now + 2 * HOUR, says(Verb.REQUEST, wanted="nightly"), OWNER).done
+    home.advance(now + home.step, slowly({}, 9))
+    [cycle] = home.history().cycles
+    waits = [each.check for each in cycle.decisions[-1].findings if each.outcome is not Outcome.PASS]
+    assert (cycle.run, "stop" in waits) == (None, True), "nobody resumed it"
+    now += home.step
     resumed = home.answer(now + 3 * HOUR, says(Verb.RESUME, "nightly"), OWNER, slowly({}, 9))
     assert resumed.done
     [cycle] = home.history().cycles

@@ -9,17 +9,34 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from jobs_for_tests import SLOW_MEAN
 from lives import Home, slowly
 from tables import configure, orders, write_policy
+from whole_cycle import AT, DAY, whole_cycle
 
 from hpcretrain import again
 from hpcretrain.adapters.board import FolderBoard
 from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.config.load import kept_policy
+from hpcretrain.errors import InputError
 from hpcretrain.evidence import Family, Measure
+from hpcretrain.history import History
 from hpcretrain.messages import Message, Person, Verb, identifier, telling
-from hpcretrain.records import Action, Candidate, Decision, Finding, Job, Outcome, PriorityClass, Purpose, Record
+from hpcretrain.records import (
+    Action,
+    Candidate,
+    Decision,
+    Finding,
+    Job,
+    Outcome,
+    PriorityClass,
+    Purpose,
+    Record,
+    Release,
+    Start,
+)
 from hpcretrain.steps.desk import Desk
+from hpcretrain.wiring import run_backtest
 
 HOUR = timedelta(hours=1)
 OWNER = Person("svc", owner=True)
@@ -328,3 +345,29 @@ def test_a_warm_rung_goes_on_from_what_serves_and_has_learned_what_that_learned(
     assert isinstance(champion, Candidate)
     assert history.learned[0] == champion.window.start
     assert replays(home)
+
+
+def test_a_recipe_that_cannot_go_on_from_a_model_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    changes = write_policy(tmp_path)
+    with (tmp_path / "policy.toml").open("a") as file:
+        file.write(WARM)
+    (tmp_path / "slow.py").write_text(SLOW_MEAN)
+    table = orders(rows=4_000, minutes=32, change_at=None)
+    config = configure(tmp_path, table, **changes, model__recipe='recipe = "slow:SlowMean"')
+    with pytest.raises(InputError, match=r"heed TrainingData\.start"):
+        run_backtest(config, tmp_path / "home")
+
+
+def test_what_a_fit_went_on_from_has_learned_counts_as_learned() -> None:
+    records = whole_cycle()
+    release = next(each for each in reversed(records) if isinstance(each, Release))
+    job = next(each for each in records if isinstance(each, Job))
+    fit = next(each for each in records if isinstance(each, Candidate))
+    first = replace(fit, window=replace(fit.window, start=AT, end=AT + 9 * DAY), model_digest="first")
+    warm = replace(job, start=Start(first.id, "first", 25))
+    second = replace(fit, answers=(warm.id,), window=replace(fit.window, start=AT + 3 * DAY, end=AT + 6 * DAY))
+    served = replace(release, candidate=second.id)
+    history = History(known={each.id: each for each in (job, first, warm, second)}, releases=[served])
+    assert history.learned == (AT, AT + 9 * DAY)
+    assert history.size(second, 100) == 1.25
+    assert history.size(first, 100) == 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from statistics import median
 
-from hpcretrain.backlog import Entry, Means, Risk, Running, Shared, Spent, Waiting
+from hpcretrain.backlog import MODEL, Entry, Means, Risk, Running, Shared, Spent, Stop, Waiting
 from hpcretrain.cycle import Cycle
 from hpcretrain.history import History
 from hpcretrain.policy import admit, endanger, pay
@@ -17,7 +17,6 @@ from hpcretrain.policy import scope as scopes
 from hpcretrain.policy.types import Admission, Policy, Training
 from hpcretrain.records import (
     Action,
-    Candidate,
     Closing,
     Facts,
     Finding,
@@ -144,12 +143,12 @@ def worthwhile(
         outlay = pay.Outlay(points, kept, kept + back + no, hours, measured, asked_by)
         said.append(pay.pays(outlay, limits, rules.worth))
     if rules.operational_risk is not None and limits.most_operational_risk is not None:
-        serves = history.known[history.champion.candidate]
-        now = len(serves.members) if isinstance(serves, Candidate) else 0
-        after = 1 + min(training.average_with, len(history.releases))
+        sizes = [history.size(fit, facts.passes) for fit in history.fits]
+        fresh = 1.0 if training.warm_share is None else sizes[0] + training.warm_share
+        after = fresh + min(training.average_with, len(history.releases)) * max(sizes)
         serving = next((each for each in shared.site if each.check == "headroom:serving"), None)
         unheard = Finding("headroom:serving", Outcome.INSUFFICIENT, "nobody was asked how serving does")
-        stakes = endanger.Stakes(serving or unheard, max(now, 1), after, back, kept + back)
+        stakes = endanger.Stakes(serving or unheard, sum(sizes), after, back, kept + back)
         said.append(endanger.operational_risk(stakes, rules.operational_risk, limits.most_operational_risk))
     if not said:
         return choice
@@ -166,7 +165,7 @@ def admitted(
     now: datetime,
 ) -> choices.Choice:
     """The choice, once stops and the rules on what is shared have their say."""
-    stops, rules = history.stopped(priority_class), policy.admission
+    stops, rules = stopped(history, priority_class, policy), policy.admission
     if choice.action is Action.DROP:
         return choice
     if rules is None or shared is None:
@@ -179,6 +178,16 @@ def admitted(
     if not said:
         return choice
     return choices.choose(choice.cost_mrow_passes, (*choice.findings, *said), at_best=choice.outcome)
+
+
+def stopped(history: History, priority_class: PriorityClass, policy: Policy) -> tuple[Stop, ...]:
+    """The stops that stand here for a class; that of a class which the policy has no more holds the background."""
+    known = policy.classes.known
+    return tuple(
+        replace(stop, scope="") if stop.scope == MODEL else stop
+        for stop in history.standing_stops
+        if stop.scope == MODEL or known(PriorityClass(stop.scope)) == known(priority_class)
+    )
 
 
 def lacking(findings: Iterable[Finding]) -> str | None:
@@ -279,7 +288,7 @@ def _spent(
         for job in cycle.jobs:
             used = cpu_s.get(job.id)
             hours = reckoned.of(job.cost_mrow_passes) if used is None else used / 3600
-            months[admit.month_of(cycle.run.at, rules)] += hours
+            months[rules.month_of(cycle.run.at)] += hours
     model = history.champion.model
     return tuple(Spent(model, reckoned.team, month, hours) for month, hours in sorted(months.items()))
 

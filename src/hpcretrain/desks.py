@@ -123,7 +123,7 @@ def open_desk(
     model, settings = terms.config.model, _settings(terms, table)
     origin = _origin(terms, table, (shown or terms.folder).resolve())
     slurm = Slurm(cluster.profile.commands) if cluster else None
-    fits = partial(_fits, cluster)
+    fits = partial(_fits, terms, cluster)
     if not mode.attended:
         fits(terms.policy)
     with Home.open(home, _identity(terms, table, mode)) as place:
@@ -164,9 +164,15 @@ def open_desk(
             )
 
 
-def _fits(cluster: Cluster | None, policy: Policy) -> None:
+def _fits(terms: Terms, cluster: Cluster | None, policy: Policy) -> None:
     if cluster:
         require_classes(cluster.profile, policy.classes.order)
+    training, model = policy.training, terms.config.model
+    shares = (training.warm_share, *(rung.warm_share for rung in training.rungs or ()))
+    if any(share is not None for share in shares):
+        from hpcretrain.node.recipe import load_recipe, require_warm
+
+        require_warm(model.recipe, load_recipe(model.recipe, model.params, search_path=terms.folder))
 
 
 def governed(terms: Terms, book: Book) -> Terms:

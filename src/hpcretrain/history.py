@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from hpcretrain import lifecycle
-from hpcretrain.backlog import ALL, MODEL, Stop
+from hpcretrain.backlog import ALL, Stop
 from hpcretrain.cycle import Cycle, answer
 from hpcretrain.errors import LedgerError
 from hpcretrain.records import (
@@ -29,7 +29,6 @@ from hpcretrain.records import (
     GlassReview,
     Job,
     Outcome,
-    PriorityClass,
     Proposal,
     Record,
     Release,
@@ -153,6 +152,11 @@ class History:
         members = [self.known[member] for member in champion.members]
         return [fit for fit in members if isinstance(fit, Candidate)] or [champion]
 
+    def size(self, fit: Candidate, passes: int) -> float:
+        """How large a fit is, in fits from nothing of so many passes: warm starts add to what they went on from."""
+        jobs = [self.known.get(each.answers[0]) for each in self._grown(fit)]
+        return 1 + sum(job.start.passes / passes for job in jobs if isinstance(job, Job) and job.start)
+
     def _grown(self, fit: Candidate) -> Iterator[Candidate]:
         """A fit, and those that it went on from."""
         each: Record | None = fit
@@ -221,14 +225,6 @@ class History:
         return tuple(
             Stop(scope, str(signal.finding.observed), signal.at, signal.finding.reason)
             for scope, signal in self.stops.items()
-        )
-
-    def stopped(self, priority_class: PriorityClass | None = None) -> tuple[Stop, ...]:
-        """The stops that stand here for a class; all of them without one."""
-        return tuple(
-            replace(stop, scope="") if stop.scope == MODEL else stop
-            for stop in self.standing_stops
-            if priority_class is None or stop.scope in (MODEL, priority_class.value)
         )
 
     def deadline(self, cycle: Cycle) -> datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ from hpcretrain import claims
 from hpcretrain.adapters.board import FolderBoard
 from hpcretrain.adapters.home import default_home
 from hpcretrain.adapters.livesettings import LiveSettings
-from hpcretrain.backlog import Entry, Running, Stop, Waiting
+from hpcretrain.backlog import MODEL, Entry, Running, Stop, Waiting
 from hpcretrain.canonical import plain
 from hpcretrain.config.load import kept_policy, load
 from hpcretrain.history import History
-from hpcretrain.policy import admit, expect
+from hpcretrain.policy import admit, expect, pay
 from hpcretrain.policy.types import Admission, Policy
 from hpcretrain.ports import Told
 from hpcretrain.records import Finding, Outcome
@@ -45,22 +46,27 @@ def backlog(home: Path | None = None) -> dict[str, Any]:
     used, model = cpu_s(ledger.notes("job_finished")), terms.config.model
     means = claims.means(history, used, policy, model.threads, model.team, model.after)
     own = claims.entry(board.home if board else ALONE, history, used, means, policy.admission, now)
-    standing = (*history.stopped(), *((told.stop,) if told.stop else ()))
+    here = (replace(each, scope="") if each.scope == MODEL else each for each in history.standing_stops)
+    standing = (*here, *((told.stop,) if told.stop else ()))
     entries = (own, *told.entries)
     running = [each for entry in entries for each in entry.running]
-    turns = _turns(history, policy, entries, told, now)
+    measured = means.cpu_s_per_mrow_pass is not None
+    turns = [
+        {**turn, **_priced(request, policy.admission, measured=measured)}
+        for request, turn in _turns(history, policy, entries, told, now)
+    ]
     return _content(settings, history, turns, running, entries, standing, told.troubles)
 
 
 def _turns(
     history: History, policy: Policy, entries: Sequence[Entry], told: Told, now: datetime
-) -> list[dict[str, Any]]:
+) -> list[tuple[Waiting, dict[str, Any]]]:
     """Who waits, in order; without rules on sharing the order is that of asking, and nobody knows when one begins."""
     rules = policy.admission
     if rules is None:
         waiting = [each for entry in entries for each in entry.waiting]
         return [
-            _turn(place, each, None, None, _own(history, each), None)
+            (each, _turn(place, each, None, None, _own(history, each)))
             for place, each in enumerate(sorted(waiting, key=lambda one: one.asked_at), start=1)
         ]
     requests, state = admit.gather(entries, rules, now, policy.classes.order)
@@ -74,12 +80,11 @@ def _turns(
         expect.Turn(one.request, {each.check: each.outcome for each in lacks})
         for one, lacks in zip(found, lacking, strict=True)
     ]
-    begins = expect.starts(turns, state.running, rules, now, admit.next_month(now, rules))
+    begins = expect.starts(turns, state.running, rules, now, rules.next_month(now))
     return [
-        _turn(
-            one.place, one.request, admit.turn(one.request, rules), start, (*_own(history, one.request), *lacks), rules
-        )
+        (each, _turn(one.place, each, admit.turn(each, rules), start, (*_own(history, each), *lacks)))
         for one, start, lacks in zip(found, begins, lacking, strict=True)
+        for each in (one.request,)
     ]
 
 
@@ -94,15 +99,15 @@ def _own(history: History, request: Waiting) -> tuple[Finding, ...]:
     return (Finding(check=request.lacks, outcome=Outcome.WAIT, reason="as its home says"),)
 
 
+def _priced(request: Waiting, rules: Admission | None, *, measured: bool) -> dict[str, Any]:
+    """What a request is expected to cost, by this home's prices and its knowledge of what preemption loses."""
+    cost = pay.price(request.cpu_hours, rules.of(request.priority_class), measured=measured) if rules else None
+    return {"expected_cost": cost, "currency": rules.worth.currency if rules and rules.worth else None}
+
+
 def _turn(
-    place: int,
-    request: Waiting,
-    turn: datetime | None,
-    begins: datetime | None,
-    lacks: Sequence[Finding],
-    rules: Admission | None,
+    place: int, request: Waiting, turn: datetime | None, begins: datetime | None, lacks: Sequence[Finding]
 ) -> dict[str, Any]:
-    price = rules.of(request.priority_class).hour_price if rules else None
     return {
         "place": place,
         "request": request.request,
@@ -116,8 +121,6 @@ def _turn(
         "expected_start": plain(begins),
         "expected_hours": request.hours,
         "expected_cpu_hours": request.cpu_hours,
-        "expected_cost": None if price is None else request.cpu_hours * price,
-        "currency": rules.worth.currency if rules and rules.worth else None,
         "waits_for": plain(tuple(lacks)),
     }
 

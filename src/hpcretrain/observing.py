@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -114,14 +114,14 @@ def observe_csv(path: Path, mapping: Path, since: datetime | None, now: datetime
     measures: list[Measure] = []
     for metric in terms.metric:
         series = found[metric.column]
-        gauge, reference = _gauge(terms.model, metric), _reference(path, metric, series)
+        gauge, reference = _gauge(terms.model, metric), _reference(path, metric, series, slots)
         for start, end in slots:
             if begin < end:
                 measures += read(gauge, series, reference, max(start, begin), end)
     return ordered(shared(measures, len(terms.metric)))
 
 
-def _reference(path: Path, metric: CsvMetric, series: Series) -> Reference:
+def _reference(path: Path, metric: CsvMetric, series: Series, slots: Sequence[tuple[datetime, datetime]]) -> Reference:
     usual = metric.reference
     if isinstance(usual, Stretch):
         return series.between(usual.start, usual.end)
@@ -134,7 +134,7 @@ def _reference(path: Path, metric: CsvMetric, series: Series) -> Reference:
             f"{called(path)}: the samples of {metric.name} lie {apart:.6g} apart, more than adwin_span = "
             f"{usual.span:g}; write how far apart they can be"
         )
-    return OwnPast(series, usual.span, usual.delta)
+    return OwnPast.of(series, usual.span, usual.delta, (end for _, end in slots))
 
 
 def observe_prometheus(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from hpcretrain.backlog import Running, Waiting
 from hpcretrain.evidence import Finding, Outcome
-from hpcretrain.policy.admit import State, admit, next_month
+from hpcretrain.policy.admit import State, admit
 from hpcretrain.policy.expect import Turn, starts
 from hpcretrain.policy.types import Admission
 from hpcretrain.priority import BUILT_IN
@@ -28,7 +28,7 @@ def decide_10000_s() -> list[float]:
             Turn(each.request, {f.check: f.outcome for f in each.findings if f.outcome is not Outcome.PASS})
             for each in decided
         ]
-        expected = starts(turns, state.running, rules, NOW, next_month(NOW, rules))
+        expected = starts(turns, state.running, rules, NOW, rules.next_month(NOW))
         taken.append(time.process_time() - before)
         assert sum(each.runs for each in decided) == rules.most_running - RUNNING
         assert sum(begins is not None for begins in expected) > REQUESTS / 2

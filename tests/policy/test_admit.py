@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from hpcretrain.backlog import Entry, Risk, Spent, Stop, Waiting
 from hpcretrain.config.load import shipped_policy
 from hpcretrain.evidence import Finding, Outcome, PriorityClass
-from hpcretrain.policy.admit import State, admit, gather, merged, next_month, ordered, turn
+from hpcretrain.policy.admit import State, admit, gather, merged, ordered, turn
 from hpcretrain.policy.expect import Turn, starts
 from hpcretrain.policy.types import Admission, Training
 
@@ -111,7 +111,7 @@ def test_two_that_fit_the_budget_one_by_one_do_not_both_fit_it() -> None:
 
 def test_months_follow_the_time_zone() -> None:
     berlin = rules(time_zone="Europe/Berlin")
-    assert next_month(NOW, berlin).isoformat() == "2026-11-30T23:00:00+00:00"
+    assert berlin.next_month(NOW).isoformat() == "2026-11-30T23:00:00+00:00"
     state, budget = State(spent=[Spent("m", None, "2026-12", 9.0)]), {**BUDGET, "model": 10.0}
     late = NOW.replace(day=30, hour=23, minute=30)
     in_berlin = rules(time_zone="Europe/Berlin", hours=budget)
@@ -245,7 +245,7 @@ def test_expected_starts_follow_slots_windows_and_months() -> None:
         Turn(waits("y", "urgent"), {"stop": Outcome.WAIT}),
         Turn(waits("z", "urgent"), {"hours:team": Outcome.INSUFFICIENT}),
     ]
-    month = next_month(NOW, law)
+    month = law.next_month(NOW)
     found = starts(turns, [runs("r", ends=1.0)], law, NOW, month)
     assert found == [NOW + HOUR, NOW + 3 * HOUR, NOW + 9 * HOUR, month, None, None, None]
 

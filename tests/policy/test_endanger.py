@@ -30,17 +30,30 @@ def points(reason: str) -> list[int]:
 def test_a_score_worked_by_hand() -> None:
     found = operational_risk(STAKES, RULES, 500)
     slow, grown, fails = 5 / 20, (2 - 1) / (3 - 1), (0 + 1) / (2 + 2)
-    assert found.observed == round(1000 * (0.5 * (1 - (1 - slow) * (1 - grown)) + 0.25 * grown + 0.25 * fails))
-    assert found.observed == 500
+    assert found.observed == round(1000 * (0.5 * (1 - (1 - slow) * (1 - slow * grown)) + 0.25 * grown + 0.25 * fails))
+    assert found.observed == 359
     assert found.outcome is Outcome.PASS
-    assert points(found.reason) == [313, 125, 62]
+    assert points(found.reason) == [172, 125, 62]
     assert "serving is at 25% of what it may be worse" in found.reason
 
 
 def test_more_than_the_class_may_waits_and_says_what_to_do() -> None:
-    found = operational_risk(STAKES, RULES, 499)
-    assert found.outcome is Outcome.WAIT
-    assert "average_with" in found.reason
+    assert operational_risk(STAKES, RULES, 359).outcome is Outcome.PASS
+    for stakes, help_ in (
+        (STAKES, "more room"),
+        (replace(STAKES, serving=serving(0.0), fits_after=3), "average_with"),
+        (replace(STAKES, serving=serving(0.0), fits_after=1), "approvals.overrule"),
+    ):
+        found = operational_risk(stakes, RULES, 50)
+        assert found.outcome is Outcome.WAIT
+        assert help_ in found.reason
+
+
+def test_the_figures_of_the_document_come_out() -> None:
+    rules = OperationalRisk(latency=0.5, memory=0.2, reliability=0.3, reason="a test")
+    for effect, score in ((0.0, 243), (10.0, 618), (20.0, 743)):
+        found = operational_risk(Stakes(serving(effect), 1, 3, 0, 5), rules, 1000)
+        assert found.observed == score
 
 
 @pytest.mark.parametrize("heard", [serving(None), serving(1.0, outcome=Outcome.INSUFFICIENT)])

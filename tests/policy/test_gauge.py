@@ -119,7 +119,7 @@ AUC = Gauge("flights", Family.PERFORMANCE, "auc", False, False, 2000, None)
 
 def own_past(*values: float) -> tuple[Series, OwnPast]:
     samples = series(*values, every=30.0)
-    return samples, OwnPast(samples, 0.12, 0.002)
+    return samples, OwnPast.of(samples, 0.12, 0.002, [START + HOUR, START + 2 * HOUR])
 
 
 def test_a_metric_is_compared_with_its_own_past_up_to_where_it_changed() -> None:
@@ -136,7 +136,7 @@ def test_a_metric_is_compared_with_its_own_past_up_to_where_it_changed() -> None
 def test_a_metric_that_never_changed_is_as_it_was_and_one_that_rose_is_not_worse() -> None:
     steady = one(AUC, *own_past(*[0.71, 0.70] * 30))
     assert (steady.effect, steady.lower_bound, steady.n) == (0.0, 0.0, 120_000)
-    assert "no change in 60 samples" in steady.reason
+    assert "no change by 0.0647 or more in 60 samples" in steady.reason
     better = one(AUC, *own_past(*[0.61, 0.60] * 30, *[0.71, 0.70] * 30))
     assert (better.effect, better.lower_bound) == (0.0, 0.0)
 
@@ -148,8 +148,28 @@ def test_only_what_was_there_by_then_is_its_past() -> None:
     assert later.effect == pytest.approx(0.1)
 
 
-def test_a_past_that_is_not_finite_is_no_past() -> None:
-    found = one(AUC, *own_past(*[0.71, 0.70] * 10, math.nan, *[0.71, 0.70] * 10))
+def test_what_is_not_finite_is_left_out_of_the_past_and_is_evidence_where_it_is_new() -> None:
+    _, past = own_past(*[0.71, 0.70] * 30, math.nan, *[0.71, 0.70] * 29)
+    [well] = read(AUC, series(0.7), past, START, START + HOUR)
+    assert (well.effect, well.n) == (0.0, 118 * 2000)
+    found = one(AUC, *own_past(*[0.71, 0.70] * 20, math.nan))
     assert found.effect is not None
     assert math.isnan(found.effect)
-    assert "not a finite number" in found.reason
+    assert "not a finite number (1 of 41 samples are none)" in found.reason
+
+
+def test_a_decline_after_a_recovery_is_a_decline() -> None:
+    samples = series(*[0.60, 0.61] * 60, *[0.90, 0.91] * 60, *[0.78, 0.79] * 60, every=10.0)
+    past = OwnPast.of(samples, 0.4, 0.002, [START + HOUR])
+    found = one(AUC, samples, past)
+    assert found.effect == pytest.approx(0.12)
+    assert found.reference == pytest.approx(0.905)
+    assert found.lower_bound is not None
+    assert found.lower_bound > 0
+
+
+def test_too_few_samples_to_see_any_change_are_no_good_news() -> None:
+    for count in (1, 9, 12):
+        found = one(AUC, *own_past(*[0.71] * count))
+        assert (found.effect, found.lower_bound) == (None, None)
+        assert "too few to tell a change within 0.12" in found.reason

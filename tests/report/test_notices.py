@@ -144,7 +144,7 @@ def decided(at: timedelta, outcome: Outcome, reason: str) -> Decision:
     [*_, decision] = until(Decision)
     assert isinstance(decision, Decision)
     action = Action.RUN if outcome is Outcome.PASS else Action.WAIT
-    window = Finding("window", outcome, reason, 0, 3.0)
+    window = Finding("window", outcome, reason, 4.0 if "is open" in reason else 0, 3.0)
     return replace(decision, at=decision.at + at, action=action, outcome=outcome, findings=(window,))
 
 
@@ -170,3 +170,14 @@ def test_a_request_that_has_no_window_to_wait_for_announces_none() -> None:
     before = until(Decision)[:-1]
     none = decided(HOUR, Outcome.INSUFFICIENT, "no window of the next 7 days has room")
     assert not {"window_planned", "window_begun"} & set(told([*before, none]))
+
+
+def test_a_window_that_is_not_waited_for_any_more_or_was_never_open_is_not_announced() -> None:
+    before = until(Decision)[:-1]
+    planned = f"the next window is {SUNDAY}, expected traffic 12% of the mean"
+    waits = decided(timedelta(0), Outcome.WAIT, planned)
+    headroom = Finding("headroom:serving", Outcome.WAIT, "serving is slow", 30, 20)
+    urgent = replace(decided(HOUR, Outcome.WAIT, planned), findings=(headroom,))
+    assert "window_planned" not in told([*before, waits, urgent])
+    for reason in (f"{planned}; set aside: ann broke the glass", "3 days of history; the policy runs without history"):
+        assert "window_begun" not in told([*before, decided(HOUR, Outcome.PASS, reason)])

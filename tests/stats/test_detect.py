@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpcretrain.stats.detect import adwin, page_hinkley
+from hpcretrain.stats.detect import Cut, adwin, page_hinkley
 
 
 def test_a_rise_begins_with_the_first_value_that_is_above_what_is_tolerated() -> None:
@@ -79,40 +80,52 @@ def around(*means: float, each: int = 150, seed: int = 1, offset: float = 0.0) -
     return values
 
 
+def last(values: Sequence[float], span: float, delta: float = 0.002) -> Cut:
+    [cut] = adwin(values, span=span, delta=delta, ends=[len(values)])
+    return cut
+
+
 @pytest.mark.parametrize("offset", [0.0, -1e6])
-def test_a_window_begins_where_the_mean_changed_last(offset: float) -> None:
-    cut = adwin(around(0.75, 0.6, 0.7, offset=offset), span=0.3, delta=0.002)
+def test_a_window_begins_where_the_mean_changed_last_and_knows_the_one_before(offset: float) -> None:
+    cut = last(around(0.75, 0.6, 0.7, offset=offset), 0.3)
+    assert abs(cut.before - 150) <= 3
     assert abs(cut.begin - 300) <= 3
     assert cut.margin is not None
     assert 0 < cut.margin < 0.1
 
 
 def test_where_nothing_changed_nothing_is_cut_off() -> None:
-    cuts = [adwin(around(0.7, each=400, seed=seed), span=1.0, delta=0.002) for seed in range(50)]
-    assert [cut for cut in cuts if cut.begin or cut.margin is not None] == []
+    cuts = [last(around(0.7, each=400, seed=seed), 1.0) for seed in range(50)]
+    assert [cut for cut in cuts if cut.begin] == []
+    assert all(cut.margin and 0 < cut.margin < 0.2 for cut in cuts), "what would have been a change"
 
 
 @pytest.mark.parametrize("count", [0, 1, 9])
-def test_a_handful_of_values_is_never_cut(count: int) -> None:
+def test_a_handful_of_values_is_too_few(count: int) -> None:
     values = [0.0] * (count // 2) + [1.0] * (count - count // 2)
-    assert adwin(values, span=1.0, delta=0.5) == (0, None)
+    assert last(values, 1.0, 0.5) == Cut(0, 0, None)
 
 
 @given(st.lists(st.floats(0, 1), max_size=60), st.floats(0.01, 0.9))
 def test_no_two_parts_of_what_is_left_differ_beyond_the_bound(values: list[float], delta: float) -> None:
-    left = np.array(values[adwin(values, span=1.0, delta=delta).begin :])
+    left = np.array(values[last(values, 1.0, delta).begin :])
     for old in range(5, len(left) - 4):
         m, log = 1 / (1 / old + 1 / (len(left) - old)), math.log(2 * len(left) / delta)
         bound = math.sqrt(2 / m * float(left.var()) * log) + 2 / (3 * m) * log
         assert abs(left[:old].mean() - left[old:].mean()) <= bound + 1e-6
 
 
+def test_what_comes_later_changes_nothing_of_what_was_told() -> None:
+    values = around(0.7, 0.5, 0.65, each=900)
+    ends = [0, 5, 700, 1000, 1400, 2700]
+    assert adwin(values, span=0.5, delta=0.01, ends=ends) == [last(values[:end], 0.5, 0.01) for end in ends]
+
+
 def test_ten_thousands_of_values_are_looked_at_now_and_then() -> None:
-    cut = adwin(around(0.7, 0.69, each=15_000), span=1.0, delta=0.002)
-    assert abs(cut.begin - 15_000) <= 300
+    assert abs(last(around(0.7, 0.69, each=15_000), 1.0).begin - 15_000) <= 300
 
 
 def test_what_adwin_cannot_use_is_refused() -> None:
     for values, span, delta in (([math.nan], 1.0, 0.1), ([0.0, 2.0], 1.0, 0.1), ([0.0], 0.0, 0.1), ([0.0], 1.0, 1.0)):
         with pytest.raises(ValueError, match=r"give|apart"):
-            adwin(values, span=span, delta=delta)
+            last(values, span, delta)

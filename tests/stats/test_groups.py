@@ -45,6 +45,17 @@ def test_chance_lifts_the_bound_above_0_no_more_often_than_is_said() -> None:
     assert sum(each.value > 2.88 * each.chance_se for each in found) / len(found) > 0.006
 
 
+@pytest.mark.parametrize(("rate", "risen"), [(0.01, 0.05), (0.05, 0.1), (0.4, 0.4)])
+def test_a_rate_that_rose_everywhere_lifts_no_bound(rate: float, risen: float) -> None:
+    rng = np.random.default_rng(6)
+
+    def sample(rows: int, share: float) -> Groups:
+        return Groups.of(rng.integers(0, PARTS, rows), rng.random(rows) < share)
+
+    found = [between(sample(500, risen), sample(5_000, rate)).lower(0.002) for _ in range(500)]
+    assert sum(each > 0 for each in found) <= 5
+
+
 def test_what_truly_lies_apart_is_found_and_its_bound_is_below_it_about_as_often_as_is_said() -> None:
     rng, means = np.random.default_rng(3), np.linspace(-0.3, 0.3, PARTS)
     found = [within(drawn(rng, 1_000, means)) for _ in range(500)]

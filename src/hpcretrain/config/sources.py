@@ -46,7 +46,7 @@ class Stretch(_Table):
 
 
 class Change(_Table):
-    """The metric's own past, by ADWIN: it is compared with all that was before its last change."""
+    """The metric's own past, by ADWIN: it is compared with how it was before its last change."""
 
     span: float = Field(alias="adwin_span", gt=0, description="How far apart two samples can be: 1 for a share.")
     delta: float = Field(default=0.002, gt=0, lt=1, description="Chance of a change that is none.")

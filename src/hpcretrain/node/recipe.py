@@ -129,6 +129,19 @@ def load_recipe(name: str, params: Mapping[str, Any], *, search_path: Path | Non
     return recipe
 
 
+def require_warm(name: str, recipe: Recipe) -> None:
+    """Look whether a recipe can go on from another model.
+
+    Raises:
+        InputError: It cannot.
+    """
+    if not getattr(recipe, "warm", False):
+        raise InputError(
+            f'recipe "{name}" cannot go on from another model: it has no `warm` that is true; leave warm_share out of '
+            "the policy, or have its `train` heed TrainingData.start"
+        )
+
+
 def _factory(name: str, search_path: Path | None) -> Any:
     module_name, colon, attribute = name.partition(":")
     if not (colon and module_name and attribute):

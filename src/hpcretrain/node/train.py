@@ -21,7 +21,7 @@ from hpcretrain.node.cadence import interval_s
 from hpcretrain.node.jobfolder import JobFolder, Spec, Superseded
 from hpcretrain.node.life import End, Life, LifeFolder, State
 from hpcretrain.node.model import Manifest, conform, digest, seal, verify
-from hpcretrain.node.recipe import LIGHTGBM, Recipe, TrainingData, WarmStart, load_recipe
+from hpcretrain.node.recipe import LIGHTGBM, Recipe, TrainingData, WarmStart, load_recipe, require_warm
 from hpcretrain.node.signals import Interruption
 
 if TYPE_CHECKING:
@@ -185,11 +185,7 @@ class _Work:
     def _start(self, spec: Spec, recipe: Recipe) -> WarmStart | None:
         if spec.start is None:
             return None
-        if not getattr(recipe, "warm", False):
-            raise ValueError(
-                f'recipe "{spec.recipe}" cannot go on from another model: it has no `warm` that is true; leave '
-                "warm_share out of the policy"
-            )
+        require_warm(spec.recipe, recipe)
         try:
             verify(self._folder.start, spec.start)
         except ModelFileError as error:

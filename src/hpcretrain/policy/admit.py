@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache, lru_cache
-from zoneinfo import ZoneInfo
 
 from hpcretrain.backlog import ALL, Entry, Risk, Running, Shared, Spent, Stop, Waiting
 from hpcretrain.evidence import Finding, Outcome, PriorityClass
@@ -123,19 +122,6 @@ def gather(
     return backlog, state
 
 
-def month_of(moment: datetime, rules: Admission) -> str:
-    """The calendar month of the budgets, such as "2026-11"."""
-    return moment.astimezone(ZoneInfo(rules.time_zone)).strftime("%Y-%m")
-
-
-def next_month(moment: datetime, rules: Admission) -> datetime:
-    """When the next calendar month of the budgets begins."""
-    zone = ZoneInfo(rules.time_zone)
-    local = moment.astimezone(zone)
-    begins = datetime(local.year + local.month // 12, local.month % 12 + 1, 1, tzinfo=zone)
-    return begins.astimezone(UTC)
-
-
 def admit(backlog: Sequence[Waiting], state: State, rules: Admission, now: datetime) -> list[Admitted]:
     """What may begin now, in the order of turns.
 
@@ -208,7 +194,7 @@ class _Admission:
 
     def __init__(self, state: State, rules: Admission, now: datetime) -> None:
         self._state, self._rules, self._now = state, rules, now
-        self._month = month_of(now, rules)
+        self._month = rules.month_of(now)
         self._in_class: dict[PriorityClass, int] = defaultdict(int)
         self._of_model: dict[str, list[PriorityClass]] = defaultdict(list)
         self._hours: dict[tuple[str, str], float] = defaultdict(float)
@@ -217,7 +203,7 @@ class _Admission:
         for each in state.running:
             self._in_class[each.priority_class] += 1
             self._of_model[each.model].append(each.priority_class)
-            if month_of(each.since, rules) == self._month:
+            if rules.month_of(each.since) == self._month:
                 self._add(self._reserved, each.model, each.team, each.cpu_hours)
         self._all = len(state.running)
         for spent in state.spent:
@@ -268,7 +254,11 @@ class _Admission:
         )
 
     def _stop(self, priority_class: PriorityClass) -> tuple[Finding, ...]:
-        standing = [each for each in self._state.stops if each.scope in ("", ALL, priority_class.value)]
+        scopes = {"", ALL, priority_class.value}
+        if priority_class is PriorityClass.BACKGROUND:
+            # A class that is no more is taken for the background, and so is a stop of it.
+            scopes |= {each.scope for each in self._state.stops} - {*BUILT_IN, *self._rules.further}
+        standing = [each for each in self._state.stops if each.scope in scopes]
         if not standing:
             return (Finding(check="stop", outcome=Outcome.PASS, reason="nothing is stopped", observed=0, limit=0),)
         return tuple(stopped(each) for each in standing)

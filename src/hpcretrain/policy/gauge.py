@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hpcretrain.errors import InputError
 from hpcretrain.evidence import Family, Measure
-from hpcretrain.stats.detect import adwin
+from hpcretrain.stats.detect import Cut, adwin
 from hpcretrain.stats.series import BLOCKS, rise
 
 FloatArray = npt.NDArray[np.float64]
@@ -29,6 +29,10 @@ class Series:
     times: FloatArray
     values: FloatArray
 
+    def until(self, end: datetime) -> int:
+        """How many samples there are with time <= end."""
+        return int(np.searchsorted(self.times, end.timestamp(), side="right"))
+
     def between(self, start: datetime, end: datetime) -> Series:
         """The samples with start < time <= end."""
         low, high = np.searchsorted(self.times, [start.timestamp(), end.timestamp()], side="right")
@@ -37,17 +41,35 @@ class Series:
 
 @dataclass(frozen=True)
 class OwnPast:
-    """The reference of a metric that is compared with its own past, from where ADWIN finds that it changed.
+    """The reference of a metric that is compared with its own past, up to where ADWIN finds that it changed.
 
     Attributes:
-        samples: All samples.
+        samples: All samples that are finite.
         span: How far apart two of them can be.
-        delta: Chance of a change that is none.
+        cuts: What ADWIN finds, by the number of samples until then.
     """
 
     samples: Series
     span: float
-    delta: float
+    cuts: Mapping[int, Cut]
+
+    @classmethod
+    def of(cls, samples: Series, span: float, delta: float, ends: Iterable[datetime]) -> OwnPast:
+        """The past of samples, to be asked for at these times.
+
+        Args:
+            samples: All samples; those that are not finite are left out.
+            span: How far apart two of them can be.
+            delta: Chance of a change that is none.
+            ends: When it will be asked.
+
+        Raises:
+            ValueError: See `adwin`.
+        """
+        finite = np.isfinite(samples.values)
+        kept = Series(samples.times[finite], samples.values[finite])
+        counts = sorted({kept.until(end) for end in ends})
+        return cls(kept, span, dict(zip(counts, adwin(kept.values, span=span, delta=delta, ends=counts), strict=True)))
 
 
 Reference = Series | OwnPast | float
@@ -177,21 +199,22 @@ def _worse(gauge: Gauge, values: FloatArray, reference: Reference, at: datetime)
 
 
 def _changed(gauge: Gauge, values: FloatArray, past: OwnPast, at: datetime) -> Measure:
-    """How much worse the newest window without a change is than all before it; no effect where nothing changed.
+    """How much worse the newest window without a change is than the window before it; no effect where nothing changed.
 
     The window was looked for, so the lower bound is not above what ADWIN's own bound leaves.
     """
-    until = int(np.searchsorted(past.samples.times, at.timestamp(), side="right"))
-    known = past.samples.values[:until]
-    if not np.isfinite(known).all():
-        # Says how many of the newest are not finite, or that those before are not.
-        return _worse(gauge, values, Series(past.samples.times[:until], known), at)
-    cut = adwin(known, span=past.span, delta=past.delta)
-    if cut.margin is None:
-        usual = float(known.mean())
-        why = f"{usual:.6g} all along: no change in {until} samples"
-        return Measure(gauge.model, gauge.family, gauge.name, at, 0.0, 0.0, until * gauge.rows, usual, reason=why)
-    before = Series(past.samples.times[: cut.begin], known[: cut.begin])
+    if not np.isfinite(values).all():
+        return _worse(gauge, values, past.samples, at)
+    until = past.samples.until(at)
+    known, cut = past.samples.values[:until], past.cuts[until]
+    told = Measure(gauge.model, gauge.family, gauge.name, at, 0.0, 0.0, until * gauge.rows, float(known.mean()))
+    if cut.margin is None or (not cut.begin and cut.margin >= past.span):
+        why = f"{until} samples are too few to tell a change within {past.span:g}"
+        return told._replace(effect=None, lower_bound=None, reference=None, reason=why)
+    if not cut.begin:
+        why = f"{told.reference:.6g} all along: no change by {cut.margin:.3g} or more in {until} samples"
+        return told._replace(reason=why)
+    before = Series(past.samples.times[cut.before : cut.begin], known[cut.before : cut.begin])
     found = _worse(gauge, known[cut.begin :], before, at)
     scale = abs(float(before.values.mean())) if gauge.relative else 1.0
     least = _over(found.effect * scale - cut.margin, scale) if found.effect and scale else found.lower_bound

@@ -37,6 +37,13 @@ class Outlay:
         return (self.kept + 1) / (self.ended + 2)
 
 
+def price(cpu_hours: float, limits: ClassAdmission, *, measured: bool) -> float | None:
+    """What CPU hours of a class cost, with what preemption loses unless past jobs tell; None without a price."""
+    if limits.hour_price is None:
+        return None
+    return cpu_hours * (1 if measured else 1 + limits.lost_share) * limits.hour_price
+
+
 def pays(outlay: Outlay, limits: ClassAdmission, rules: Worth) -> Finding:
     """PASS where the expected benefit is `least_return` times the expected cost, or somebody asks all the same.
 
@@ -45,10 +52,9 @@ def pays(outlay: Outlay, limits: ClassAdmission, rules: Worth) -> Finding:
         limits: Of the class: the price of its CPU hours, and what preemption loses.
         rules: The policy's.
     """
-    assert limits.hour_price is not None
     back = rules.loss_per_day * outlay.points / 1000 * rules.horizon_days * outlay.chance
     lost = 0.0 if outlay.measured else limits.lost_share
-    cost = outlay.cpu_hours * (1 + lost) * limits.hour_price
+    cost = price(outlay.cpu_hours, limits, measured=outlay.measured) or 0.0
     needed = rules.least_return * cost
     said = (
         f"{back:.4g} {rules.currency} are expected back: {outlay.points} of 1000 points of {rules.loss_per_day:.4g} a "

@@ -214,7 +214,7 @@ def _windows(history: History, common: Mapping[str, str]) -> Iterator[Notice]:
     waits = history.open_cycle
     for cycle in history.going:
         found = [(each, said) for each in cycle.decisions for said in each.findings if said.check == "window"]
-        if not found:
+        if not found or found[-1][0] is not cycle.decisions[-1]:
             continue
         last, said = found[-1]
         facts = {**common, "subject": cycle.request.id, "class": last.priority_class.value, "why": said.reason}
@@ -222,7 +222,8 @@ def _windows(history: History, common: Mapping[str, str]) -> Iterator[Notice]:
             span = _span(said.reason)
             first = next(each for each, before in found if _span(before.reason) == span)
             yield _notice(Told.WINDOW_PLANNED, first.id, first.at, True, facts)
-        elif cycle.run is last and said.outcome is Outcome.PASS:
+        # Hours left are seen only in a window that is open: neither in one that was set aside, nor without history.
+        elif cycle.run is last and said.outcome is Outcome.PASS and said.observed:
             yield _notice(Told.WINDOW_BEGUN, last.id, last.at, False, facts)
 
 

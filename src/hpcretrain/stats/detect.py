@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
-_MOST_LOOKS = 1000
+_RARELY = 1000
 _FEWEST = 5
 """Values on either side of a cut, at least, as in the authors' own program."""
 
@@ -53,29 +55,37 @@ def page_hinkley(values: npt.ArrayLike, *, slack: float, threshold: float, mean:
 
 
 class Cut(NamedTuple):
-    """Where the window begins that holds no change, and by how much it must have differed from what was before it.
+    """The window at the end of values that holds no change.
 
-    `margin` is by how much chance alone lets the two means differ, in the unit of the values; None where nothing was
-    cut off.
+    Attributes:
+        before: Where the window began that it was cut from; 0 where nothing was cut off.
+        begin: Where it begins.
+        margin: By how much chance alone lets the means of the two differ, in the unit of the values; where nothing was
+            cut off, the least difference that would have been a change. None where there are too few values to cut.
     """
 
+    before: int
     begin: int
     margin: float | None
 
 
-def adwin(values: npt.ArrayLike, *, span: float, delta: float) -> Cut:
-    """The longest stretch at the end of the values whose mean did not change, by Bifet & Gavaldà (2007).
+def adwin(values: npt.ArrayLike, *, span: float, delta: float, ends: Sequence[int]) -> list[Cut]:
+    """The longest stretch at the end of values whose mean did not change, by Bifet & Gavaldà (2007).
 
     Their algorithm ADWIN0 (doi:10.1137/1.9781611972771.42) with the bound of its section 3.2: as values come, the
     window is cut where the means of two parts of it differ by more than sqrt(2/m s² ln(2/d)) + 2/(3m) span ln(2/d):
     m is half of the harmonic mean of the parts' sizes, s² the window's variance and d is delta over its size. What is
-    cut off goes at once, at the cut that exceeds its bound by most, where they drop value after value. It is looked at
-    a thousand times, evenly, where there are more values.
+    cut off goes at once, at the cut that exceeds its bound by most, where they drop value after value. Beyond a
+    thousand values it is looked at more rarely, after a thousandth of them each.
 
     Args:
         values: In order, shape (n,).
         span: How far apart two values can be, in their unit.
         delta: Chance, at most, that a look cuts where nothing changed, of independent values.
+        ends: After how many values to tell, in order; what comes later changes nothing of it.
+
+    Returns:
+        One for each of `ends`.
 
     Raises:
         ValueError: The shape is not (n,), values are not finite or lie further apart than `span`, or `span` or `delta`
@@ -87,40 +97,53 @@ def adwin(values: npt.ArrayLike, *, span: float, delta: float) -> Cut:
     if not (0 < span < math.inf and 0 < delta < 1):
         raise ValueError(f"span is {span}, delta {delta}; give a positive span, and a delta between 0 and 1")
     if len(sequence) and np.ptp(sequence) > span:
-        raise ValueError(
-            f"values lie {np.ptp(sequence):.6g} apart, and span is {span:g}; give how far apart they can be"
-        )
-    begin = 0
-    step = -(-max(len(sequence), 1) // _MOST_LOOKS)
-    # Sums of what differs from the first value keep their digits where values are large and alike.
-    sums = np.concatenate(([0.0], np.cumsum(sequence - sequence[:1])))
-    squares = np.concatenate(([0.0], np.cumsum((sequence - sequence[:1]) ** 2)))
-    for end in sorted({*range(step, len(sequence) + 1, step), len(sequence)}):
-        while (cut := _cut(sums[begin : end + 1], squares[begin : end + 1], span, delta)) is not None:
-            begin += cut
-    # With all values by now: the more there are on either side, the less is chance.
-    return Cut(begin, float(_parts(sums, squares, np.array([begin]), span, delta)[1][0]) if begin else None)
+        raise ValueError(f"values lie {np.ptp(sequence):.6g} apart, more than span, {span:g}")
+    # Of what differs from the first value: sums keep their digits where values are large and alike.
+    moved = sequence - sequence[:1]
+    sums = np.concatenate(([0.0], np.cumsum(moved)))
+    window = _Window(sums, np.concatenate(([0.0], np.cumsum(moved**2))), span, delta)
+    found, begin, before, look = [], 0, 0, 0
+    for end in ends:
+        while look + max(1, look // _RARELY) <= end:
+            look += max(1, look // _RARELY)
+            before, begin = window.cut(before, begin, look)
+        found.append(window.told(*window.cut(before, begin, end), end))
+    return found
 
 
-def _cut(sums: FloatArray, squares: FloatArray, span: float, delta: float) -> int | None:
-    """How many values of a window are to be cut off; None where nothing is."""
-    count = len(sums) - 1
-    if count < 2 * _FEWEST:
-        return None
-    old = np.arange(_FEWEST, count - _FEWEST + 1)
-    difference, bound = _parts(sums, squares, old, span, delta)
-    best = int(np.argmax(difference - bound))
-    return int(old[best]) if difference[best] > bound[best] else None
+@dataclass(frozen=True)
+class _Window:
+    """Sums of values, and of their squares, up to each; shape (values + 1,)."""
 
+    sums: FloatArray
+    squares: FloatArray
+    span: float
+    delta: float
 
-def _parts(
-    sums: FloatArray, squares: FloatArray, old: npt.NDArray[np.int64], span: float, delta: float
-) -> tuple[FloatArray, FloatArray]:
-    """By how much the means of a window's parts differ, cut after `old` values, and the bound; shape (cuts,) each."""
-    count = len(sums) - 1
-    new = count - old
-    difference = np.abs((sums[old] - sums[0]) / old - (sums[-1] - sums[old]) / new)
-    mean = (sums[-1] - sums[0]) / count
-    variance = max((squares[-1] - squares[0]) / count - mean**2, 0.0)
-    m, log = 1 / (1 / old + 1 / new), math.log(2 * count / delta)
-    return difference, np.sqrt(2 / m * variance * log) + 2 / (3 * m) * span * log
+    def cut(self, before: int, begin: int, end: int) -> tuple[int, int]:
+        """Where the window of before, and the window, begin once all is cut off that is to be."""
+        while end - begin >= 2 * _FEWEST:
+            places = np.arange(begin + _FEWEST, end - _FEWEST + 1)
+            excess = np.subtract(*self._parts(begin, places, end))
+            best = int(np.argmax(excess))
+            if not excess[best] > 0:
+                break
+            before, begin = begin, int(places[best])
+        return before, begin
+
+    def told(self, before: int, begin: int, end: int) -> Cut:
+        """The window with what is known of it."""
+        if begin:
+            return Cut(before, begin, float(self._parts(before, np.array([begin]), end)[1][0]))
+        if end < 2 * _FEWEST:
+            return Cut(0, 0, None)
+        return Cut(0, 0, float(self._parts(0, np.arange(_FEWEST, end - _FEWEST + 1), end)[1].min()))
+
+    def _parts(self, begin: int, places: npt.NDArray[np.int64], end: int) -> tuple[FloatArray, FloatArray]:
+        """By how much the means of the parts differ, cut at `places`, and the bound; of shape (places,) each."""
+        old, new, count = places - begin, end - places, end - begin
+        first, last = self.sums[begin], self.sums[end]
+        difference = np.abs((self.sums[places] - first) / old - (last - self.sums[places]) / new)
+        variance = max((self.squares[end] - self.squares[begin]) / count - ((last - first) / count) ** 2, 0.0)
+        m, log = 1 / (1 / old + 1 / new), math.log(2 * count / self.delta)
+        return difference, np.sqrt(2 / m * variance * log) + 2 / (3 * m) * self.span * log

@@ -94,15 +94,25 @@ def within(groups: Groups) -> Apart:
 def between(newer: Groups, older: Groups) -> Apart:
     """How far the means moved apart from one sample to another, beyond what all of them moved together.
 
-    Groups count by their rows in the newer sample; NaN with fewer than two that have `FEWEST` rows in both.
+    Groups count by their rows in the newer sample; NaN with fewer than two that have `FEWEST` rows in both. How values
+    scatter within a group is taken from both samples, at the level of each: where a rate rises, or noise does, the
+    newer rows, which are mostly fewer, scatter more than the older ones.
     """
     shared = min(len(newer.rows), len(older.rows))
     n, m = newer.rows[:shared], older.rows[:shared]
     kept = (n >= FEWEST) & (m >= FEWEST)
     n, m = n[kept], m[kept]
     moved = (newer.means[:shared] - older.means[:shared])[kept]
-    scatter = (newer.squares[:shared] + older.squares[:shared])[kept] / (n + m - 2)
-    return _apart(moved, scatter * (1 / n + 1 / m), n)
+    now, before = newer.squares[:shared][kept], older.squares[:shared][kept]
+    scatter = (now + before) / (n + m - 2)
+    variance = scatter * (_level(now, scatter * (n - 1)) / n + _level(before, scatter * (m - 1)) / m)
+    return _apart(moved, variance, n)
+
+
+def _level(squares: FloatArray, expected: FloatArray) -> float:
+    """How much more than expected values scatter within groups."""
+    whole = float(expected.sum())
+    return float(squares.sum()) / whole if whole > 0 else 1.0
 
 
 def miscalibration(task: str, y: npt.ArrayLike, p: npt.ArrayLike) -> Measurement:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from hpcretrain.backlog import ALL, Stop
+from hpcretrain.claims import stopped
 from hpcretrain.cycle import Cycle
 from hpcretrain.errors import InputError
 from hpcretrain.evidence import Measure
@@ -224,7 +225,7 @@ def _board(desk: Desk) -> Board:
 
 def paused(desk: Desk, cycle: Cycle) -> bool:
     """Whether a training goes no further now, since somebody stopped it here, or all on the board."""
-    return bool(desk.history.stopped(class_of(cycle))) or (
+    return bool(stopped(desk.history, class_of(cycle), desk.terms.policy)) or (
         desk.board is not None and desk.board.read().stop is not None
     )
 

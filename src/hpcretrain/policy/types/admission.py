@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -144,3 +145,14 @@ class Admission(ByClass):
         """The limits of a class."""
         limits: ClassAdmission = self.entry(priority_class)
         return limits
+
+    def month_of(self, moment: datetime) -> str:
+        """The calendar month of the budgets, such as "2026-11"."""
+        return moment.astimezone(ZoneInfo(self.time_zone)).strftime("%Y-%m")
+
+    def next_month(self, moment: datetime) -> datetime:
+        """When the next calendar month of the budgets begins."""
+        zone = ZoneInfo(self.time_zone)
+        local = moment.astimezone(zone)
+        begins = datetime(local.year + local.month // 12, local.month % 12 + 1, 1, tzinfo=zone)
+        return begins.astimezone(UTC)
