@@ -364,7 +364,7 @@ def test_files_and_setup_are_two_doors_to_the_same(prefect_server: PrefectServer
         before = everything(client)
         prefect("setup", "--home", home)
         for _ in range(2):
-            subprocess.run(deploy, env=surrounded, cwd=SRC / "hpcretrain" / "flows", check=True, timeout=120)
+            subprocess.run(deploy, env=surrounded, cwd=SRC / "hpcretrain" / "flows", check=True, timeout=400)
             assert len(client.read_deployments()) == 13
         again = prefect("setup", "--home", home)
         assert again["made"] == again["mended"] == again["removed"] == []
@@ -375,7 +375,7 @@ def test_files_and_setup_are_two_doors_to_the_same(prefect_server: PrefectServer
         prefect("teardown", "--home", home)
         client.create_work_pool(WorkPoolCreate(name="hpcretrain", type="process"))
         refused = subprocess.run(
-            deploy, env=surrounded, cwd=SRC / "hpcretrain" / "flows", capture_output=True, text=True, timeout=120
+            deploy, env=surrounded, cwd=SRC / "hpcretrain" / "flows", capture_output=True, text=True, timeout=400
         )
         assert refused.returncode
         assert "nothing is set up for" in refused.stderr + refused.stdout
