@@ -69,4 +69,4 @@ def test_what_is_not_there_is_said(home: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="is no home"):
             read(tmp_path)
     with pytest.raises(InputError, match="no record"):
-        explain(home, "decision-0")
+        explain(home, "decision-x")
