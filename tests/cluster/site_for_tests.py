@@ -138,7 +138,7 @@ class Site:
             yield int(done.stdout)
 
 
-def until(what: Callable[[], object], within_s: float = 30.0, because: str = "") -> None:
+def until(what: Callable[[], object], within_s: float = 90.0, because: str = "") -> None:
     """Wait until `what()` is true."""
     deadline = time.monotonic() + within_s
     while not what():

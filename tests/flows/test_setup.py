@@ -83,6 +83,10 @@ def emptied(prefect_server: PrefectServer) -> Iterator[None]:
             client.delete_flow_run(run.id)
         for flow in client.read_flows():
             client.delete_flow(flow.id)
+        for limit in client.read_concurrency_limits(limit=200, offset=0):
+            client.delete_concurrency_limit_by_tag(limit.tag)
+        for limit in client.read_global_concurrency_limits(limit=200, offset=0):
+            client.delete_global_concurrency_limit_by_name(limit.name)
 
 
 def prefect(*arguments: object, code: int = 0) -> Any:
