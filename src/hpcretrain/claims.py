@@ -142,7 +142,9 @@ def worthwhile(
         hours, measured = shared.means.of(choice.cost_mrow_passes), shared.means.cpu_s_per_mrow_pass is not None
         outlay = pay.Outlay(points, kept, kept + back + no, hours, measured, asked_by)
         said.append(pay.pays(outlay, limits, rules.worth))
-    if rules.operational_risk is not None and limits.most_operational_risk is not None:
+    if rules.operational_risk is not None:
+        # A policy with such rules has the limit of each class, or it is refused.
+        assert limits.most_operational_risk is not None
         sizes = [history.size(fit, facts.passes) for fit in history.fits]
         fresh = 1.0 if training.warm_share is None else sizes[0] + training.warm_share
         after = fresh + min(training.average_with, len(history.releases)) * max(sizes)

@@ -54,7 +54,9 @@ def pays(outlay: Outlay, limits: ClassAdmission, rules: Worth) -> Finding:
     """
     back = rules.loss_per_day * outlay.points / 1000 * rules.horizon_days * outlay.chance
     lost = 0.0 if outlay.measured else limits.lost_share
-    cost = price(outlay.cpu_hours, limits, measured=outlay.measured) or 0.0
+    cost = price(outlay.cpu_hours, limits, measured=outlay.measured)
+    # A policy with rules of worth has the price of each class, or it is refused.
+    assert cost is not None
     needed = rules.least_return * cost
     said = (
         f"{back:.4g} {rules.currency} are expected back: {outlay.points} of 1000 points of {rules.loss_per_day:.4g} a "
