@@ -9,9 +9,10 @@ from typing import Any
 
 from replays import desk
 
-from hpcretrain import live
+from hpcretrain import again, live
 from hpcretrain.adapters.ledger import FileLedger
 from hpcretrain.answer import Answer
+from hpcretrain.config.load import kept_policy
 from hpcretrain.errors import TrainingError
 from hpcretrain.history import History
 from hpcretrain.messages import Message, Person
@@ -54,6 +55,11 @@ class Home:
     def history(self) -> History:
         with desk(self.config, self.place, lambda _: None, attended=True) as (at, _, _last):
             return at.history
+
+    def replays(self) -> bool:
+        """Whether all that was decided here is decided again, to the same bytes."""
+        records = list(FileLedger(self.place / "ledger.jsonl", read_only=True).records())
+        return all(each.same for each in again.replay(records, lambda text: kept_policy(text, "a policy")))
 
 
 class Slow:

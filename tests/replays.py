@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from hpcretrain.config.load import Terms, load
 from hpcretrain.desks import governed, open_table
 from hpcretrain.errors import TrainingError
 from hpcretrain.history import History
-from hpcretrain.node.recipe import TrainingData, load_recipe
+from hpcretrain.node.recipe import TrainingData, WarmStart, load_recipe
 from hpcretrain.ports import FloatArray, Meeting, Page, Rows, Trained
 from hpcretrain.records import Candidate, Finding, Job, PriorityClass
 from hpcretrain.steps.desk import Book, Desk, newest
@@ -32,6 +33,7 @@ class InlineModels:
 
     def __init__(self, terms: Terms, table: MemoryTable, folder: Path) -> None:
         self.recipe = load_recipe(terms.config.model.recipe, terms.config.model.params, search_path=terms.folder)
+        self.search_path = terms.folder
         self.task = terms.config.model.task
         self.table = table
         self.folder = folder
@@ -57,8 +59,12 @@ class InlineModels:
     def fit(self, job: Job, rows: Rows) -> Trained:
         categorical = tuple(column.name for column in self.table.columns if column.kind == "category")
         features = self._features(rows)
-        data = TrainingData(features, self.table.labels(rows), categorical, self.task)
-        *_, model = self.recipe.train(data, seed=job.seed, threads=1, resume=None)
+        start = WarmStart(self.folder / job.start.model_digest, job.start.passes) if job.start else None
+        data = TrainingData(features, self.table.labels(rows), categorical, self.task, start=start)
+        params = {name: json.loads(value) for name, value in job.params.items()}
+        *_, model = load_recipe(job.recipe, params, search_path=self.search_path).train(
+            data, seed=job.seed, threads=1, resume=None
+        )
         place = self.folder / job.id
         place.mkdir(parents=True, exist_ok=True)
         self.recipe.save(model, place)

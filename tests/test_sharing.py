@@ -248,8 +248,7 @@ def test_a_near_deadline_takes_a_lighter_rung_and_the_same_gate(
     pilot = [job for job in cycle.jobs if job.purpose is Purpose.PILOT]
     assert len(pilot) == pilots
     assert cycle.verdicts, "it competes and is judged as any other"
-    records: list[Record] = list(FileLedger(home.place / "ledger.jsonl", read_only=True).records())
-    assert all(each.same for each in again.replay(records, lambda text: kept_policy(text, "a policy")))
+    assert home.replays()
 
 
 WORTH = """
@@ -280,11 +279,6 @@ def weighing(folder: Path, table: pd.DataFrame, price: float, **changes: str) ->
     return Home(configure(folder, table, **named, model__team='team = "shop"'), folder / "home")
 
 
-def replays(home: Home) -> bool:
-    records: list[Record] = list(FileLedger(home.place / "ledger.jsonl", read_only=True).records())
-    return all(each.same for each in again.replay(records, lambda text: kept_policy(text, "a policy")))
-
-
 def test_a_decline_that_does_not_pay_waits_and_a_person_may_want_it_all_the_same(tmp_path: Path) -> None:
     home = weighing(tmp_path, orders(rows=8_000, minutes=16, change_at=0.6), price=1e6)
     now = home.until
@@ -299,7 +293,7 @@ def test_a_decline_that_does_not_pay_waits_and_a_person_may_want_it_all_the_same
     asked = findings(home)["worth"]
     assert asked.outcome is Outcome.PASS
     assert "svc asks for it all the same" in asked.reason
-    assert replays(home)
+    assert home.replays()
 
 
 def test_a_training_waits_until_serving_has_room_for_what_it_may_do_to_it(tmp_path: Path) -> None:
@@ -316,7 +310,7 @@ def test_a_training_waits_until_serving_has_room_for_what_it_may_do_to_it(tmp_pa
         home.advance(at + HOUR, on(tmp_path, "here"))
         assert findings(home)["operational_risk"].outcome is outcome
     assert home.history().cycles[-1].run is not None
-    assert replays(home)
+    assert home.replays()
 
 
 WARM = LADDER.replace("average_with", "warm_share = 0.25\naverage_with")
@@ -344,7 +338,7 @@ def test_a_warm_rung_goes_on_from_what_serves_and_has_learned_what_that_learned(
     champion = history.known[first.candidate]
     assert isinstance(champion, Candidate)
     assert history.learned[0] == champion.window.start
-    assert replays(home)
+    assert home.replays()
 
 
 def test_a_recipe_that_cannot_go_on_from_a_model_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
@@ -371,3 +365,4 @@ def test_what_a_fit_went_on_from_has_learned_counts_as_learned() -> None:
     assert history.learned == (AT, AT + 9 * DAY)
     assert history.size(second, 100) == 1.25
     assert history.size(first, 100) == 1
+    assert history.warm_starts == 1

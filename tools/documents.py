@@ -214,7 +214,8 @@ def _tables(kind: type[BaseModel], values: dict[str, Any] | None, path: str = ""
             inner = values[name] if values else None
             parts += _tables(field.annotation, inner, f"{path}.{name}" if path else name)  # type: ignore[arg-type]
         elif (rows := _rows(field)) is not None:
-            parts += _named(rows, values[name], f"{path}.{name}" if values else "") if values else []
+            below = f"{path}.{name}" if path else name
+            parts += _named(rows, values[name], below) if values else _tables(rows, None, f"{below}.NAME")
     return parts
 
 

@@ -19,7 +19,7 @@ from hpcretrain.stats import metrics
 from hpcretrain.steps.desk import Desk, newest
 from hpcretrain.steps.plan import everything, whole
 from hpcretrain.steps.tick import begin, tick
-from hpcretrain.steps.train import specify
+from hpcretrain.steps.train import configured, specify
 
 Progress = Callable[[str, int, int, History | None], None]
 """Called with what is being done, how many of how many are done, and the history so far while it grows."""
@@ -105,7 +105,8 @@ def _ungated(desk: Desk, clock: VirtualClock, moments: list[datetime], progress:
     for moment in moments:
         clock.moment = moment
         rows = _all_history(desk)
-        orders.append((specify(desk, whole(desk, rows), Purpose.REFIT, PriorityClass.BACKGROUND, ()), rows))
+        job = specify(desk, whole(desk, rows), Purpose.REFIT, PriorityClass.BACKGROUND, (), configured(desk))
+        orders.append((job, rows))
 
     def told(count: int) -> None:
         progress("retraining without gates", count, len(orders), None)

@@ -98,6 +98,7 @@ def scope(
         cpu_hours_left=left,
         load=float(load.observed) if load is not None and isinstance(load.observed, int | float) else None,
         asked_load=shared is not None,
+        warm_starts=history.warm_starts,
     )
     expected = [shared.means.of(cost) if shared else 0.0 for cost in costs]
     rung, finding = scopes.choose(rungs, expected, room)

@@ -18,6 +18,7 @@ from hpcretrain.adapters.refreshed import modified
 from hpcretrain.adapters.trafficfile import past_traffic
 from hpcretrain.config.cluster import require_classes
 from hpcretrain.config.load import Terms, under
+from hpcretrain.errors import InputError
 from hpcretrain.policy.types import Policy
 from hpcretrain.ports import Ledger
 from hpcretrain.records import RULE_VERSION
@@ -173,6 +174,17 @@ def _fits(terms: Terms, cluster: Cluster | None, policy: Policy) -> None:
         from hpcretrain.node.recipe import load_recipe, require_warm
 
         require_warm(model.recipe, load_recipe(model.recipe, model.params, search_path=terms.folder))
+    trials = (training.trials, *(rung.trials for rung in training.rungs or ()))
+    if not model.search and any(each is not None for each in trials):
+        raise InputError(
+            "the policy asks for a tuned search (training.trials), and the configuration names nothing to be searched: "
+            "set model.search, or leave trials out"
+        )
+    if model.search:
+        from hpcretrain.node.recipe import require_search
+
+        corners = {name: dimension.corners for name, dimension in model.search.items()}
+        require_search(model.recipe, model.params, corners, search_path=terms.folder)
 
 
 def governed(terms: Terms, book: Book) -> Terms:

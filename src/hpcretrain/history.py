@@ -157,6 +157,11 @@ class History:
         jobs = [self.known.get(each.answers[0]) for each in self._grown(fit)]
         return 1 + sum(job.start.passes / passes for job in jobs if isinstance(job, Job) and job.start)
 
+    @property
+    def warm_starts(self) -> int:
+        """How many warm starts in a row the newest fit of what serves comes from; 0 before anything serves."""
+        return sum(1 for _ in self._grown(self.fits[0])) - 1 if self.releases else 0
+
     def _grown(self, fit: Candidate) -> Iterator[Candidate]:
         """A fit, and those that it went on from."""
         each: Record | None = fit

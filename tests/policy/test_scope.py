@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hpcretrain.config.load import shipped_policy
+from hpcretrain.facts import Facts
+from hpcretrain.policy.decide import cost_of_training
 from hpcretrain.policy.scope import Room, choose, on
 from hpcretrain.policy.types import Policy, Rung, Training
 
@@ -54,6 +56,23 @@ def test_under_load_a_lighter_rung_is_taken_and_unknown_load_is_no_room() -> Non
     assert choose(ladder, COSTS[:2], AMPLE)[0].name == "deep", "nobody is there to be asked in a replay"
 
 
+def test_after_so_many_warm_starts_in_a_row_the_next_rung_is_taken() -> None:
+    ladder = [rung("warm", 1.0, warm_share=0.25, most_warm_starts=2), rung("light", 0.25)]
+    for starts, taken in ((0, "warm"), (1, "warm"), (2, "light"), (3, "light")):
+        found, finding = choose(ladder, COSTS[:2], replace(AMPLE, warm_starts=starts))
+        assert found.name == taken
+        assert starts < 2 or f"warm: what serves comes from {starts} warm starts in a row" in finding.reason
+
+
+def test_trials_are_paid_for_as_pilots() -> None:
+    rules = shipped_policy().training
+    rows = dict.fromkeys(("selection_rows", "holdout_rows", "fresh_rows", "class_rows"), 0)
+    facts = Facts(attended=False, training_rows=500, passes=100, **rows)
+    plain, tuned = on(rules, rung("a", 1.0)), on(rules, rung("a", 1.0, trials=3))
+    # One pilot and a full fit read 500 rows 100 times; three trials more, three times as often again.
+    assert (cost_of_training(facts, plain), cost_of_training(facts, tuned)) == (0.1, 0.25)
+
+
 rooms = st.none() | st.floats(0, 12)
 
 
@@ -84,6 +103,8 @@ def test_a_rung_changes_what_is_trained_and_nothing_that_is_checked() -> None:
         ([rung("a", 1.0), rung("a", 0.5)], "named twice"),
         ([rung("a", 0.5), rung("b", 1.0)], "the deepest comes first"),
         ([rung("a", 1.0, windows=["all", "all"])], "each window once"),
+        ([rung("a", 1.0, trials=4, warm_share=0.2)], "begins from nothing"),
+        ([rung("a", 1.0, most_warm_starts=2)], "says nothing without warm_share"),
         ([], "at least 1"),
     ],
 )

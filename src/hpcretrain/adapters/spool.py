@@ -8,6 +8,7 @@ ROOT/batches/                       what one submission starts, see `hpcretrain.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
@@ -111,7 +112,7 @@ class Spool:
         folder.write_spec(
             Spec(
                 recipe=settings.recipe,
-                params=dict(settings.params),
+                params={name: json.loads(value) for name, value in job.params.items()},
                 seed=job.seed,
                 threads=settings.threads,
                 task=settings.task,

@@ -30,7 +30,7 @@ SHIPPED_POLICY = "standard.toml"
 # Where files lie says nothing about what they hold: a moved table or a renamed policy is the same configuration. Who
 # people are, and how they are told, decides nothing about a model, and must be mendable while a home is at work.
 _NO_TERMS: Any = {"policy": True, "data": {"path"}, "identity": True, "notify": True, "retention": True}
-_LATER = {"model": ("team", "after", "traffic"), "data": ("drop", "mask")}
+_LATER = {"model": ("team", "after", "traffic", "search"), "data": ("drop", "mask")}
 
 
 @dataclass(frozen=True)

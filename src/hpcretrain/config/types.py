@@ -11,6 +11,7 @@ from dateutil.relativedelta import relativedelta
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from hpcretrain.config.routes import Route
+from hpcretrain.policy.types import Dimension
 from hpcretrain.stats.metrics import METRICS
 
 LONGEST = timedelta(days=36_500)
@@ -87,6 +88,9 @@ class ModelConfig(_Table):
     )
     recipe: Name = Field(default="lightgbm", description='"lightgbm", or your own as "package.module:callable".')
     params: dict[str, bool | int | float | str] = Field(default={}, description="Parameters for the recipe.")
+    search: dict[str, Dimension] = Field(
+        default={}, description="Parameters that a tuned search varies (policy: `training.trials`)."
+    )
     seed: int = Field(default=1, ge=0, lt=2**31, description="Seed of every training.")
     threads: int = Field(default=1, ge=1, description="Threads of every training.")
     team: Name | None = Field(default=None, description="Whose model it is, for budgets of teams. Default: nobody's.")

@@ -29,7 +29,7 @@ _OWN = {
     "task": "this is training",
     "data": "set data.path",
     "valid": "the gate judges on rows held out in time",
-    "input_model": "every training starts from nothing",
+    "input_model": "the policy says what a training starts from: training.warm_share",
     "tree_learner": "one process trains",
     "num_machines": "one process trains",
     "machines": "one process trains",

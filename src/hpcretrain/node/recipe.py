@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -140,6 +140,37 @@ def require_warm(name: str, recipe: Recipe) -> None:
             f'recipe "{name}" cannot go on from another model: it has no `warm` that is true; leave warm_share out of '
             "the policy, or have its `train` heed TrainingData.start"
         )
+
+
+def require_search(
+    name: str, params: Mapping[str, Any], corners: Mapping[str, Sequence[Any]], *, search_path: Path | None = None
+) -> None:
+    """Look whether a recipe accepts what a tuned search may try, one parameter at a time, at no other cost a row.
+
+    Args:
+        name: The recipe, as in `load_recipe`.
+        params: The parameters in use.
+        corners: The outermost values of each parameter that is searched.
+        search_path: As in `load_recipe`.
+
+    Raises:
+        InputError: It refuses a value, or its passes depend on one.
+    """
+    passes, problems = load_recipe(name, params, search_path=search_path).passes, []
+    for parameter, values in corners.items():
+        for value in values:
+            try:
+                needed = load_recipe(name, {**params, parameter: value}, search_path=search_path).passes
+            except InputError as error:
+                problems += [f"model.search.{parameter}: {value!r} is refused: {each}" for each in error.problems]
+                continue
+            if needed != passes:
+                problems.append(
+                    f"model.search.{parameter}: with {value!r} a training takes {needed} passes in place of {passes}; "
+                    "what trials cost is reckoned by the passes, so leave it out of the search"
+                )
+    if problems:
+        raise InputError(problems)
 
 
 def _factory(name: str, search_path: Path | None) -> Any:

@@ -114,7 +114,7 @@ def cost_of(rows: int, passes: int) -> float:
 def _rows_read(facts: Facts, training: Training) -> tuple[int, int]:
     """Rows that all pilots read at most, and that the full fit of a winner reads at most."""
     matured = facts.training_rows + facts.selection_rows + facts.holdout_rows
-    pilots = len(training.windows) * min(facts.training_rows, training.pilot_rows)
+    pilots = (len(training.windows) + (training.trials or 0)) * min(facts.training_rows, training.pilot_rows)
     return pilots, min(matured, training.full_rows)
 
 

@@ -21,6 +21,7 @@ class Room:
         hours_left: Hours until the deadline or the end of the window, whichever comes first; None without either.
         cpu_hours_left: CPU hours that the budgets leave; None without any.
         load: How full the cluster is; None where nobody knows.
+        warm_starts: How many warm starts in a row what serves comes from.
         asked_load: Whether anybody was there to be asked: without, as in a replay, load keeps no rung away.
     """
 
@@ -29,6 +30,7 @@ class Room:
     cpu_hours_left: float | None
     load: float | None
     asked_load: bool
+    warm_starts: int = 0
 
 
 def choose(rungs: Sequence[Rung], cpu_hours: Sequence[float], room: Room) -> tuple[Rung, Finding]:
@@ -60,6 +62,8 @@ def _lacking(rung: Rung, cpu_hours: float, room: Room) -> list[str]:
         found.append(f"{hours:.3g} h are expected and {max(room.hours_left, 0):.3g} h left")
     if room.cpu_hours_left is not None and cpu_hours > room.cpu_hours_left:
         found.append(f"{cpu_hours:.3g} CPU hours are expected and {max(room.cpu_hours_left, 0):.3g} left")
+    if rung.most_warm_starts is not None and room.warm_starts >= rung.most_warm_starts:
+        found.append(f"what serves comes from {room.warm_starts} warm starts in a row, the limit")
     if rung.most_load is not None and room.asked_load and (room.load is None or room.load > rung.most_load):
         seen = "the load is not known" if room.load is None else f"the load is {room.load:.0%}"
         found.append(f"{seen}, the limit {rung.most_load:.0%}")
@@ -68,5 +72,5 @@ def _lacking(rung: Rung, cpu_hours: float, room: Room) -> list[str]:
 
 def on(training: Training, rung: Rung) -> Training:
     """The rules of training on a rung."""
-    taken = rung.model_dump(include={"windows", "pilot_rows", "full_rows", "average_with", "warm_share"})
+    taken = rung.model_dump(include={"windows", "pilot_rows", "full_rows", "average_with", "warm_share", "trials"})
     return training.model_copy(update=taken)

@@ -1,36 +1,41 @@
-"""Contest: pilots of several windows compete, each also averaged with the fits of recent releases."""
+"""Contest: pilots of windows and of a tuned search compete, each also averaged with the fits of recent releases."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import cycle
 
 import numpy as np
 
+from hpcretrain.canonical import sha256
 from hpcretrain.errors import TrainingError
 from hpcretrain.history import History
+from hpcretrain.policy import search
 from hpcretrain.policy.select import CONTEST, Contest, Round, select
 from hpcretrain.policy.types import WindowName
 from hpcretrain.ports import FloatArray, Rows
 from hpcretrain.records import Candidate, Decision, Finding, Job, Outcome, Purpose, Stage, Verdict
 from hpcretrain.report.lineage import lineage
 from hpcretrain.steps.desk import Desk
-from hpcretrain.steps.plan import Plan, draw
-from hpcretrain.steps.train import Order, average, order, train
+from hpcretrain.steps.plan import Draw, Plan, draw
+from hpcretrain.steps.train import average, canonicals, in_use, order, train
 
 
 @dataclass(frozen=True)
 class Won:
-    """The winner, which goes to the gate; how its rows were drawn; the fits that it is averaged with; the verdict."""
+    """The winner, which goes to the gate; its fit; how its rows were drawn; what it is averaged with; the verdict."""
 
     candidate: Candidate
+    fit: Candidate
     window: WindowName
     others: tuple[Candidate, ...]
     verdict: Verdict
 
 
 def compete(desk: Desk, decision: Decision, plan: Plan) -> Won | Verdict:
-    """Train a pilot for each window and record which promises most; the verdict alone where none promises a gain."""
+    """Train the pilots and record which promises most; the verdict alone where none promises a gain."""
     pilots, jobs, failures = _pilots(desk, decision, plan)
     if not pilots:
         return _record(desk, jobs[0].id, tuple(job.id for job in jobs), Outcome.ERROR, tuple(failures), plan)
@@ -38,7 +43,7 @@ def compete(desk: Desk, decision: Decision, plan: Plan) -> Won | Verdict:
     # The fits to average with are the champion's and older ones. Where it has learned rows of the selection, an average
     # would be measured on its own training rows: pilots compete alone, and the gate judges the winner's average.
     learned = desk.history.learned[1] > plan.selection.start
-    contestants: dict[str, tuple[WindowName, tuple[Candidate, ...]]] = {str(name): (name, ()) for name in pilots}
+    contestants: dict[str, tuple[str, tuple[Candidate, ...]]] = {name: (name, ()) for name in pilots}
     if others and not learned:
         contestants |= {f"{name}, averaged": (name, others) for name in pilots}
     ranking = select(
@@ -53,7 +58,8 @@ def compete(desk: Desk, decision: Decision, plan: Plan) -> Won | Verdict:
             primary=desk.terms.config.model.primary_metric,
             guards=desk.terms.config.model.guard_metrics,
             learned=learned,
-            pilots=tuple(str(name) for name in pilots),
+            # What a search tries is tried once: it is no measure of what is usual, unless there is nothing else.
+            pilots=tuple(name for name in pilots if name in desk.terms.policy.training.windows) or tuple(pilots),
             earlier=earlier_rounds(desk.history, plan.holdout.start),
         ),
         desk.terms.policy,
@@ -64,7 +70,10 @@ def compete(desk: Desk, decision: Decision, plan: Plan) -> Won | Verdict:
     winner = average(desk, pilots[name], with_) if promising else pilots[name]
     answers = tuple(dict.fromkeys((*(each.id for each in pilots.values()), winner.id)))
     verdict = _record(desk, winner.id, answers, ranking.outcome, (*failures, *ranking.findings), plan)
-    return Won(winner, name, with_, verdict) if promising else verdict
+    if not promising:
+        return verdict
+    window = next(each for each in desk.terms.policy.training.windows if each == pilots[name].window.name)
+    return Won(winner, pilots[name], window, with_, verdict)
 
 
 def recent_fits(history: History, count: int) -> tuple[Candidate, ...]:
@@ -82,32 +91,54 @@ def recent_fits(history: History, count: int) -> tuple[Candidate, ...]:
     return tuple(fits.values())[:count]
 
 
-def _pilots(desk: Desk, decision: Decision, plan: Plan) -> tuple[dict[WindowName, Candidate], list[Job], list[Finding]]:
-    """Pilots by window, the jobs that were ordered, and a finding for each window that gave no pilot."""
+def _pilots(desk: Desk, decision: Decision, plan: Plan) -> tuple[dict[str, Candidate], list[Job], list[Finding]]:
+    """Pilots by name, the jobs that were ordered, and a finding for each that gave no pilot."""
     training, enough = desk.terms.policy.training, desk.terms.policy.gate.min_rows
-    orders: dict[WindowName, Order] = {}
+    draws: dict[WindowName, Draw] = {}
     failures = []
     for name in training.windows:
         drawn = draw(desk, plan.training, name, training.pilot_rows)
         # The whole history always has enough rows: the decision saw to that.
-        if len(drawn.rows) < enough and (orders or name != training.windows[-1]):
+        if len(drawn.rows) < enough and (draws or name != training.windows[-1]):
             reason = f"{len(drawn.rows)} rows in the window, too few for a pilot"
             failures.append(_no_pilot(name, Outcome.INSUFFICIENT, reason, len(drawn.rows), enough))
             continue
-        orders[name] = order(desk, drawn, Purpose.PILOT, decision.priority_class, (decision.id,))
-    pilots: dict[WindowName, Candidate] = {}
-    jobs = [job for job, _ in orders.values()]
-    for name, job, pilot in zip(orders, jobs, train(desk, list(orders.values())), strict=True):
+        draws[name] = drawn
+    usual = in_use(desk)
+    wanted: dict[str, tuple[Draw, Mapping[str, str]]] = {name: (drawn, usual) for name, drawn in draws.items()}
+    wanted |= _trials(desk, decision, draws, usual)
+    orders = [
+        order(desk, drawn, Purpose.PILOT, decision.priority_class, (decision.id,), params)
+        for drawn, params in wanted.values()
+    ]
+    pilots: dict[str, Candidate] = {}
+    jobs = [job for job, _ in orders]
+    for contestant, job, pilot in zip(wanted, jobs, train(desk, orders), strict=True):
         if isinstance(pilot, TrainingError):
-            failures.append(_no_pilot(name, Outcome.ERROR, pilot.reason))
+            failures.append(_no_pilot(contestant, Outcome.ERROR, pilot.reason))
             desk.registry.fail(job, pilot.reason, lineage(desk.history, job))
         else:
-            pilots[name] = pilot
+            pilots[contestant] = pilot
     return pilots, jobs, failures
 
 
+def _trials(
+    desk: Desk, decision: Decision, draws: Mapping[WindowName, Draw], usual: Mapping[str, str]
+) -> dict[str, tuple[Draw, Mapping[str, str]]]:
+    """What a tuned search tries, by name: each set of parameters on one of the windows, in turn."""
+    count, space = desk.terms.policy.training.trials, desk.terms.config.model.search
+    if count is None:
+        return {}
+    seed = int(sha256(f"{desk.terms.config.model.seed} {decision.id}")[:16], 16)
+    drawn = search.trials(space, count, seed)
+    tried = {f"{name}, {search.said(each)}": (name, each) for name, each in zip(cycle(draws), drawn, strict=False)}
+    params = {name: (draws[window], {**usual, **canonicals(each)}) for name, (window, each) in tried.items()}
+    # What is in use competes already.
+    return {name: (rows, each) for name, (rows, each) in params.items() if each != usual}
+
+
 def _no_pilot(
-    name: WindowName, outcome: Outcome, reason: str, observed: int | None = None, limit: int | None = None
+    name: str, outcome: Outcome, reason: str, observed: int | None = None, limit: int | None = None
 ) -> Finding:
     return Finding(check=f"training:{name}", outcome=outcome, reason=reason, observed=observed, limit=limit)
 

@@ -40,7 +40,7 @@ from hpcretrain.steps.outside import paused
 from hpcretrain.steps.plan import Plan, draw, everything, plan, whole
 from hpcretrain.steps.release import first, promote
 from hpcretrain.steps.review import close
-from hpcretrain.steps.train import average, order, train
+from hpcretrain.steps.train import average, order, train, trained_with
 from hpcretrain.steps.validate import failed, validate, validate_refit
 from hpcretrain.steps.watch import watch
 
@@ -249,7 +249,8 @@ def _fit_in_full(
     None where it failed or is worse: the judged twin stands by itself, since it is what was tested.
     """
     drawn = draw(desk, everything(desk), won.window, desk.terms.policy.training.full_rows)
-    refit = order(desk, drawn, Purpose.REFIT, decision.priority_class, (judged.id,))
+    params = trained_with(desk.history, won.fit)
+    refit = order(desk, drawn, Purpose.REFIT, decision.priority_class, (judged.id,), params)
     [fit] = train(desk, [refit])
     if isinstance(fit, TrainingError):
         failed(desk, refit[0], fit)

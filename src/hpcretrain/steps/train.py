@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hpcretrain.canonical import canonical
 from hpcretrain.errors import TrainingError
+from hpcretrain.history import History
+from hpcretrain.policy import search
 from hpcretrain.policy.decide import cost_of, passes_of
+from hpcretrain.policy.types import Value
 from hpcretrain.ports import Trained
 from hpcretrain.records import Candidate, Job, PriorityClass, Purpose, Start
 from hpcretrain.report.lineage import lineage
@@ -18,11 +21,53 @@ Order = tuple[Job, Draw]
 """A job with the rows that it learns from."""
 
 
-def order(desk: Desk, draw: Draw, purpose: Purpose, priority_class: PriorityClass, answers: tuple[str, ...]) -> Order:
-    """Record a job to be done on these rows; a warm start from what serves, where the rules say so."""
-    job = specify(desk, draw, purpose, priority_class, answers, _start(desk))
+def order(
+    desk: Desk,
+    draw: Draw,
+    purpose: Purpose,
+    priority_class: PriorityClass,
+    answers: tuple[str, ...],
+    params: Mapping[str, str] | None = None,
+) -> Order:
+    """Record a job to be done on these rows; a warm start from what serves, where the rules say so.
+
+    Args:
+        desk: The desk.
+        draw: The rows.
+        purpose: What for.
+        priority_class: Its class.
+        answers: What ordered it.
+        params: Parameters of the recipe, each as canonical JSON; by default those in use.
+    """
+    job = specify(
+        desk, draw, purpose, priority_class, answers, in_use(desk) if params is None else params, _start(desk)
+    )
     desk.book.enter(job)
     return job, draw
+
+
+def in_use(desk: Desk) -> Mapping[str, str]:
+    """The parameters of the recipe, each as canonical JSON: those of the configuration, and what a search found."""
+    history, space = desk.history, desk.terms.config.model.search
+    told = trained_with(history, history.fits[0]) if history.releases else {}
+    return {**configured(desk), **canonicals(search.found(space, told))}
+
+
+def configured(desk: Desk) -> Mapping[str, str]:
+    """The parameters of the recipe that the configuration sets, each as canonical JSON."""
+    return canonicals(desk.terms.config.model.params)
+
+
+def canonicals(params: Mapping[str, Value]) -> dict[str, str]:
+    """Parameters of a recipe, each as canonical JSON."""
+    return {name: canonical(value) for name, value in params.items()}
+
+
+def trained_with(history: History, fit: Candidate) -> Mapping[str, str]:
+    """The parameters that a fit was trained with, each as canonical JSON."""
+    job = history.known[fit.answers[0]]
+    assert isinstance(job, Job)
+    return job.params
 
 
 def _start(desk: Desk) -> Start | None:
@@ -39,6 +84,7 @@ def specify(
     purpose: Purpose,
     priority_class: PriorityClass,
     answers: tuple[str, ...],
+    params: Mapping[str, str],
     start: Start | None = None,
 ) -> Job:
     """The job that trains the configured recipe on these rows, from nothing or from a fit."""
@@ -50,7 +96,7 @@ def specify(
         purpose=purpose,
         priority_class=priority_class,
         recipe=model.recipe,
-        params={key: canonical(value) for key, value in model.params.items()},
+        params=params,
         seed=model.seed,
         window=draw.window,
         cost_mrow_passes=cost_of(len(draw.rows), passes),

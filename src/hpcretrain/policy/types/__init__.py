@@ -29,6 +29,9 @@ from hpcretrain.policy.types.score import Business as Business
 from hpcretrain.policy.types.score import Cure as Cure
 from hpcretrain.policy.types.score import FamilyRule as FamilyRule
 from hpcretrain.policy.types.score import Score as Score
+from hpcretrain.policy.types.search import Dimension as Dimension
+from hpcretrain.policy.types.search import Trials as Trials
+from hpcretrain.policy.types.search import Value as Value
 from hpcretrain.policy.types.tables import Alpha, Hours, NotNegative, Positive, Rules, Share
 from hpcretrain.policy.types.windows import Blackout as Blackout
 from hpcretrain.policy.types.windows import Windows as Windows
@@ -74,6 +77,11 @@ class Training(Rules):
         description="Warm start: fits go on from the newest fit of what serves, by this share of a training's passes. "
         "Left out: each begins from nothing.",
     )
+    trials: Trials | None = Field(
+        default=None,
+        description="Tuned search: so many pilots more compete, with parameters drawn from `model.search`; what wins "
+        "stays until a search finds better. Left out: none.",
+    )
     memory_rows: int = Field(
         ge=1, description="What earlier selections saw counts half after so many rows of later ones."
     )
@@ -89,6 +97,8 @@ class Training(Rules):
             raise ValueError("windows: one is named twice")
         if self.full_rows < self.pilot_rows:
             raise ValueError("full_rows must be at least pilot_rows: a pilot is the cheaper one")
+        if self.trials is not None and self.warm_share is not None:
+            raise ValueError("trials: a tuned search begins from nothing; leave warm_share out")
         _check_ladder(self.rungs or ())
         return self
 
@@ -99,6 +109,10 @@ def _check_ladder(rungs: Sequence[Rung]) -> None:
     for rung in rungs:
         if len(set(rung.windows)) < len(rung.windows) or rung.full_rows < rung.pilot_rows:
             raise ValueError(f"rungs: {rung.name}: each window once, and full_rows at least pilot_rows")
+        if rung.trials is not None and rung.warm_share is not None:
+            raise ValueError(f"rungs: {rung.name}: a tuned search begins from nothing; leave warm_share out")
+        if rung.most_warm_starts is not None and rung.warm_share is None:
+            raise ValueError(f"rungs: {rung.name}: most_warm_starts says nothing without warm_share")
     for deeper, lighter in pairwise(rungs):
         if lighter.full_rows > deeper.full_rows or lighter.hours_share > deeper.hours_share:
             raise ValueError(f"rungs: {lighter.name} is deeper than {deeper.name} before it: the deepest comes first")

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from hpcretrain.policy.types.search import Trials
 from hpcretrain.policy.types.tables import Reason, Rules, Share
 
 WindowName = Literal["all", "recent", "decayed"]
@@ -26,6 +27,12 @@ class Rung(Rules):
     warm_share: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None, description="Warm start, as in `training`. Left out: each fit begins from nothing."
     )
+    most_warm_starts: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Warm starts in a row, as each makes the model larger, after which this rung is passed over. "
+        "Left out: any number.",
+    )
+    trials: Trials | None = Field(default=None, description="Tuned search, as in `training`. Left out: none.")
     hours_share: Annotated[float, Field(gt=0, le=1)] = Field(
         description="Share of the expected hours of a retraining that this rung takes."
     )
