@@ -46,7 +46,12 @@ class Plain:
         # Records are made by the ten thousand; nothing but fields is here yet.
         values = self.__dict__
         for name, value in values.items():
-            if value.__class__ not in _CLEAN:
+            kind = value.__class__
+            if kind is float:
+                # Most have no more digits than that. What is not finite is no whole number.
+                if not (value.is_integer() and -1e9 < value < 1e9):
+                    values[name] = _clean(value)
+            elif kind not in _CLEAN:
                 values[name] = _clean(value)
 
 

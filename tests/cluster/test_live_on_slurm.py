@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from jobs_for_tests import SLOW_MEAN
+from nightly import NIGHTLY
 from site_for_tests import until
 from tables import configure, orders, write_policy
 
@@ -37,7 +38,7 @@ HOLDING = """
 class LiveHome:
     """The ordinary user's, in which every training is asked for, and takes its time."""
 
-    def __init__(self, cluster: Cluster, name: str, source: Path) -> None:
+    def __init__(self, cluster: Cluster, name: str, source: Path, profile: Path | None = None) -> None:
         self.cluster = cluster
         self.folder = cluster.state / "home" / name
         self.home = self.folder / "home"
@@ -46,7 +47,7 @@ class LiveHome:
         for path in source.iterdir():
             shutil.copy(path, self.folder)
             (self.folder / path.name).chmod(0o644)
-        self.told("live", "config.toml", "--cluster", str(cluster.profile), "--from", "2024-02-23")
+        self.told("live", "config.toml", "--cluster", str(profile or cluster.profile), "--from", "2024-02-23")
         until(lambda: self.told("tick")["serves"], 120, "until a model serves")
 
     def told(self, *arguments: str) -> dict[str, Any]:
@@ -98,13 +99,60 @@ class LiveHome:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("source")
+    return write_source(tmp_path_factory.mktemp("source"))
+
+
+def write_source(folder: Path) -> Path:
+    """A model whose trainings take their time, and are held on demand."""
     changes = write_policy(folder, weight="0.0", cooldown_batches="0", fits_per_30d="1000.0")
     slow = {"model__recipe": 'recipe = "slow:SlowMean"', "model__params": "params = {segments = 30, sleep_s = 0.2}"}
     configure(folder, TABLE, **changes, **slow)
     work = "            time.sleep(self.sleep_s)\n"
     (folder / "slow.py").write_text(SLOW_MEAN.replace(work, f"{work}{HOLDING}"))
     return folder
+
+
+@pytest.fixture
+def night(cluster: Cluster, tmp_path: Path) -> Iterator[LiveHome]:
+    """A home whose policy, profile and Slurm have a class more, between standard and background."""
+    outranks = [f"modify qos {name} set Preempt{{}}=nightly" for name in ("urgent", "standard")]
+    allowed = f"modify user {cluster.user} where account=retrain set qos{{}}=nightly"
+    # A session knows only those QOS that were there when it first looked.
+    cluster.sacctmgr("add qos nightly set Priority=50 GraceTime=5 Preempt=background")
+    cluster.sacctmgr(*(line.format("+") for line in (*outranks, allowed)))
+    partition = "PartitionName=train", "AllowQos=urgent,standard,background"
+    cluster.ask("scontrol", "update", partition[0], f"{partition[1]},nightly")
+    folder = write_source(tmp_path)
+    with (folder / "policy.toml").open("a") as file:
+        file.write(NIGHTLY)
+    profile = folder / "cluster.toml"
+    section = cluster.profile.read_text().split("[classes.standard]\n")[1].split("\n\n")[0]
+    further = section.replace('qos = "standard"', 'qos = "nightly"\nbelow = "standard"')
+    profile.write_text(f"{cluster.profile.read_text()}\n[classes.nightly]\n{further}\n")
+    home = LiveHome(cluster, "night", folder, Path("cluster.toml"))
+    yield home
+    home.end()
+    cluster.cancel_all()
+    cluster.ask("scontrol", "update", *partition)
+    cluster.sacctmgr(*(line.format("-") for line in (*outranks, allowed)), "remove qos nightly")
+
+
+def test_a_class_that_a_site_names_runs_in_its_qos_and_gives_way_to_what_is_above_it(night: LiveHome) -> None:
+    night.control()
+    (night.folder / "hold").touch()
+    assert night.told("request", "--class", "nightly", "--reason", "the night has room")["done"]
+    until(night.beyond_a_segment)
+    assert {qos for _, qos, _ in night.jobs("RUNNING")} == {"nightly"}
+    settings = night.cluster.settings
+    whole = [f"--nodes={settings.training_nodes}", "--exclusive", "--wrap", "sleep 3"]
+    command = ["sbatch", "--partition=urgent", "--qos=urgent", "--account=retrain", *whole]
+    night.cluster.run(command, check=True, capture_output=True)
+    until(night.saved)
+    (night.folder / "hold").unlink()
+    until(lambda: night.closings()[-1], 120)
+    nightly = {note["serves"] for note in night.notes("job_intended") if note["class"] == "nightly"}
+    again = [each["attempt"] + each["restart"] for each in night.notes("job_finished") if each["serves"] in nightly]
+    assert max(again) > 1, "it lived again, and went on from its checkpoint"
 
 
 @pytest.fixture

@@ -143,10 +143,10 @@ def test_suspended_runs_hold_no_slot_no_lease_and_no_process(steered: Steered) -
                 client.set_flow_run_state(run.id, state)
         limits = client.read_global_concurrency_limits(limit=100, offset=0)
         assert [limit.name for limit in limits if limit.active_slots] == []
-        for number in range(440):
+        for number in range(180):
             # The way there of those above would take minutes for all.
             client.create_flow_run_from_deployment(run.deployment_id, state=Suspended(pause_key=str(number)))
-    assert len(steered.runs("retrain", "Suspended")) == 500
+    assert len(steered.runs("retrain", "Suspended")) == 240, "more than a page of them"
     with steered.worker() as process:
         steered.start("review")
         until(lambda: steered.runs("review", "Completed"), because=steered.told)
