@@ -112,7 +112,7 @@ class Spool:
         folder.write_spec(
             Spec(
                 recipe=settings.recipe,
-                params={name: json.loads(value) for name, value in job.params.items()},
+                params={**settings.params, **{name: json.loads(value) for name, value in job.params.items()}},
                 seed=job.seed,
                 threads=settings.threads,
                 task=settings.task,
