@@ -12,10 +12,12 @@ import pytest
 from jobs_for_tests import SLOW_MEAN, FrameTable, at_work, frame, job, saved, train, trainer, wait_for
 
 from hpcretrain.adapters.ledger import FileLedger
+from hpcretrain.adapters.submitit import LocalTrainer
 from hpcretrain.errors import HpcretrainError, ModelFileError, TrainingError
 from hpcretrain.node.jobfolder import JobFolder
 from hpcretrain.node.model import verify
-from hpcretrain.ports import Trained
+from hpcretrain.ports import Rows, Trained
+from hpcretrain.records import Job
 
 RECIPE = "slow:SlowMean"
 
@@ -236,3 +238,73 @@ def test_memory_that_is_refused_is_tried_again_and_the_last_reason_is_told(tmp_p
     with pytest.raises(HpcretrainError, match=r"3 times.*the last one said: MemoryError"):
         train(made, job(recipe=RECIPE), table.rows())
     assert events(tmp_path)["job_finished"] == 0
+
+
+def three(place: Path, recipe: str = RECIPE, **params: object) -> tuple[LocalTrainer, list[tuple[Job, Rows]]]:
+    table = FrameTable(frame())
+    jobs = [job(seed=seed, recipe=recipe) for seed in (1, 2, 3)]
+    return trainer(place, table, recipe, **params), [(each, table.rows()) for each in jobs]
+
+
+def pids(place: Path) -> list[int]:
+    return [note["pid"] for note in FileLedger(place / "ledger.jsonl", read_only=True).notes("job_submitted")]
+
+
+def test_what_is_ordered_together_is_submitted_once_and_comes_out_as_if_alone(tmp_path: Path) -> None:
+    made, orders = three(home(tmp_path / "together"), "lightgbm")
+    together = made.train(orders)
+    alone = []
+    for number, order in enumerate(orders):
+        made, _ = three(home(tmp_path / str(number)), "lightgbm")
+        alone += made.train([order])
+    assert [each.model_digest for each in together] == [each.model_digest for each in alone]  # type: ignore[union-attr]
+    assert len(set(pids(tmp_path / "together"))) == 1
+    assert events(tmp_path / "together") == {"job_intended": 3, "job_submitted": 3, "job_finished": 3}
+    spool = tmp_path / "together" / "spool"
+    begun = [JobFolder(spool / "jobs" / each.id).lives()[0].told("begun") for each, _ in orders]
+    assert len({each["pid"] for each in begun if each}) == 3, "each has a process of its own"
+
+
+def test_a_job_that_dies_takes_none_of_the_others_with_it(tmp_path: Path) -> None:
+    made, orders = three(home(tmp_path), fail="die once")
+    assert all(isinstance(each, Trained) for each in made.train(orders))
+    # The first submission ends with the first job's death, the second with that of the second job, and so on.
+    assert len(set(pids(tmp_path))) == 4
+    assert events(tmp_path)["job_finished"] == 3
+    for each, _ in orders:
+        result = JobFolder(tmp_path / "spool" / "jobs" / each.id).result()
+        assert result is not None
+        assert result["segments"] == 4
+
+
+def test_what_each_job_prints_is_told_with_its_error(tmp_path: Path) -> None:
+    made, orders = three(home(tmp_path), fail="seed 2")
+    first, second, third = made.train(orders)
+    assert isinstance(first, Trained)
+    assert isinstance(third, Trained)
+    assert isinstance(second, TrainingError)
+    assert "in train" in str(second)
+    assert second.reason == "ValueError: seed 2 is refused"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_reaches_the_job_at_work_and_no_other_is_begun(tmp_path: Path, number: int) -> None:
+    place = home(tmp_path)
+    made, orders = three(place, sleep_s=0.5)
+    folders = [made._spool.prepare(each, rows) for each, rows in orders]
+    tasks = [(str(each.path), 1) for each in folders]
+    code = f"""
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from hpcretrain.node.local import run_each
+run_each({tasks!r})
+"""
+    process = subprocess.Popen([sys.executable, "-c", code])
+    wait_for(lambda: saved(folders[0]))
+    process.send_signal(number)
+    assert process.wait(20) == 0
+    assert [len(each.lives()) for each in folders] == [1, 0, 0]
+    assert folders[0].result() is None
+    told = folders[0].lives()[0].told("ended")
+    assert told is not None
+    assert told["kind"] == "interrupted"

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcretrain.adapters.spool import Spool, tail
 from hpcretrain.errors import HpcretrainError, TrainingError
 from hpcretrain.node.jobfolder import JobFolder
 from hpcretrain.node.life import Life
-from hpcretrain.node.local import alone, run_alone
+from hpcretrain.node.local import alone, run_each
 from hpcretrain.ports import Ledger, Rows, Trained
 from hpcretrain.records import Finding, Job, Outcome, PriorityClass
 
@@ -35,8 +36,17 @@ _DIED = (
 )
 
 
+@dataclass(frozen=True)
+class _Task:
+    """An attempt at a job that is submitted, with those of others."""
+
+    job: Job
+    folder: JobFolder
+    attempt: int
+
+
 class LocalTrainer:
-    """Trains one job after the other, each in processes of its own.
+    """Trains one job after the other, each in a process of its own; what is ordered together is submitted together.
 
     Args:
         spool: Where jobs, rows and models lie, on a local disk.
@@ -46,6 +56,7 @@ class LocalTrainer:
     def __init__(self, spool: Spool, ledger: Ledger) -> None:
         self._spool = spool
         self._ledger = ledger
+        self._under_way: dict[str, Submitted[None]] = {}
         self._ending: list[Submitted[None]] = []
 
     def passes(self) -> int:
@@ -72,9 +83,9 @@ class LocalTrainer:
             ModelFileError: A job is finished, but its model is missing or was altered.
         """
         trained: list[Trained | TrainingError] = []
-        for job, rows in orders:
-            folder = self._spool.prepare(job, rows)
-            self._see_through(folder, job)
+        prepared = [(job, self._spool.prepare(job, rows)) for job, rows in orders]
+        for place, (job, folder) in enumerate(prepared):
+            self._see_through(job, folder, prepared[place + 1 :])
             trained.append(self._spool.collect(job, _log_tail(folder)))
             done(len(trained))
         self._spool.drop_snapshots(job for job, _ in orders)
@@ -111,22 +122,27 @@ class LocalTrainer:
         """Make a model that predicts the mean of what these predict; see `Spool.average`."""
         return self._spool.average(model_digests)
 
-    def _see_through(self, folder: JobFolder, job: Job) -> None:
-        """Have attempts made until there is a result."""
+    def _see_through(self, job: Job, folder: JobFolder, others: Sequence[tuple[Job, JobFolder]]) -> None:
+        """Have attempts made until there is a result; the first one takes others along, which come after this job."""
         silent = 0
         while folder.result() is None:
+            if submitted := self._under_way.pop(job.id, None):
+                _wait(submitted, folder)
+                silent += folder.result() is None
+                continue
             attempt = self._begin(folder, job)
             if attempt is None:
                 self._ledger.note("job_adopted", job.id)
                 _wait_for_release(folder)
+                silent += 1
             elif attempt == 0:
                 return
             elif silent < ATTEMPTS:
-                self._submit_and_wait(folder, job, attempt)
+                rest = [_Task(each, theirs, number) for each, theirs in others if (number := self._begin(theirs, each))]
+                self._submit([_Task(job, folder, attempt), *rest])
             else:
                 # The machine's trouble, not the recipe's: nothing is recorded, so that a run without it ends the same.
                 raise HpcretrainError(f"{job.id}: {_DIED}{_reason(folder)}\n{_log_tail(folder)}".rstrip())
-            silent += 1
 
     def _begin(self, folder: JobFolder, job: Job) -> int | None:
         """Number of a new attempt, all earlier ones fenced off.
@@ -144,21 +160,29 @@ class LocalTrainer:
             folder.raise_fence(Life(attempt))
             return attempt
 
-    def _submit_and_wait(self, folder: JobFolder, job: Job, attempt: int) -> None:
+    def _submit(self, tasks: Sequence[_Task]) -> None:
         from submitit import LocalExecutor
 
-        self._ending = [ended for ended in self._ending if not ended.done()]
-        executor = LocalExecutor(folder=folder.path / "submitit" / str(attempt))
+        first = tasks[0]
+        executor = LocalExecutor(folder=first.folder.path / "submitit" / str(first.attempt))
         executor.update_parameters(timeout_min=_TIMEOUT_MIN)
-        submitted = executor.submit(run_alone, str(folder.path), attempt)
-        self._ledger.note("job_submitted", job.id, attempt=attempt, pid=int(submitted.job_id))
-        try:
-            while not submitted.done() and folder.result() is None:
-                time.sleep(_POLL_S)
-        except KeyboardInterrupt:
-            submitted.cancel()
-            raise
+        # Python complains of a process that nobody refers to before it has ended.
+        self._ending = [ended for ended in self._ending if not ended.done()]
+        submitted = executor.submit(run_each, [(str(each.folder.path), each.attempt) for each in tasks])
+        for each in tasks:
+            self._ledger.note("job_submitted", each.job.id, attempt=each.attempt, pid=int(submitted.job_id))
+            self._under_way[each.job.id] = submitted
         self._ending.append(submitted)
+
+
+def _wait(submitted: Submitted[None], folder: JobFolder) -> None:
+    """Wait until a job has a result, or those that it was submitted with have ended."""
+    try:
+        while not submitted.done() and folder.result() is None:
+            time.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        submitted.cancel()
+        raise
 
 
 def _wait_for_release(folder: JobFolder) -> None:

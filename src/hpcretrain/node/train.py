@@ -34,6 +34,15 @@ _LONGEST_MESSAGE = 2000
 _SLURM = {"slurm_job_id": "SLURM_JOB_ID", "slurm_nodelist": "SLURM_JOB_NODELIST"}
 
 
+def bring_in(recipe: str) -> None:
+    """Import what trainings by a recipe need, but for a user's own module."""
+    if recipe == LIGHTGBM:
+        from hpcretrain.node.lightgbm import import_light
+
+        import_light()
+    import pandas  # noqa: F401
+
+
 class Interrupted(Exception):
     """A signal came; what was done until then is saved."""
 
@@ -195,10 +204,7 @@ class _Work:
     def _input(self) -> tuple[Spec, pd.DataFrame]:
         try:
             spec = self._folder.spec()
-            if spec.recipe == LIGHTGBM:
-                from hpcretrain.node.lightgbm import import_light
-
-                import_light()
+            bring_in(spec.recipe)
             import pandas as pd
 
             return spec, pd.read_parquet(self._folder.path / spec.snapshot)
