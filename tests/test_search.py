@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from jobs_for_tests import SLOW_MEAN
-from lives import Home
+from lives import Home, Killed, mortal, slowly
 from replays import desk
 from tables import START, configure, write_policy
 
 from hpcretrain.errors import InputError
+from hpcretrain.livehome import start_live
 from hpcretrain.messages import Message, Person, Verb, identifier
 from hpcretrain.policy.select import CONTEST
 from hpcretrain.records import Candidate, Job, PriorityClass, Purpose, Stage
+from hpcretrain.steps.desk import Desk
 from hpcretrain.steps.train import configured, in_use
 from hpcretrain.wiring import run_backtest
 
+HOUR, ASKED = timedelta(hours=1), identifier()
 STUMPS = "params = { num_leaves = 2, learning_rate = 0.1, feature_fraction = 1.0 }"
 TREES = "search = { num_leaves = { low = 8, high = 31 }, learning_rate = { low = 0.05, high = 0.2, log = true } }"
 TUNED = """
@@ -52,12 +58,27 @@ def tuned(folder: Path, search: str = TREES, params: str = STUMPS) -> Path:
     return configure(folder, entangled(), **named, model__params=params, model__search=search)
 
 
+def ask(home: Home, now: datetime, prepare: Callable[[Desk], None] = lambda _: None) -> None:
+    """Ask for a retraining, and look until nothing is awaited."""
+    wanted = Message(ASKED, Verb.REQUEST, "better parameters", None, PriorityClass.STANDARD)
+    home.advance(home.until)
+    tries: list[Callable[[], object]] = [
+        lambda: not home.advance(now, prepare).awaits,
+        lambda: home.answer(now + HOUR, wanted, Person("svc", owner=True), prepare).done,
+        lambda: not home.advance(now + HOUR, prepare).awaits,
+    ]
+    for each in tries:
+        for _ in range(60):
+            with suppress(Killed):
+                if each():
+                    break
+        else:
+            raise AssertionError("it never came to an end")
+
+
 def test_what_a_search_finds_is_fitted_in_full_and_stays(tmp_path: Path) -> None:
     home = Home(tuned(tmp_path), tmp_path / "home")
-    now = home.until + 4 * home.step
-    home.advance(now)
-    asked = Message(identifier(), Verb.REQUEST, "better parameters", None, PriorityClass.STANDARD)
-    assert home.answer(now + timedelta(hours=1), asked, Person("svc", owner=True)).done
+    ask(home, home.until + 4 * home.step)
     history = home.history()
     cycle = next(each for each in history.cycles if each.release)
     pilots = [job for job in cycle.jobs if job.purpose is Purpose.PILOT]
@@ -89,12 +110,19 @@ def test_what_a_search_finds_is_fitted_in_full_and_stays(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("search", "why"),
     [
-        ("search = { num_leaves = { low = 8, high = 500_000 } }", r"model\.search\.num_leaves: 500000 is refused"),
-        ("search = { rounds = { low = 10, high = 20 } }", r"with 10 a training takes 10 passes in place of 100"),
+        (
+            "search = { num_leaves = { low = 8, high = 500_000 } }",
+            r"num_leaves: num_leaves = 500000 is refused",
+        ),
+        (
+            "search = { rounds = { low = 10, high = 20 } }",
+            r"rounds = 10 a training takes 10 passes in place of 100",
+        ),
         ("search = { eta = { low = 0.1, high = 0.2 } }", r"set twice, under two names"),
         ("search = { num_threads = { low = 1, high = 2 } }", r"cannot be set here"),
         ("search = { num_leafs = { low = 8, high = 9 } }", r"no such parameter"),
         ("search = { num_leaves = { low = 8 } }", r"model\.search\.num_leaves: give low and high, or choices"),
+        ("search = { bagging_freq = { low = 0, high = 1 }, subsample_freq = { low = 0, high = 1 } }", r"set twice"),
         ("search = {}", r"names nothing to be searched"),
     ],
 )
@@ -106,8 +134,39 @@ def test_a_search_that_cannot_be_is_refused_before_anything_is_trained(tmp_path:
 
 def test_a_recipe_of_ones_own_is_searched_too(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW_MEAN)
-    config = tuned(tmp_path, "search = { megabytes = { choices = [0, 1] } }", 'recipe = "slow:SlowMean"')
-    home = Home(config, tmp_path / "home")
-    home.advance(home.until + home.step)
-    jobs = [each for each in home.history().known.values() if isinstance(each, Job)]
-    assert [job.params for job in jobs] == [{}, {}], "the first model is of the configuration"
+    space = "search = { megabytes = { choices = [0, 1] }, sleep_s = { low = 0.0, high = 0.001 } }"
+    home = Home(tuned(tmp_path, space, 'recipe = "slow:SlowMean"'), tmp_path / "home")
+    ask(home, home.until + 4 * home.step)
+    [cycle] = home.history().cycles
+    tried = [job.params for job in cycle.jobs[2:]]
+    assert len(tried) == 3
+    assert {each["megabytes"] for each in tried} == {"0", "1"}
+    assert all(0 <= json.loads(each["sleep_s"]) <= 0.001 for each in tried)
+
+
+@pytest.mark.parametrize("deaths", [False, True])
+def test_a_search_that_takes_its_time_comes_to_the_same(tmp_path: Path, deaths: bool) -> None:
+    """The controller looks again and again, and dies between; each time it must find the jobs that it ordered."""
+    jobs, chance = [], random.Random(3)
+    for name in ("at once", "slow"):
+        home, asked = Home(tuned(tmp_path / name), tmp_path / name / "home"), dict[str, int]()
+
+        def prepare(desk: Desk, name: str = name, asked: dict[str, int] = asked) -> None:
+            if name == "slow":
+                slowly(asked, 1)(desk)
+            if name == "slow" and deaths:
+                mortal(chance.randint(2, 9), chance.random() < 0.5)(desk)
+
+        ask(home, home.until + 4 * home.step, prepare)
+        history = home.history()
+        assert len(history.releases) == 2
+        jobs.append([each.id for each in history.known.values() if isinstance(each, Job)])
+        assert home.replays()
+    assert jobs[0] == jobs[1]
+
+
+def test_a_home_that_cannot_search_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    config = tuned(tmp_path, "search = {}")
+    with pytest.raises(InputError, match="needs a new home: one that lives keeps its configuration"):
+        start_live(config, tmp_path / "home")
+    assert not (tmp_path / "home").exists()

@@ -125,7 +125,7 @@ def open_desk(
     origin = _origin(terms, table, (shown or terms.folder).resolve())
     slurm = Slurm(cluster.profile.commands) if cluster else None
     fits = partial(_fits, terms, cluster)
-    if not mode.attended:
+    if not mode.attended or not (home / "home.json").exists():
         fits(terms.policy)
     with Home.open(home, _identity(terms, table, mode)) as place:
         if table.hiding.mask:
@@ -178,7 +178,7 @@ def _fits(terms: Terms, cluster: Cluster | None, policy: Policy) -> None:
     if not model.search and any(each is not None for each in trials):
         raise InputError(
             "the policy asks for a tuned search (training.trials), and the configuration names nothing to be searched: "
-            "set model.search, or leave trials out"
+            "leave trials out, or set model.search, which needs a new home: one that lives keeps its configuration"
         )
     if model.search:
         from hpcretrain.node.recipe import require_search

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -308,3 +309,10 @@ run_each({tasks!r})
     told = folders[0].lives()[0].told("ended")
     assert told is not None
     assert told["kind"] == "interrupted"
+
+
+def test_a_jobs_own_parameters_reach_the_node(tmp_path: Path) -> None:
+    made = trainer(home(tmp_path), FrameTable(frame()), RECIPE, segments=3, sleep_s=0.5)
+    order = replace(job(recipe=RECIPE), params={"sleep_s": "0.0", "segments": "3", "fail": '""'})
+    folder = made._spool.prepare(order, FrameTable(frame()).rows())
+    assert folder.spec().params == {"sleep_s": 0.0, "segments": 3, "fail": ""}

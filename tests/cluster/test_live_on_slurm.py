@@ -129,12 +129,14 @@ def night(cluster: Cluster, tmp_path: Path) -> Iterator[LiveHome]:
     section = cluster.profile.read_text().split("[classes.standard]\n")[1].split("\n\n")[0]
     further = section.replace('qos = "standard"', 'qos = "nightly"\nbelow = "standard"')
     profile.write_text(f"{cluster.profile.read_text()}\n[classes.nightly]\n{further}\n")
-    home = LiveHome(cluster, "night", folder, Path("cluster.toml"))
-    yield home
-    home.end()
-    cluster.cancel_all()
-    cluster.ask("scontrol", "update", *partition)
-    cluster.sacctmgr(*(line.format("-") for line in (*outranks, allowed)), "remove qos nightly")
+    try:
+        home = LiveHome(cluster, "night", folder, Path("cluster.toml"))
+        yield home
+        home.end()
+    finally:
+        cluster.cancel_all()
+        cluster.ask("scontrol", "update", *partition)
+        cluster.sacctmgr(*(line.format("-") for line in (*outranks, allowed)), "remove qos nightly")
 
 
 def test_a_class_that_a_site_names_runs_in_its_qos_and_gives_way_to_what_is_above_it(night: LiveHome) -> None:

@@ -105,6 +105,8 @@ def test_a_rung_changes_what_is_trained_and_nothing_that_is_checked() -> None:
         ([rung("a", 1.0, windows=["all", "all"])], "each window once"),
         ([rung("a", 1.0, trials=4, warm_share=0.2)], "begins from nothing"),
         ([rung("a", 1.0, most_warm_starts=2)], "says nothing without warm_share"),
+        ([rung("a", 1.0, warm_share=0.5, most_warm_starts=2)], "wants a lighter rung without warm_share"),
+        ([rung("a", 1.0), rung("b", 0.5, trials=1)], "the deepest comes first"),
         ([], "at least 1"),
     ],
 )

@@ -59,6 +59,20 @@ def test_values_grow_with_their_place(dimension: Dimension, one: float, other: f
     assert dimension.corners == (dimension.low, dimension.high)
 
 
+def test_whole_numbers_have_the_same_room_and_narrow_ranges_their_digits() -> None:
+    for seed in range(20):
+        assert sorted(int(each["n"]) for each in trials({"n": Dimension(low=1, high=6)}, 6, seed)) == [1, 2, 3, 4, 5, 6]
+    places = [Dimension(low=1, high=1000, log=True).at((each + 0.5) / 300) for each in range(300)]
+    assert 95 < sum(int(each) < 10 for each in places) < 105, "a third in each power of ten"
+    for narrow in (
+        Dimension(low=0.999, high=0.9999),
+        Dimension(low=1000.0, high=1009.0),
+        Dimension(low=0.999, high=0.9999, log=True),
+    ):
+        assert len({narrow.at(each / 8) for each in range(9)}) == 9
+    assert Dimension(low=0.01, high=1.0, log=True).at(0.5) == 0.1
+
+
 def test_a_small_space_is_tried_through_once() -> None:
     drawn = trials({"kind": Dimension(choices=(1, 2, 3))}, 12, 0)
     assert sorted(int(each["kind"]) for each in drawn) == [1, 2, 3]
@@ -67,7 +81,8 @@ def test_a_small_space_is_tried_through_once() -> None:
 def test_what_was_found_outside_of_the_space_is_not_kept() -> None:
     served = {"rate": "2.0", "leaves": "7", "kind": '"c"', "other": "1"}
     assert found(SPACE, served) == {"leaves": 7}
-    assert said({"kind": "a", "rate": 0.1, "on": True}) == "kind=a, rate=0.1, on=true"
+    assert said({"kind": "a", "rate": 0.1, "on": True}) == 'kind="a", rate=0.1, on=true'
+    assert not Dimension(choices=(1, 2)).holds(True)
 
 
 @pytest.mark.parametrize(
@@ -79,8 +94,11 @@ def test_what_was_found_outside_of_the_space_is_not_kept() -> None:
         ({"choices": (1, 2), "log": True}, "not both"),
         ({"low": 2, "high": 2}, "low must be less"),
         ({"low": 0.0, "high": 2.0, "log": True}, "above 0"),
-        ({"low": float("nan"), "high": 2.0}, "finite"),
-        ({"low": 0.0, "high": float("inf")}, "finite"),
+        ({"low": float("nan"), "high": 2.0}, "greater than or equal to"),
+        ({"low": 0.0, "high": float("inf")}, "less than or equal to"),
+        ({"low": True, "high": 2}, "valid integer"),
+        ({"low": "1", "high": 2}, "valid integer"),
+        ({"choices": (1.0, float("nan"))}, "not finite"),
         ({"choices": (1,)}, "at least 2"),
         ({"choices": ("a", "b", "a")}, "there twice"),
     ],

@@ -145,7 +145,9 @@ def require_warm(name: str, recipe: Recipe) -> None:
 def require_search(
     name: str, params: Mapping[str, Any], corners: Mapping[str, Sequence[Any]], *, search_path: Path | None = None
 ) -> None:
-    """Look whether a recipe accepts what a tuned search may try, one parameter at a time, at no other cost a row.
+    """Look whether a recipe accepts what a tuned search may try, at no other cost a row.
+
+    Each of the outermost values is tried alone, then all first ones together, and all last ones.
 
     Args:
         name: The recipe, as in `load_recipe`.
@@ -156,19 +158,28 @@ def require_search(
     Raises:
         InputError: It refuses a value, or its passes depend on one.
     """
-    passes, problems = load_recipe(name, params, search_path=search_path).passes, []
+    passes = load_recipe(name, params, search_path=search_path).passes
+    problems: list[str] = []
+
+    def attempt(where: str, tried: Mapping[str, Any]) -> None:
+        said = ", ".join(f"{parameter} = {value!r}" for parameter, value in tried.items())
+        try:
+            needed = load_recipe(name, {**params, **tried}, search_path=search_path).passes
+        except InputError as error:
+            problems.extend(f"{where}: {said} is refused: {each}" for each in error.problems)
+            return
+        if needed != passes:
+            problems.append(
+                f"{where}: with {said} a training takes {needed} passes in place of {passes}; what trials cost is "
+                "reckoned by the passes, so leave it out of the search"
+            )
+
     for parameter, values in corners.items():
         for value in values:
-            try:
-                needed = load_recipe(name, {**params, parameter: value}, search_path=search_path).passes
-            except InputError as error:
-                problems += [f"model.search.{parameter}: {value!r} is refused: {each}" for each in error.problems]
-                continue
-            if needed != passes:
-                problems.append(
-                    f"model.search.{parameter}: with {value!r} a training takes {needed} passes in place of {passes}; "
-                    "what trials cost is reckoned by the passes, so leave it out of the search"
-                )
+            attempt(f"model.search.{parameter}", {parameter: value})
+    if not problems:
+        for end in (0, -1):
+            attempt("model.search", {parameter: values[end] for parameter, values in corners.items()})
     if problems:
         raise InputError(problems)
 

@@ -44,4 +44,4 @@ def found(space: Space, served: Mapping[str, str]) -> dict[str, Value]:
 
 def said(tried: Mapping[str, Value]) -> str:
     """What is tried, in words."""
-    return ", ".join(f"{name}={value if isinstance(value, str) else canonical(value)}" for name, value in tried.items())
+    return ", ".join(f"{name}={canonical(value)}" for name, value in tried.items())

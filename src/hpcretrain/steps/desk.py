@@ -188,7 +188,8 @@ def _part(record: Record) -> tuple[object, ...] | None:
         case Baseline() | Activation(actor=None):
             return (record.kind,)
         case Job():
-            return record.kind, record.answers, record.purpose, record.window.name
+            params = tuple(sorted(record.params.items()))
+            return record.kind, record.answers, record.purpose, record.window.name, params
         case Candidate():
             return record.kind, record.answers
         case Verdict():

@@ -113,8 +113,14 @@ def _check_ladder(rungs: Sequence[Rung]) -> None:
             raise ValueError(f"rungs: {rung.name}: a tuned search begins from nothing; leave warm_share out")
         if rung.most_warm_starts is not None and rung.warm_share is None:
             raise ValueError(f"rungs: {rung.name}: most_warm_starts says nothing without warm_share")
+    for place, rung in enumerate(rungs):
+        if rung.most_warm_starts is not None and all(each.warm_share is not None for each in rungs[place + 1 :]):
+            raise ValueError(
+                f"rungs: {rung.name}: most_warm_starts wants a lighter rung without warm_share, to begin from nothing"
+            )
     for deeper, lighter in pairwise(rungs):
-        if lighter.full_rows > deeper.full_rows or lighter.hours_share > deeper.hours_share:
+        rows, hours = lighter.full_rows > deeper.full_rows, lighter.hours_share > deeper.hours_share
+        if rows or hours or (lighter.trials or 0) > (deeper.trials or 0):
             raise ValueError(f"rungs: {lighter.name} is deeper than {deeper.name} before it: the deepest comes first")
 
 

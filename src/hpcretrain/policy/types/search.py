@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictFloat, StrictInt, model_validator
 
 from hpcretrain.policy.types.tables import Rules
 
 Value = bool | int | float | str
 """A parameter of a recipe."""
+
+_LARGEST = 10**15
+"""Whole numbers beyond it are not exact as floats."""
+Number = Annotated[StrictInt | StrictFloat, Field(ge=-_LARGEST, le=_LARGEST)]
 
 Trials = Annotated[int, Field(ge=1, le=64)]
 
@@ -21,8 +25,8 @@ class Dimension(Rules):
     Between whole numbers all values are whole.
     """
 
-    low: int | float | None = Field(default=None, description="The least.", allow_inf_nan=False)
-    high: int | float | None = Field(default=None, description="The greatest.", allow_inf_nan=False)
+    low: Number | None = Field(default=None, description="The least.")
+    high: Number | None = Field(default=None, description="The greatest.")
     log: bool = Field(default=False, description="Whether it varies by factors, as a rate does, and not by steps.")
     choices: tuple[Value, ...] | None = Field(
         default=None, min_length=2, description="The values themselves, in place of `low` and `high`."
@@ -33,6 +37,8 @@ class Dimension(Rules):
         if self.choices is not None:
             if self.low is not None or self.high is not None or self.log:
                 raise ValueError("give low and high, or choices, not both")
+            if any(isinstance(each, float) and not math.isfinite(each) for each in self.choices):
+                raise ValueError("choices: one is not finite")
             if len({(type(each), each) for each in self.choices}) < len(self.choices):
                 raise ValueError("choices: one is there twice")
         elif self.low is None or self.high is None:
@@ -58,19 +64,23 @@ class Dimension(Rules):
         return self.low, self.high
 
     def at(self, share: float) -> Value:
-        """The value at a place from 0 to 1, with three significant digits."""
+        """The value at a place from 0 to 1; of a range that is not whole, with three digits of what it spans."""
         if self.choices is not None:
             return self.choices[min(int(share * len(self.choices)), len(self.choices) - 1)]
         low, high = self._bounds
-        value = low * (high / low) ** share if self.log else low + (high - low) * share
         if isinstance(low, int) and isinstance(high, int):
-            return min(max(round(value), low), high)
-        return min(max(float(f"{value:.3g}"), float(low)), float(high))
+            # Each whole number has the same room, on the scale of the range.
+            first, end = (math.log(low), math.log(high + 1)) if self.log else (low, high + 1)
+            place = first + (end - first) * share
+            return min(max(math.floor(math.exp(place) if self.log else place), low), high)
+        value = low * (high / low) ** share if self.log else low + (high - low) * share
+        digits = 2 - math.floor(math.log10(min(high - low, value) if self.log else high - low))
+        return min(max(round(value, digits), float(low)), float(high))
 
     def holds(self, value: Value) -> bool:
         """Whether a search over it may come to a value."""
         if self.choices is not None:
-            return value in self.choices
+            return any(type(each) is type(value) and each == value for each in self.choices)
         low, high = self._bounds
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        return number and low <= float(value) <= high
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and low <= value <= high  # type: ignore[operator]

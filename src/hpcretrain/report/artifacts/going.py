@@ -77,7 +77,8 @@ def percent(jobs: Sequence[Going]) -> float:
 
 
 def _kind(job: Job) -> tuple[Any, ...]:
-    return job.recipe, tuple(sorted(job.params.items()))
+    # What a tuned search varies changes no passes; a warm start has its own.
+    return job.recipe, job.start.passes if job.start else None
 
 
 def _one(job: Job, notes: Notes, saved: Saved | None, segments: int | None) -> Going:
