@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Self
 
-from pydantic import Field, StrictFloat, StrictInt, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from hpcretrain.policy.types.tables import Rules
 
@@ -14,7 +14,15 @@ Value = bool | int | float | str
 
 _LARGEST = 10**15
 """Whole numbers beyond it are not exact as floats."""
-Number = Annotated[StrictInt | StrictFloat, Field(ge=-_LARGEST, le=_LARGEST)]
+
+
+def _number(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST <= value <= _LARGEST:
+        raise ValueError(f"must be a number from {-_LARGEST:.0e} to {_LARGEST:.0e}")
+    return value
+
+
+Number = Annotated[int | float, BeforeValidator(_number)]
 
 Trials = Annotated[int, Field(ge=1, le=64)]
 
