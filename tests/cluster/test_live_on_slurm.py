@@ -35,6 +35,19 @@ HOLDING = """
 """In each segment but the first it is held while a file `hold` lies beside the recipe, and heeds a signal meanwhile."""
 
 
+TUNED = """
+[[training.rungs]]
+name = "tuned"
+windows = ["all"]
+pilot_rows = 20_000
+full_rows = 60_000
+average_with = 0
+trials = 2
+hours_share = 1.0
+reason = "there is room"
+"""
+
+
 class LiveHome:
     """The ordinary user's, in which every training is asked for, and takes its time."""
 
@@ -102,11 +115,11 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_source(tmp_path_factory.mktemp("source"))
 
 
-def write_source(folder: Path) -> Path:
+def write_source(folder: Path, **more: str) -> Path:
     """A model whose trainings take their time, and are held on demand."""
     changes = write_policy(folder, weight="0.0", cooldown_batches="0", fits_per_30d="1000.0")
     slow = {"model__recipe": 'recipe = "slow:SlowMean"', "model__params": "params = {segments = 30, sleep_s = 0.2}"}
-    configure(folder, TABLE, **changes, **slow)
+    configure(folder, TABLE, **changes, **slow, **more)
     work = "            time.sleep(self.sleep_s)\n"
     (folder / "slow.py").write_text(SLOW_MEAN.replace(work, f"{work}{HOLDING}"))
     return folder
@@ -122,9 +135,9 @@ def night(cluster: Cluster, tmp_path: Path) -> Iterator[LiveHome]:
     cluster.sacctmgr(*(line.format("+") for line in (*outranks, allowed)))
     partition = "PartitionName=train", "AllowQos=urgent,standard,background"
     cluster.ask("scontrol", "update", partition[0], f"{partition[1]},nightly")
-    folder = write_source(tmp_path)
+    folder = write_source(tmp_path, model__search="search = {sleep_s = {low = 0.1, high = 0.2}}")
     with (folder / "policy.toml").open("a") as file:
-        file.write(NIGHTLY)
+        file.write(NIGHTLY + TUNED)
     profile = folder / "cluster.toml"
     section = cluster.profile.read_text().split("[classes.standard]\n")[1].split("\n\n")[0]
     further = section.replace('qos = "standard"', 'qos = "nightly"\nbelow = "standard"')
@@ -153,6 +166,7 @@ def test_a_class_that_a_site_names_runs_in_its_qos_and_gives_way_to_what_is_abov
     (night.folder / "hold").unlink()
     until(lambda: night.closings()[-1], 120)
     nightly = {note["serves"] for note in night.notes("job_intended") if note["class"] == "nightly"}
+    assert len(nightly) == 3, "a pilot, and two with other parameters"
     again = [each["attempt"] + each["restart"] for each in night.notes("job_finished") if each["serves"] in nightly]
     assert max(again) > 1, "it lived again, and went on from its checkpoint"
 
