@@ -7,7 +7,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from hpcretrain.adapters.ledger_rows import CHAINS, anchor_path, genesis, lines, link, read_line
+from hpcretrain.adapters.ledger_rows import CHAINS, RECORDS_BEFORE, anchor_path, genesis, lines, link, read_line
+from hpcretrain.canonical import canonical
 
 _TABLE = """\
 CREATE TABLE {chain} (
@@ -28,6 +29,9 @@ def keep_as_before(ledger: Path) -> Path:
             row = read_line(text) if text else None
             if row:
                 chain, name, body = (each.decode() for each in (row.chain, row.name, row.body))
+                # Notes did not say then how many records stand before them.
+                content = {key: value for key, value in json.loads(body).items() if key != RECORDS_BEFORE}
+                body = canonical(content) if chain == "operations" else body
                 previous = heads[chain][1]
                 digest = link(previous, row.seq, name, body)
                 database.execute(f"INSERT INTO {chain} VALUES (?, ?, ?, ?, ?)", (row.seq, name, body, previous, digest))

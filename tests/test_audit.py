@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import random
@@ -235,6 +236,11 @@ def test_an_export_is_verified_by_a_short_program_of_its_own(
         "another beginning": [whole[0].replace("hpcretrain", "Hpcretrain"), *whole[1:]],
         "nothing": [],
     }
+    chains = [each.count('"chain":"operations"') for each in whole]
+    between = next(number for number in range(2, len(whole) - 2) if chains[number] != chains[number + 1])
+    moved = [*whole[:between], whole[between + 1], whole[between], *whole[between + 2 : -1]]
+    end = json.loads(whole[-1]) | {"sha256": hashlib.sha256("".join(moved).encode()).hexdigest()}
+    changes["moved between the chains"] = [*moved, json.dumps(end) + "\n"]
     for change, content in changes.items():
         file.write_text("".join(content))
         assert verify_export(file).returncode == 1, change

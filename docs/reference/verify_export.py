@@ -32,10 +32,13 @@ def verify(content, hashes):
             chain, seq, name, body = row["chain"], int(row["seq"]), row["name"], canonical(row["body"])
             before, previous = heads[chain]
             heads[chain] = hashes[chain, seq] = (seq, row["hash"])
+            records = heads["decisions"][0]
             if canonical(row) != text or seq != before + 1:
                 yield f"line {number}: not canonical, or not row {before + 1} of {chain}, which belongs here"
             elif sha256(f"{previous}\n{seq}\n{name}\n".encode() + body) != row["hash"]:
                 yield f"line {number}: row {seq} of {chain} was altered, or the one before it was"
+            elif chain == "operations" and row["body"].get("records_before", records) != records:
+                yield f"line {number}: row {seq} of {chain} was written behind another record: rows were moved"
             elif chain == "decisions" and name != f"{row['body']['kind']}-{sha256(body)[:16]}":
                 yield f"line {number}: its name is not that of what it holds"
         except UNREADABLE:

@@ -97,6 +97,34 @@ def test_a_removed_reordered_inserted_or_cut_off_row_is_found(filled: Path) -> N
     assert intact(filled)
 
 
+def test_rows_of_different_chains_that_change_places_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    ledger = FileLedger(path)
+    for number, record in enumerate(RECORDS):
+        note = Note("model_kept", record.id, {"number": number}) if number % 3 == 0 else None
+        ledger.append([record], note)
+        if number % 2:
+            ledger.note("job_submitted", record.id, attempt=number)
+    assert ledger.notes("model_kept")[0].keys() == {"event", "serves", "at", "number"}, "what is for the proof alone"
+    ledger.close()
+    whole = path.read_bytes().split(b"\n")
+    chains = [each.partition(b'"chain":"')[2][:4] for each in whole]
+    pairs = [
+        (one, other)
+        for one in range(len(whole))
+        for other in range(one + 1, min(one + 4, len(whole)))
+        if whole[one] and whole[other] and chains[one] != chains[other]
+    ]
+    assert len(pairs) > 10
+    for one, other in pairs:
+        moved = list(whole)
+        moved[one], moved[other] = moved[other], moved[one]
+        path.write_bytes(b"\n".join(moved))
+        assert "moved" in told(path), (one, other)
+    path.write_bytes(b"\n".join(whole))
+    assert intact(path)
+
+
 def test_moved_between_chains_a_row_is_found(filled: Path) -> None:
     write_rows(filled, [each.replace(b'"chain":"operations"', b'"chain":"decisions"') for each in rows(filled)])
     assert not intact(filled)

@@ -21,6 +21,7 @@ from hpcretrain.adapters.ledger_before import in_lines, kept_before
 from hpcretrain.adapters.ledger_rows import (
     CHAINS,
     END,
+    RECORDS_BEFORE,
     UNREADABLE,
     Anchor,
     Row,
@@ -45,8 +46,8 @@ _TELLS = "`hpcretrain audit verify` tells more"
 Heads = dict[str, tuple[int, str]]
 
 
-def _content(serves: str, facts: Mapping[str, Any]) -> str:
-    return canonical({**facts, "serves": serves, "at": datetime.now(UTC).isoformat()})
+def _facts(serves: str, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**facts, "serves": serves, "at": datetime.now(UTC).isoformat()}
 
 
 class FileLedger:
@@ -85,18 +86,16 @@ class FileLedger:
         Raises:
             LedgerError: One is there with another content, or the file cannot be written; nothing was written.
         """
-        notes = [] if note is None else [(note.event, _content(note.serves, note.facts))]
-        self._write({"decisions": [(record.id, record.body) for record in records], "operations": notes})
+        self._write(records, [] if note is None else [(note.event, _facts(note.serves, note.facts))])
 
     def note(self, event: str, serves: str, **facts: Any) -> None:
         """Write down what happened in the world, and which decision it serves."""
-        self._write({"operations": [(event, _content(serves, facts))]})
+        self._write((), [(event, _facts(serves, facts))])
 
     def note_each(self, event: str, facts: Mapping[str, Mapping[str, Any]]) -> None:
         """Write down the same event for each decision that it serves, all or none."""
         at = datetime.now(UTC).isoformat()
-        rows = [(event, canonical({**each, "serves": serves, "at": at})) for serves, each in facts.items()]
-        self._write({"operations": rows})
+        self._write((), [(event, {**each, "serves": serves, "at": at}) for serves, each in facts.items()])
 
     def records(self) -> Iterator[Record]:
         """All records, in order.
@@ -116,7 +115,7 @@ class FileLedger:
         else:
             places = self._notes.get(event.encode(), array("Q"))
             rows = (self._row(line_at(self._file, place)) for place in places)
-        found = [{"event": row.name.decode(), **self._understood(row, json.loads)} for row in rows]
+        found = [{"event": row.name.decode(), **self._understood(row, _read_note)} for row in rows]
         return [note for note in found if serves is None or note["serves"] == serves]
 
     def head(self) -> str:
@@ -169,13 +168,13 @@ class FileLedger:
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def _write(self, entries: Mapping[str, Sequence[tuple[str, str]]]) -> None:
-        """Write names and bodies into chains; a record that is there already is not written twice."""
+    def _write(self, records: Sequence[Record], notes: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Write records, and events with their facts; a record that is there already is not written twice."""
         if self._read_only:
             raise LedgerError(f"ledger {self._path} was opened to be read; nothing was written")
         with self._locked():
             self._follow()
-            block = self._block(entries)
+            block = self._block(records, notes)
             if not block:
                 return
             try:
@@ -194,17 +193,15 @@ class FileLedger:
         """See to it that what is written outlasts a power cut."""
         os.fsync(self._file)
 
-    def _block(self, entries: Mapping[str, Sequence[tuple[str, str]]]) -> bytes:
+    def _block(self, records: Sequence[Record], notes: Sequence[tuple[str, Mapping[str, Any]]]) -> bytes:
         """What is to be added to the file; nothing where all of it is there."""
+        fresh = {each.id: each.body for each in records if not self._is_there(each.id, each.body)}
+        before = self._heads["decisions"][0] + len(fresh)
+        bodies = [(event, canonical({**facts, RECORDS_BEFORE: before})) for event, facts in notes]
         written: list[bytes] = []
-        fresh: set[str] = set()
-        for chain, rows in entries.items():
+        for chain, rows in (("decisions", fresh.items()), ("operations", bodies)):
             seq, previous = self._heads[chain]
             for name, body in rows:
-                if chain == "decisions":
-                    if name in fresh or self._is_there(name, body):
-                        continue
-                    fresh.add(name)
                 seq += 1
                 previous = link(previous, seq, name, body)
                 written.append(line(chain, seq, name, body, previous))
@@ -327,6 +324,12 @@ class FileLedger:
             raise LedgerDamagedError(
                 f"row {row.seq} of {row.chain.decode()} in {self._path} cannot be read: {error}; {_TELLS}"
             ) from error
+
+
+def _read_note(body: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(body)
+    content.pop(RECORDS_BEFORE, None)
+    return content
 
 
 def _write_all(file: int, content: bytes, place: int) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 CHAINS = ("decisions", "operations")
+RECORDS_BEFORE = "records_before"
+"""Key of a note that says how many records stand before it, so that the order of both chains is covered by its hash."""
 END = b"\n"
 """The empty line that ends a write; what stands after the last one was never written down."""
 

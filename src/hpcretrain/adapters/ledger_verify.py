@@ -9,12 +9,22 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from hpcretrain.adapters.ledger_before import database_of, kept_before, open_rows
-from hpcretrain.adapters.ledger_rows import CHAINS, UNREADABLE, Anchor, Row, genesis, lines, read_anchor, read_line
+from hpcretrain.adapters.ledger_rows import (
+    CHAINS,
+    RECORDS_BEFORE,
+    UNREADABLE,
+    Anchor,
+    Row,
+    genesis,
+    lines,
+    read_anchor,
+    read_line,
+)
 from hpcretrain.errors import LedgerError
 from hpcretrain.records import KINDS, Finding, Outcome
 
@@ -167,7 +177,7 @@ class _Check:
             self._wrong["ledger"].append(f"line {number} is no row of a ledger")
             return
         chain = row.chain.decode()
-        if problem := _problem(row, chain, *self.heads[chain]):
+        if problem := _problem(row, chain, *self.heads[chain], self.heads["decisions"][0]):
             self._wrong[chain].append(f"row {row.seq} of {chain} (line {number}) {problem}")
         self.heads[chain] = row.seq, row.hash.decode()
         if row.seq == self._ends[chain][0] and self.heads[chain] == self._ends[chain]:
@@ -176,14 +186,24 @@ class _Check:
             self.hashes[chain, row.seq] = self.heads[chain][1]
 
 
-def _problem(row: Row, chain: str, seq: int, previous: str) -> str:
-    """What is wrong with a row, given the one before it; empty if nothing is."""
+def _problem(row: Row, chain: str, seq: int, previous: str, records: int) -> str:
+    """What is wrong with a row, given the one before it and how many records are; empty if nothing is."""
     if row.seq != seq + 1:
         return f"stands where row {seq + 1} should: rows were removed, inserted or moved"
     content = b"%b\n%d\n%b\n%b" % (previous.encode(), row.seq, row.name, row.body)
     if hashlib.sha256(content).hexdigest().encode() != row.hash:
         return "was altered, or the row before it was: its content does not give its hash"
-    return _misnamed(row) if chain == "decisions" else _not_canonical(row.body)
+    return _misnamed(row) if chain == "decisions" else _misplaced(row, records)
+
+
+def _misplaced(row: Row, records: int) -> str:
+    """What is wrong with a note that stands behind so many records; empty if nothing is."""
+    problem, content = _read(row.body)
+    # Notes of earlier versions do not say.
+    before = content.get(RECORDS_BEFORE, records)
+    if problem or before == records:
+        return problem
+    return f"was written behind record {before} and stands behind record {records}: rows were moved"
 
 
 def _misnamed(row: Row) -> str:
@@ -195,23 +215,25 @@ def _misnamed(row: Row) -> str:
         return f"is named {row.name.decode()}, which its content does not give"
     if b'"kind":"%b"' % kind not in row.body:
         return f"is no {kind.decode()}, as which it is named"
-    return _not_canonical(row.body)
+    return _read(row.body)[0]
 
 
-def _not_canonical(body: bytes) -> str:
+def _read(body: bytes) -> tuple[str, Mapping[str, Any]]:
+    """What is wrong with a body, empty if nothing is; and what it holds, as far as it can be read."""
     try:
         # Four times as fast; it writes some numbers otherwise, of which the slower one then tells.
-        if body[:1] == b"{" and orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS) == body:
-            return ""
+        content = orjson.loads(body)
+        if body[:1] == b"{" and orjson.dumps(content, option=orjson.OPT_SORT_KEYS) == body:
+            return "", content
     except UNREADABLE:
         pass
     try:
         content = json.loads(body)
         if isinstance(content, dict) and _ENCODER.encode(content).encode() == body:
-            return ""
+            return "", content
     except UNREADABLE as error:
-        return f"holds no JSON: {error}"
-    return "holds no object in canonical JSON"
+        return f"holds no JSON: {error}", {}
+    return "holds no object in canonical JSON", {}
 
 
 def _fail(what: str, reason: str) -> Finding:
