@@ -160,7 +160,7 @@ def job_folder(
 
 def attempt(folder: JobFolder, number: int, *, wait: bool = True) -> subprocess.Popen[str]:
     """A process that runs an attempt at the job."""
-    code = f"from hpcretrain.node.local import run_alone; run_alone({str(folder.path)!r}, {number})"
+    code = f"from hpcretrain.node.local import run_each; run_each([({str(folder.path)!r}, {number})])"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if wait:
         process.wait(60)

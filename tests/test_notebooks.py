@@ -113,7 +113,7 @@ def test_a_training_whose_kernel_was_killed_is_adopted_by_the_notebook_executed_
         for each in held:
             each.resume()
     came, kept = again.end(), nbformat.read(REATTACH, as_version=4)
-    assert {note["serves"] for note in read_notes(home, "job_adopted")} == {job}
+    assert job in {note["serves"] for note in read_notes(home, "job_adopted")}, "those that were to come after it, too"
     for event in ("job_intended", "job_submitted", "job_finished"):
         assert set(Counter(note["serves"] for note in read_notes(home, event)).values()) == {1}
     assert all(finding.outcome is Outcome.PASS for finding in verify(home / "ledger.jsonl"))

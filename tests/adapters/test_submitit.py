@@ -316,3 +316,24 @@ def test_a_jobs_own_parameters_reach_the_node(tmp_path: Path) -> None:
     order = replace(job(recipe=RECIPE), params={"sleep_s": "0.0", "segments": "3", "fail": '""'})
     folder = made._spool.prepare(order, FrameTable(frame()).rows())
     assert folder.spec().params == {"sleep_s": 0.0, "segments": 3, "fail": ""}
+
+
+def test_whoever_comes_after_a_controller_that_was_killed_waits_for_all_that_it_submitted(tmp_path: Path) -> None:
+    place = home(tmp_path)
+    code = f"""
+import sys
+from pathlib import Path
+sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parent)!r}]
+from test_submitit import three
+made, orders = three(Path({str(place)!r}), sleep_s=0.4)
+made.train(orders)
+"""
+    first = subprocess.Popen([sys.executable, "-c", code])
+    _, orders = three(place)
+    folders = [JobFolder(place / "spool" / "jobs" / each.id) for each, _ in orders]
+    wait_for(lambda: saved(folders[1]), 60)
+    first.kill()
+    first.wait()
+    made, orders = three(place, sleep_s=0.4)
+    assert all(isinstance(each, Trained) for each in made.train(orders))
+    assert events(place) == {"job_intended": 3, "job_submitted": 3, "job_adopted": 2, "job_finished": 3}

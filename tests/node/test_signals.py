@@ -108,7 +108,7 @@ def test_a_recipe_that_fails_because_the_signal_reached_its_processes_is_interru
 ) -> None:
     (tmp_path / "workers.py").write_text(WORKERS)
     folder = job_folder(tmp_path, recipe="workers:Workers", error=error)
-    code = f"from hpcretrain.node.local import run_alone; run_alone({str(folder.path)!r}, 1)"
+    code = f"from hpcretrain.node.local import run_each; run_each([({str(folder.path)!r}, 1)])"
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,

@@ -184,7 +184,7 @@ def test_an_attempt_leaves_the_job_to_another_that_is_at_work(tmp_path: Path, mo
     folder = job_folder(tmp_path)
     with local.alone(folder.path, 0) as mine:
         assert mine
-        local.run_alone(str(folder.path), 1)
+        local.run_each([(str(folder.path), 1)])
     assert folder.lives() == []
 
 

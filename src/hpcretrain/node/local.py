@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -35,37 +35,36 @@ def alone(job_dir: Path, patience_s: float) -> Iterator[bool]:
         yield _locked(file.fileno(), patience_s)
 
 
-def run_alone(job_dir: str, attempt: int) -> None:
-    """Do the job in the folder `job_dir`, unless another process is at it.
-
-    Args:
-        job_dir: The job's folder.
-        attempt: Number of this attempt, from 1.
-    """
-    with alone(Path(job_dir), LOCK_PATIENCE_S) as mine:
-        if not mine:
-            print(f"attempt {attempt}: another attempt is at work; leaving it to that", flush=True)
-            return
-        with noticed() as interruption:
-            run(job_dir, attempt, interruption=interruption)
-
-
 def run_each(tasks: Sequence[tuple[str, int]]) -> None:
-    """Do jobs one after the other, each unless another process is at it; until one leaves no result behind.
+    """Do jobs one after the other, but for those that another process is at; until one leaves no result behind.
 
     Each of several is done in a fork of this process, which has imported what they need: that takes a second. So none
-    sees what another left in memory.
+    sees what another left in memory. All are locked from the beginning, so that whoever comes waits for their turn.
 
     Args:
-        tasks: Folders of jobs, and the number of the attempt at each.
+        tasks: Folders of jobs, and the number of the attempt at each, from 1.
     """
-    if len(tasks) > 1:
-        bring_in(JobFolder(Path(tasks[0][0])).spec().recipe)
-        for job_dir, attempt in tasks:
-            if not _forked(job_dir, attempt) or JobFolder(Path(job_dir)).result() is None:
-                return
-    else:
-        run_alone(*tasks[0])
+    with ExitStack() as locks:
+        mine = [each for each in tasks if _taken(locks, *each)]
+        if len(mine) == 1:
+            _live(*mine[0])
+        elif mine:
+            bring_in(JobFolder(Path(mine[0][0])).spec().recipe)
+            for job_dir, attempt in mine:
+                if not _forked(job_dir, attempt) or JobFolder(Path(job_dir)).result() is None:
+                    return
+
+
+def _taken(locks: ExitStack, job_dir: str, attempt: int) -> bool:
+    mine = locks.enter_context(alone(Path(job_dir), LOCK_PATIENCE_S))
+    if not mine:
+        print(f"attempt {attempt}: another attempt is at work; leaving it to that", flush=True)
+    return mine
+
+
+def _live(job_dir: str, attempt: int) -> None:
+    with noticed() as interruption:
+        run(job_dir, attempt, interruption=interruption)
 
 
 def _forked(job_dir: str, attempt: int) -> bool:
@@ -105,7 +104,7 @@ def _be_the_fork(job_dir: str, attempt: int) -> NoReturn:
             log = os.open(logs / f"{os.getpid()}_0_log.{name}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             os.dup2(log, descriptor)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        run_alone(job_dir, attempt)
+        _live(job_dir, attempt)
         code = 0
     except BaseException:
         traceback.print_exc()
