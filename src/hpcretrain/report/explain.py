@@ -286,9 +286,7 @@ def headline(record: Record) -> str:
             drawn, window = record.window.rows, record.window
             of = f" of {window.population}" if drawn < window.population else ""
             start = f", from {record.start.candidate} by {record.start.passes} passes" if record.start else ""
-            params = "".join(f", {name}={value}" for name, value in sorted(record.params.items()))
-            until = f"until {window.end:%Y-%m-%d}"
-            return f"{record.purpose.value} on {drawn}{of} rows ({window.name}) {until}{start}{params}"
+            return f"{record.purpose.value} on {drawn}{of} rows ({window.name}) until {window.end:%Y-%m-%d}{start}"
         case Candidate():
             what = f"average of {len(record.members)} fits," if record.members else "model"
             return f"{what} {record.model_digest[:12]} for {record.purpose.value}"
