@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,15 +126,16 @@ def write_source(folder: Path, **more: str) -> Path:
 
 
 @pytest.fixture
-def night(cluster: Cluster, tmp_path: Path) -> Iterator[LiveHome]:
+def night(fresh: Callable[..., Cluster], tmp_path: Path) -> Iterator[LiveHome]:
     """A home whose policy, profile and Slurm have a class more, between standard and background."""
-    outranks = [f"modify qos {name} set Preempt{{}}=nightly" for name in ("urgent", "standard")]
-    allowed = f"modify user {cluster.user} where account=retrain set qos{{}}=nightly"
+    cluster = fresh()
+    cluster.up()
+    outranks = [f"modify qos {name} set Preempt+=nightly" for name in ("urgent", "standard")]
+    allowed = f"modify user {cluster.user} where account=retrain set qos+=nightly"
     # A session knows only those QOS that were there when it first looked.
     cluster.sacctmgr("add qos nightly set Priority=50 GraceTime=5 Preempt=background")
-    cluster.sacctmgr(*(line.format("+") for line in (*outranks, allowed)))
-    partition = "PartitionName=train", "AllowQos=urgent,standard,background"
-    cluster.ask("scontrol", "update", partition[0], f"{partition[1]},nightly")
+    cluster.sacctmgr(*outranks, allowed)
+    cluster.ask("scontrol", "update", "PartitionName=train", "AllowQos=urgent,standard,nightly,background")
     folder = write_source(tmp_path, model__search="search = {sleep_s = {low = 0.1, high = 0.2}}")
     with (folder / "policy.toml").open("a") as file:
         file.write(NIGHTLY + TUNED)
@@ -142,14 +143,9 @@ def night(cluster: Cluster, tmp_path: Path) -> Iterator[LiveHome]:
     section = cluster.profile.read_text().split("[classes.standard]\n")[1].split("\n\n")[0]
     further = section.replace('qos = "standard"', 'qos = "nightly"\nbelow = "standard"')
     profile.write_text(f"{cluster.profile.read_text()}\n[classes.nightly]\n{further}\n")
-    try:
-        home = LiveHome(cluster, "night", folder, Path("cluster.toml"))
-        yield home
-        home.end()
-    finally:
-        cluster.cancel_all()
-        cluster.ask("scontrol", "update", *partition)
-        cluster.sacctmgr(*(line.format("-") for line in (*outranks, allowed)), "remove qos nightly")
+    home = LiveHome(cluster, "night", folder, Path("cluster.toml"))
+    yield home
+    home.end()
 
 
 def test_a_class_that_a_site_names_runs_in_its_qos_and_gives_way_to_what_is_above_it(night: LiveHome) -> None:

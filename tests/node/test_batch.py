@@ -186,7 +186,7 @@ def test_whether_it_was_requeued_is_unknown_where_scontrol_is_killed_over_it(tmp
 
 def test_slurms_words_on_the_job_delay_no_training(tmp_path: Path) -> None:
     site = Site(tmp_path, segments=1)
-    site.scontrol.with_suffix(".delay").write_text("1.5")
+    site.scontrol.with_suffix(".delay").write_text("6")
     process = site.start()
     assert process.stdout is not None
     while "finished" not in process.stdout.readline():
