@@ -20,7 +20,7 @@ from hpcretrain.config.load import shipped_policy
 from hpcretrain.evidence import Finding, Outcome, PriorityClass
 from hpcretrain.policy.admit import State, admit, gather, merged, ordered, turn
 from hpcretrain.policy.expect import Turn, starts
-from hpcretrain.policy.types import Admission, Training
+from hpcretrain.policy.types import Admission, Dimension, Training
 
 BUDGET = {"reason": "a test"}
 
@@ -285,10 +285,12 @@ def test_rules_that_say_nothing_or_nonsense_are_refused(change: dict[str, Any], 
 
 def test_the_rules_and_the_ladder_that_the_documents_show_load() -> None:
     text = (Path(__file__).parents[2] / "docs" / "admission.md").read_text(encoding="utf-8")
-    tables, worth, ladder = (tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL))
+    blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    tables, worth, ladder, ranges = (tomllib.loads(block) for block in blocks)
     rules, more = tables["admission"], worth["admission"]
     Admission.model_validate(rules)
     priced = more.pop("background")
     Admission.model_validate({**rules, **more, **{name: {**rules[name], **priced} for name in DELAYS}})
     training = shipped_policy().training.model_dump()
     assert Training.model_validate({**training, "rungs": ladder["training"]["rungs"]}).rungs
+    assert all(Dimension.model_validate(each) for each in ranges["model"]["search"].values())

@@ -16,7 +16,7 @@ from hpcretrain.policy.decide import cost_of_training
 from hpcretrain.policy.scope import Room, choose, on
 from hpcretrain.policy.types import Policy, Rung, Training
 
-AMPLE = Room(hours=4.0, hours_left=None, cpu_hours_left=None, load=None, asked_load=False)
+AMPLE = Room(hours=4.0, hours_left=None, cpu_hours_left=None, load=None, asked_load=False, warm_starts=0)
 COSTS = [10.0, 4.0, 1.0]
 
 

@@ -37,7 +37,10 @@ class SnapshotSource(Protocol):
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """What is the same for all jobs of a model; `search_path` is where a user's recipe may lie."""
+    """What is the same for all jobs of a model; `search_path` is where a user's recipe may lie.
+
+    `params` are the configuration's; those that a job records go before them.
+    """
 
     recipe: str
     params: Mapping[str, Any]

@@ -21,8 +21,8 @@ class Room:
         hours_left: Hours until the deadline or the end of the window, whichever comes first; None without either.
         cpu_hours_left: CPU hours that the budgets leave; None without any.
         load: How full the cluster is; None where nobody knows.
-        warm_starts: How many warm starts in a row what serves comes from.
         asked_load: Whether anybody was there to be asked: without, as in a replay, load keeps no rung away.
+        warm_starts: How many warm starts in a row what serves comes from.
     """
 
     hours: float
@@ -30,7 +30,7 @@ class Room:
     cpu_hours_left: float | None
     load: float | None
     asked_load: bool
-    warm_starts: int = 0
+    warm_starts: int
 
 
 def choose(rungs: Sequence[Rung], cpu_hours: Sequence[float], room: Room) -> tuple[Rung, Finding]:
