@@ -22,8 +22,9 @@ from hpcretrain.adapters.prefect_server import PrefectServer, start, stop
 SRC = Path(__file__).parents[1] / "src"
 
 FAST = {
-    # How often the server writes down the events that it took.
-    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "0.2",
+    # How often the server writes down the events that it took: more often, and the requests that it refuses meanwhile,
+    # each of which the client repeats after 2 s, cost more than what waits for events.
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "2",
     # How often the server looks at what is scheduled, late, or paused for too long.
     "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
     "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "1",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,11 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 from prefect_server import end, surroundings
 
 from hpcretrain.adapters.ledger import FileLedger
+from hpcretrain.adapters.prefect import setup
 from hpcretrain.adapters.prefect_server import PrefectServer
-from hpcretrain.flows.names import flow_name, home_id, home_tag
+from hpcretrain.adapters.prefect_teardown import teardown
+from hpcretrain.flows.deployments import ours, wanted
+from hpcretrain.flows.names import POOL, flow_name, home_id, home_tag
 from hpcretrain.records import Record
 
 BEFORE, DRIFTED = "2024-02-23", "2024-03-01"
@@ -38,6 +42,13 @@ def until(what: Callable[[], Any], within_s: float = 240.0, because: Callable[[]
         assert time.monotonic() < deadline, f"not within {within_s} s: {because()}"
         time.sleep(0.2)
     return found
+
+
+@cache
+def _client(url: str, password: str) -> SyncPrefectClient:
+    """One as long as the process lives: to make a client takes fifty times as long as to ask by it."""
+    with temporary_settings({PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: password}):
+        return get_client(sync_client=True).__enter__()
 
 
 @dataclass
@@ -85,10 +96,7 @@ class Steered:
     @contextmanager
     def client(self) -> Iterator[SyncPrefectClient]:
         """Prefect's client, as whoever looks at the server's pages."""
-        password = (self.server.folder / "password").read_text().strip()
-        here = {PREFECT_API_URL: self.server.url, PREFECT_API_AUTH_STRING: password}
-        with temporary_settings(here), get_client(sync_client=True) as client:
-            yield client
+        yield _client(self.server.url, (self.server.folder / "password").read_text().strip())
 
     def start(self, kind: str, suffix: str = "", **parameters: str) -> FlowRun:
         """Start a deployment, as by its button."""
@@ -150,6 +158,16 @@ class Steered:
             return [dict(note) for note in ledger.notes(event)]
         finally:
             ledger.close()
+
+
+@contextmanager
+def set_up(home: Path, server: PrefectServer) -> Iterator[Steered]:
+    """A home, set up in the server that Prefect in this process talks to; its schedules are off."""
+    steered = Steered(home, server)
+    setup(wanted(home, POOL))
+    steered.schedules(on=False)
+    yield steered
+    teardown(ours(home))
 
 
 def set_time(home: Path, moment: str) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hpcretrain.records import (
-    Action,
     Approval,
     Ask,
     Asked,
@@ -39,6 +38,8 @@ class Cycle:
     in_person: str | None = None
     """Who asked for it; None where the model's decline did."""
     decisions: list[Decision] = field(default_factory=list)
+    run: Decision | None = None
+    """The decision that ordered the training."""
     asks: list[Ask] = field(default_factory=list)
     approvals: dict[str, list[Approval]] = field(default_factory=dict)
     """What was said so far, by the identifier of the ask."""
@@ -51,11 +52,6 @@ class Cycle:
     watches: list[Watch] = field(default_factory=list)
     rollback: Release | None = None
     review: Review | None = None
-
-    @property
-    def run(self) -> Decision | None:
-        """The decision that ordered the training."""
-        return next((decision for decision in self.decisions if decision.action is Action.RUN), None)
 
     @property
     def looks(self) -> int:

@@ -15,6 +15,7 @@ from hpcretrain.backlog import ALL, Stop
 from hpcretrain.cycle import Cycle, answer
 from hpcretrain.errors import LedgerError
 from hpcretrain.records import (
+    Action,
     Activation,
     Approval,
     Ask,
@@ -70,6 +71,8 @@ class History:
     _numbered: dict[tuple[Family, str], list[Signal]] = field(default_factory=dict)
     assessment: Assessment | None = None
     cycles: list[Cycle] = field(default_factory=list)
+    _places: dict[str, int] = field(default_factory=dict)
+    """Which of them each record belongs to."""
     going: list[Cycle] = field(default_factory=list)
     """Those of them that have not ended."""
     ran: list[Cycle] = field(default_factory=list)
@@ -173,9 +176,7 @@ class History:
     @property
     def open_cycle(self) -> Cycle | None:
         """The request that waits for a decision to run."""
-        if self.cycles and self.cycles[-1].review is None and self.cycles[-1].run is None:
-            return self.cycles[-1]
-        return None
+        return next((each for each in self.cycles[-1:] if each.review is None and each.run is None), None)
 
     @property
     def training(self) -> Cycle | None:
@@ -294,12 +295,14 @@ class History:
             case GlassReview():
                 self.glass_reviews[record.answers[0]] = record
             case RetrainRequest():
+                self._places[record.id] = len(self.cycles)
                 self.cycles.append(Cycle(record, self._asked_for(record)))
                 self.going.append(self.cycles[-1])
             case Decision():
                 decided = self._cycle_of(record)
                 decided.decisions.append(record)
-                if decided.run is record:
+                if record.action is Action.RUN and decided.run is None:
+                    decided.run = record
                     self.ran.append(decided)
             case Job():
                 self._add_job(record)
@@ -336,16 +339,13 @@ class History:
         asked = [signal for signal in self.outside if signal.id in request.answers]
         return str(asked[0].finding.observed) if asked else None
 
-    def _cycle_of(self, record: Record, answers: Sequence[str] | None = None) -> Cycle:
-        """The newest cycle that holds something of what the record answers."""
-        wanted = set(record.answers if answers is None else answers)
-        for each in reversed(self.cycles):
-            one = (each.request, each.release)
-            many = (*each.watches, *each.decisions, *each.asks, *each.broken, *each.jobs, *each.verdicts)
-            known = {part.id for part in (*one, *many) if part is not None} | each.candidates.keys()
-            if known & wanted:
-                return each
-        raise LedgerError(f"{record.id} answers nothing of any cycle")
+    def _cycle_of(self, record: Record, answers: Sequence[str] = ()) -> Cycle:
+        """The newest cycle that holds something of what the record answers; it holds the record from now on."""
+        known = [self._places[each] for each in answers or record.answers if each in self._places]
+        if not known:
+            raise LedgerError(f"{record.id} answers nothing of any cycle")
+        self._places[record.id] = max(known)
+        return self.cycles[max(known)]
 
     def _add_signal(self, signal: Signal) -> None:
         if signal.told_by is not None:

@@ -163,7 +163,7 @@ def _signals(release: Release, batch: int, bad: bool) -> list[Signal]:
     now = START + DAY * batch
     slot = Slice(now - DAY, now, 5_000, "")
     kinds = [(Family.PERFORMANCE, "auc", 0.2 * bad), (Family.CALIBRATION, "bias", 0.1 * bad)]
-    kinds += [(Family.INPUT_DRIFT, f"x{number}", 0.01 * number) for number in range(SIGNALS - 3)]
+    kinds += [(Family.INPUT_DRIFT, f"x{number}", 0.005 * number) for number in range(SIGNALS - 3)]
     kinds.append((Family.DATA_QUALITY, "missing", 0.0))
     return [
         Signal(

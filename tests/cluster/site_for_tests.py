@@ -143,4 +143,4 @@ def until(what: Callable[[], object], within_s: float = 90.0, because: str = "")
     deadline = time.monotonic() + within_s
     while not what():
         assert time.monotonic() < deadline, f"not within {within_s} s {because}"
-        time.sleep(0.05)
+        time.sleep(0.2)  # Most of them ask Slurm, whose commands take both cores' time.

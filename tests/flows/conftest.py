@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from prefect_server import own_server, prefect_server
-from steered import BEFORE, Steered
+from steered import BEFORE, Steered, set_up
 from tables import configure, orders
 
 from hpcretrain.adapters.prefect_server import PrefectServer
@@ -32,9 +32,5 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def steered(prefect_server: PrefectServer, base: Path, tmp_path: Path) -> Iterator[Steered]:
     """A copy of that home, set up in Prefect; its schedules are off."""
-    shutil.copytree(base, tmp_path / "home")
-    made = Steered(tmp_path / "home", prefect_server)
-    made.command("prefect", "setup", "--home", made.home)
-    made.schedules(on=False)
-    yield made
-    made.command("prefect", "teardown", "--home", made.home)
+    with set_up(shutil.copytree(base, tmp_path / "home"), prefect_server) as steered:
+        yield steered

@@ -16,7 +16,7 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelled
-from steered import BEFORE, DRIFTED, Steered, set_time, until
+from steered import BEFORE, DRIFTED, Steered, set_time, set_up, until
 from tables import configure, orders, write_policy
 
 from hpcretrain.adapters.prefect_server import PrefectServer
@@ -37,11 +37,8 @@ def steered(prefect_server: PrefectServer, tmp_path: Path) -> Iterator[Steered]:
     start_live(config, place / "home", from_time=datetime.fromisoformat(f"{BEFORE}T00:00:00Z"))
     while not tick(place / "home")["serves"]:
         time.sleep(0.2)
-    made = Steered(place / "home", prefect_server)
-    made.command("prefect", "setup", "--home", made.home)
-    made.schedules(on=False)
-    yield made
-    made.command("prefect", "teardown", "--home", made.home)
+    with set_up(place / "home", prefect_server) as steered:
+        yield steered
     shutil.rmtree(place)
 
 
