@@ -155,6 +155,31 @@ def test_all_that_is_wrong_with_a_policy_is_said_at_once(tmp_path: Path) -> None
         assert key in said
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "threshold = true",
+        'threshold = "300"',
+        "half_life_batches = true",
+        'half_life_batches = "2"',
+        "act_from = false",
+    ],
+)
+def test_a_number_of_a_policy_is_written_as_one(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.toml").write_text(f'extends = "standard.toml"\n[score]\n{line}\n')
+    with pytest.raises(InputError, match=rf"score\.{line.split()[0]}: .*must be a number, without quotes"):
+        load_policy(tmp_path / "a.toml")
+
+
+@pytest.mark.parametrize("value", ["1", '"yes"', "0.0"])
+def test_yes_or_no_of_a_policy_is_written_as_true_or_false(tmp_path: Path, value: str) -> None:
+    (tmp_path / "a.toml").write_text(
+        f'extends = "standard.toml"\n[approvals]\nrun = ["urgent"]\nother_releaser = {value}\n'
+    )
+    with pytest.raises(InputError, match=r"approvals\.other_releaser: .*must be true or false"):
+        load_policy(tmp_path / "a.toml")
+
+
 def test_what_does_not_fit_together_is_said_beside_what_is_wrong_by_itself(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text(
         'extends = "standard.toml"\n[score]\nwithdraw_below = 900\nsustain_slots = 0\n'

@@ -189,6 +189,40 @@ def test_a_deadline_that_passes_while_it_waits_asks_for_a_person(config: Path, t
     assert home.history().cycles[-1].decisions[-1].action is Action.HOLD
 
 
+def test_a_deadline_that_has_passed_is_refused_and_nothing_is_recorded(config: Path, tmp_path: Path) -> None:
+    home = Home(config, tmp_path / "home")
+    now = home.until + 4 * home.step
+    home.advance(now)
+    before = len(home.history().known)
+    for late in (now - 300 * HOUR, now + HOUR):
+        answer = home.answer(now + HOUR, asks("urgent", deadline=late), OWNER)
+        assert not answer.done
+        assert "has passed" in answer.reason
+    assert len(home.history().known) == before
+
+
+@pytest.mark.parametrize(
+    ("wanted", "hours", "comes_to"),
+    [
+        ("background", 6, "urgent"),
+        ("background", 200, "standard"),
+        ("background", 2_000, "background"),
+        ("urgent", 200, "urgent"),
+    ],
+)
+def test_a_deadline_makes_a_request_more_urgent_by_the_rules_of_the_classes_and_never_less(
+    config: Path, tmp_path: Path, wanted: str, hours: int, comes_to: str
+) -> None:
+    home = Home(config, tmp_path / "home")
+    now = home.until + 4 * home.step
+    home.advance(now)
+    assert home.answer(now + HOUR, asks(wanted, deadline=now + (hours + 1) * HOUR), OWNER).done
+    decided = home.history().cycles[-1].decisions[-1]
+    assert decided.priority_class == PriorityClass(comes_to)
+    assert findings(home)["class"].reason.startswith(comes_to)
+    assert ("slack_hours" if comes_to != wanted else "no more urgent") in findings(home)["class"].reason
+
+
 def test_a_class_that_needs_a_window_does_not_run_where_none_can_be_known(config: Path, tmp_path: Path) -> None:
     def needy(desk: Desk) -> None:
         rules = desk.terms.policy.admission

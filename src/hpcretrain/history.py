@@ -238,7 +238,7 @@ class History:
         said = [each.slot for each in self.outside if each.id in cycle.request.answers]
         if Family.EXTERNAL.value in cycle.request.triggers and not said:
             return min((each.deadline for each in self.standing if each.deadline), default=None)
-        return next((slot.end for slot in said if slot.end > slot.start), None)
+        return next((slot.end for slot in said if slot.end != slot.start), None)
 
     def signals_since(self, moment: datetime) -> list[Signal]:
         """The signals of after a moment, and of each name the last with a number before: what was heard is held."""

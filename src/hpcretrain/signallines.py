@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -71,6 +72,8 @@ def _said(error: ValueError) -> str:
         return f"is not JSON: {error.msg} at column {error.colno}"
     if isinstance(error, UnicodeDecodeError):
         return f"is not UTF-8 at byte {error.start + 1}"
+    if "integer string conversion" in str(error):
+        return f"holds a number of more than {sys.get_int_max_str_digits():,} digits"
     return str(error)
 
 

@@ -17,6 +17,8 @@ from hpcretrain.errors import LedgerError
 from hpcretrain.history import History
 from hpcretrain.policy import approve, emergency, select, watch
 from hpcretrain.policy import decide as choices
+from hpcretrain.policy.classify import Case
+from hpcretrain.policy.classify import classify as classified
 from hpcretrain.policy.observe import structural
 from hpcretrain.policy.request import Wish, wish
 from hpcretrain.policy.types import Policy
@@ -143,6 +145,7 @@ def decide(
         policy: The policy in force.
         now: The time of the decision.
     """
+    due = pressed(history, cycle, assessment, policy, now)
     priority_class = classify(history, cycle, assessment, policy, now)
     # What was asked for in person stands until that person withdraws it, and while somebody outside waits for it.
     outside = asking(history, now)
@@ -155,6 +158,8 @@ def decide(
     training = scope.training if scope else policy.training
     seen = situation(history, assessment, facts, policy, now, cycle.in_person)
     choice = gone or claims.scoped(choices.decide(priority_class, seen, policy, training), scope)
+    if due is not None:
+        choice = replace(choice, findings=(*choice.findings, due.finding))
     choice = claims.worthwhile(history, priority_class, choice, points, asked_by, facts, policy, training)
     choice = claims.admitted(history, cycle, priority_class, choice, facts.shared, policy, now)
     digest = history.activation.policy_digest if history.activation else ""
@@ -177,12 +182,40 @@ def decide(
 
 
 def classify(history: History, cycle: Cycle, assessment: Assessment, policy: Policy, now: datetime) -> PriorityClass:
-    """The class of the request, or a more urgent one that the newest assessment, or an emergency, asks for."""
+    """The class of the request, or a more urgent one for the newest assessment, a deadline or an emergency."""
     if emergency.holding(cycle.broken, now) is not None:
         return PriorityClass.URGENT
     asked = wanted(history, assessment, policy)
-    classes = [cycle.request.priority_class] + ([asked.priority_class] if asked else [])
+    due = pressed(history, cycle, assessment, policy, now)
+    classes = [cycle.request.priority_class, *(each.priority_class for each in (asked, due) if each)]
     return policy.classes.known(min(classes, key=policy.classes.rank))
+
+
+@dataclass(frozen=True)
+class Pressed:
+    """What the rules make of the deadline of who asked: a class, that of the request at least; and why."""
+
+    priority_class: PriorityClass
+    finding: Finding
+
+
+def pressed(history: History, cycle: Cycle, assessment: Assessment, policy: Policy, now: datetime) -> Pressed | None:
+    """How urgent the deadline that somebody gave with a request makes it; None where nobody gave one.
+
+    Of a deadline that was told the newest assessment knows.
+    """
+    until = history.deadline(cycle) if cycle.in_person else None
+    if until is None:
+        return None
+    impact = policy.score.business.impact if policy.score.business else 1.0
+    case = Case(assessment.score, impact, until, policy.classes.expected_hours, now)
+    (by_it, why), (without, _) = (classified(each, policy.classes) for each in (case, replace(case, deadline=None)))
+    asked = cycle.request.priority_class
+    if policy.classes.rank(by_it) < min(policy.classes.rank(without), policy.classes.rank(asked)):
+        return Pressed(by_it, why)
+    hours = (until - now) / timedelta(hours=1)
+    reason = f"{asked.value}, as it was asked for: its deadline, in {hours:.4g} hours, makes it no more urgent"
+    return Pressed(asked, Finding("class", Outcome.PASS, reason, round(hours, 3)))
 
 
 def more_urgent(priority_class: PriorityClass, cycle: Cycle, policy: Policy) -> bool:

@@ -88,6 +88,16 @@ def test_what_is_no_report_is_refused(text: str) -> None:
         parse(text, SIZES)
 
 
+def test_a_metric_that_cannot_be_read_is_named_with_its_place() -> None:
+    content = json.loads((RECORDED / "evidently-0.7-psi.json").read_text())
+    content["metrics"][1]["value"] = -1
+    with pytest.raises(InputError, match="metric 2 of the report cannot be read: psi of delay is -1"):
+        parse(json.dumps(content), SIZES)
+    del content["metrics"][1]["value"]
+    with pytest.raises(InputError, match="metric 2 of the report has no 'value'"):
+        parse(json.dumps(content), SIZES)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=5),
     lambda inner: (

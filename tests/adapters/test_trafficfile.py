@@ -109,6 +109,7 @@ def test_other_columns_and_a_byte_order_mark_do_not_disturb(file: Path) -> None:
     [
         ("yesterday,1", 'line 4: timestamp "yesterday" is no time'),
         ("2026-05-01 02:00,many", 'line 4: value "many" is no number'),
+        ("2026-05-01 02:00,1,5", "line 4: 3 cells, where the header has 2"),
         ("2026-05-01 02:00,-1", "line 4: value -1 is negative"),
         ("2026-05-01 02:00,1e308", "line 4: value 1e308 is above"),
         ("2026-05-01 02:00,nan", 'line 4: value "nan" is not finite'),

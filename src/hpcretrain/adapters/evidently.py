@@ -34,6 +34,7 @@ class Sizes:
     bins: int
 
 
+_SAVE = "give what Evidently's `save_json` wrote"
 _Z = 2.326
 """One-sided 99 %."""
 _DISTANCES = {
@@ -75,10 +76,21 @@ def parse(text: str, sizes: Sizes) -> tuple[Drift, ...]:
     """
     try:
         content = json.loads(text)
-        found = _new(content) if _is_new(content) else _old(content)
-        drifts = {(told[0], told[1]): _drift(*told, sizes) for told in found}
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"this is no JSON of an Evidently report: {error!r}"[:300]) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"this is no JSON, so no Evidently report: {error}; {_SAVE}"[:300]) from error
+    metrics = content.get("metrics") if isinstance(content, dict) else None
+    if not isinstance(metrics, list) or not all(isinstance(metric, dict) for metric in metrics):
+        raise InputError(f"this is JSON, but no Evidently report: it has no list `metrics` of tables; {_SAVE}")
+    read = _new if all("config" in metric for metric in metrics) else _old
+    drifts = {}
+    for number, metric in enumerate(metrics, start=1):
+        try:
+            for told in read(metric):
+                drifts[told[0], told[1]] = _drift(*told, sizes)
+        except KeyError as error:
+            raise InputError(f"metric {number} of the report has no {error.args[0]!r}; {_SAVE}") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"metric {number} of the report cannot be read: {error}; {_SAVE}"[:300]) from error
     if not drifts:
         raise InputError("the report tells of no column's drift; add DataDriftPreset or ValueDrift")
     return tuple(drift for _, drift in sorted(drifts.items()))
@@ -105,31 +117,22 @@ def measures(
     ]
 
 
-def _is_new(content: Any) -> bool:
-    metrics = content["metrics"]
-    if not isinstance(metrics, list):
-        raise ValueError("metrics is no list")
-    return all("config" in metric for metric in metrics)
+def _new(metric: Mapping[str, Any]) -> Iterator[tuple[str, str, Any, Any]]:
+    terms = metric["config"]
+    if str(terms.get("type", "")).endswith(":ValueDrift"):
+        yield str(terms["column"]), str(terms.get("method")), metric["value"], terms.get("threshold")
 
 
-def _new(content: Mapping[str, Any]) -> Iterator[tuple[str, str, Any, Any]]:
-    for metric in content["metrics"]:
-        terms = metric["config"]
-        if str(terms.get("type", "")).endswith(":ValueDrift"):
-            yield str(terms["column"]), str(terms.get("method")), metric["value"], terms.get("threshold")
-
-
-def _old(content: Mapping[str, Any]) -> Iterator[tuple[str, str, Any, Any]]:
-    for metric in content["metrics"]:
-        result = metric["result"]
-        if metric["metric"] == "DataDriftTable":
-            columns = result["drift_by_columns"].values()
-        elif metric["metric"] == "ColumnDriftMetric":
-            columns = (result,)
-        else:
-            continue
-        for each in columns:
-            yield str(each["column_name"]), str(each["stattest_name"]), each["drift_score"], each["stattest_threshold"]
+def _old(metric: Mapping[str, Any]) -> Iterator[tuple[str, str, Any, Any]]:
+    result = metric["result"]
+    if metric["metric"] == "DataDriftTable":
+        columns = result["drift_by_columns"].values()
+    elif metric["metric"] == "ColumnDriftMetric":
+        columns = (result,)
+    else:
+        return
+    for each in columns:
+        yield str(each["column_name"]), str(each["stattest_name"]), each["drift_score"], each["stattest_threshold"]
 
 
 def _drift(column: str, told: str, value: Any, threshold: Any, sizes: Sizes) -> Drift:
@@ -143,7 +146,7 @@ def _drift(column: str, told: str, value: Any, threshold: Any, sizes: Sizes) -> 
         return Drift(column, told, None, limit, None, why)
     # A distance that could not be computed is written as NaN; null is the same.
     effect = math.nan if value is None else float(value)
-    bound, why = _bound(method, effect, sizes)
+    bound, why = _bound(column, method, effect, sizes)
     mark = "" if limit is None else f", Evidently's threshold {limit:g}"
     return Drift(column, method, effect, limit, bound, f"{method} {effect:.4g}{mark}{why}")
 
@@ -152,11 +155,11 @@ def _is_p_value(told: str) -> bool:
     return "p_value" in told or told.lower() in _P_VALUES
 
 
-def _bound(method: str, effect: float, sizes: Sizes) -> tuple[float | None, str]:
+def _bound(column: str, method: str, effect: float, sizes: Sizes) -> tuple[float | None, str]:
     if not math.isfinite(effect):
         return effect, "; not finite: look into it"
     if effect < 0:
-        raise ValueError(f"{method} is {effect}, and a distance is not below 0")
+        raise ValueError(f"{method} of {column} is {effect:g}, and a distance is not below 0")
     if sizes.rows is None or sizes.reference_rows is None:
         return None, "; no lower bound without rows and reference_rows, which the report does not tell"
     spread = 1 / sizes.rows + 1 / sizes.reference_rows

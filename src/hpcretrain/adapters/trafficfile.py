@@ -176,6 +176,9 @@ def _cells(file: TextIO, path: Path) -> Iterator[tuple[int, str, str]]:
     stamp, value = header.index("timestamp"), header.index("value")
     for row in reader:
         if any(cell.strip() for cell in row):
+            if any(cell.strip() for cell in row[len(header) :]):
+                what = f"{len(row)} cells, where the header has {len(header)}; write numbers with a point, or in quotes"
+                raise InputError(f"{path}: line {reader.line_num}: {what}")
             padded = [*row, *[""] * (len(header) - len(row))]
             yield reader.line_num, padded[stamp].strip(), padded[value].strip()
 

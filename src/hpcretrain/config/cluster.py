@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from hpcretrain.config.checked import parse, read_toml
 from hpcretrain.errors import InputError
 from hpcretrain.priority import PriorityClass, lined_up
+from hpcretrain.table import Table
 
 Word = Annotated[str, Field(min_length=1, pattern=r"^[^\s\"'`$;&|<>\\]+$")]
 """What stands in a command or a script: no white space, and nothing that a shell would read."""
@@ -21,11 +22,7 @@ Word = Annotated[str, Field(min_length=1, pattern=r"^[^\s\"'`$;&|<>\\]+$")]
 Line = Annotated[str, Field(min_length=1, pattern=r"^[^\n\r\x00]+$")]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Commands(_Table):
+class Commands(Table):
     """How Slurm's commands are found and asked."""
 
     folder: Path | None = Field(default=None, description="Where sbatch, squeue, ... lie. Default: on PATH.")
@@ -33,7 +30,7 @@ class Commands(_Table):
     timeout_s: float = Field(default=60, gt=0, le=3600, description="Seconds after which a command has failed.")
 
 
-class Spool(_Table):
+class Spool(Table):
     """The folder through which controller and nodes exchange files."""
 
     path: Path = Field(description="On a file system that the nodes share; each home gets a folder in it.")
@@ -46,7 +43,7 @@ class Spool(_Table):
         return path
 
 
-class Inference(_Table):
+class Inference(Table):
     """What serves predictions. Nothing that is trained may come there."""
 
     partitions: tuple[Word, ...] = Field(default=(), description="Partitions whose nodes serve.")
@@ -59,7 +56,7 @@ class Inference(_Table):
         return self
 
 
-class Environment(_Table):
+class Environment(Table):
     """How Python with hpcretrain is found on a node."""
 
     python: Word = Field(description="The interpreter, as a node calls it (inside the container, if there is one).")
@@ -70,7 +67,7 @@ class Environment(_Table):
     setup: tuple[Line, ...] = Field(default=(), description="Lines of bash to run first. Never put a secret here.")
 
 
-class Preemption(_Table):
+class Preemption(Table):
     """What happens to a job that has to make room."""
 
     grace_s: int = Field(ge=0, description="GraceTime of the QOS whose jobs may be preempted.")
@@ -82,14 +79,14 @@ class Preemption(_Table):
     requeue_on_node: bool = Field(default=True, description="May a job call scontrol on its node to requeue itself?")
 
 
-class Status(_Table):
+class Status(Table):
     """How Slurm is asked how jobs stand."""
 
     every_s: float = Field(default=60, ge=1, description="Seconds between two queries when nothing is awaited.")
     accounting: bool = Field(default=True, description="Is there accounting (sacct)?")
 
 
-class Limits(_Table):
+class Limits(Table):
     """What the site's limits leave to retraining."""
 
     array_size: int = Field(default=1000, ge=1, description="Most tasks of an array (MaxArraySize is one more).")
@@ -106,7 +103,7 @@ _OURS = (
 _OURS_SHORT = tuple("AaDMceHhJNnopqQtVWwi")
 
 
-class ClassOfJobs(_Table):
+class ClassOfJobs(Table):
     """What Slurm is asked for by jobs of one priority class."""
 
     partition: Word = Field(description="Partition.")
@@ -144,7 +141,7 @@ class FurtherClassOfJobs(ClassOfJobs):
     below: str = Field(description="The class right after which it comes in urgency, as in the policy.")
 
 
-class Classes(_Table):
+class Classes(Table):
     """The priority classes. What a policy names more has a table `[classes.NAME]` here, with the key `below`, too."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -177,7 +174,7 @@ class Classes(_Table):
         return found
 
 
-class ClusterProfile(_Table):
+class ClusterProfile(Table):
     """One site."""
 
     name: Word = Field(description="Name of the site.")

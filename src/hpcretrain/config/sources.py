@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from hpcretrain.config.checked import Model, parse, read_toml
 from hpcretrain.config.types import DataConfig, Duration, Name, parse_moment
+from hpcretrain.table import Table
 
 MeasuredFamily = Literal[
     "performance", "calibration", "input_drift", "prediction_shift", "data_quality", "serving", "upstream", "freshness"
@@ -28,8 +29,8 @@ def _moment(value: Any) -> datetime:
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+class _Table(Table):
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class Stretch(_Table):

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dateutil.relativedelta import relativedelta
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from hpcretrain.config.routes import Route
 from hpcretrain.policy.types import Dimension
 from hpcretrain.stats.metrics import METRICS
+from hpcretrain.table import Table
 
 LONGEST = timedelta(days=36_500)
 """Longest duration of a configuration: about a century, so that times stay within the calendar."""
@@ -60,8 +61,8 @@ Step = Annotated[relativedelta, BeforeValidator(parse_step)]
 Name = Annotated[str, Field(min_length=1)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+class _Table(Table):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
 
 class ModelConfig(_Table):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from hpcretrain.evidence import Advice, Finding, Outcome
 from hpcretrain.policy.types import Cure, Score
 
+_MOST_NAMED = 20
+
 
 @dataclass(frozen=True)
 class State:
@@ -65,7 +67,7 @@ def _not_finite(state: State, score: Score) -> Advised | None:
     """*Hold and investigate*: something was last measured as not finite."""
     if not state.broken:
         return None
-    reason = f"{', '.join(state.broken)}: not a finite number; find out what broke before anything is trained"
+    reason = f"{_named(state.broken)}: not a finite number; find out what broke before anything is trained"
     return _advised(Advice.HOLD_AND_INVESTIGATE, reason, len(state.broken), 0)
 
 
@@ -123,7 +125,7 @@ def _asked(state: State, score: Score) -> Advised | None:
         left = f"{hours:.4g} hours are left" if hours > 0 else f"it passed {-hours:.4g} hours ago"
         return _advised(Advice.RETRAIN, f"the deadline of {name} asks for it; {left}", round(hours, 3), 0)
     if state.asked:
-        reason = f"somebody outside asks for it, without a deadline: {', '.join(state.asked)}"
+        reason = f"somebody outside asks for it, without a deadline: {_named(state.asked)}"
         return _advised(Advice.RETRAIN, reason, len(state.asked), 1)
     return None
 
@@ -135,6 +137,11 @@ def _look(state: State, score: Score) -> Advised | None:
         return None
     reason = f"{name} speaks, which no retraining cures; whoever owns it should look"
     return _advised(Advice.HOLD_AND_INVESTIGATE, reason, points, score.act_from)
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _fresh(state: State, score: Score) -> Advised | None:

@@ -39,9 +39,17 @@ def request(desk: Desk, message: Message, person: Person) -> tuple[Assessment, C
 
     Returns:
         The assessment of now and the cycle that is to be decided; None where what stands already serves.
+
+    Raises:
+        InputError: Its deadline has passed; nothing was recorded.
     """
     wanted = message.priority_class
     assert wanted is not None
+    if message.deadline is not None and message.deadline <= desk.now:
+        raise InputError(
+            f"the deadline, {message.deadline:%Y-%m-%d %H:%M %Z}, has passed: it is {desk.now:%Y-%m-%d %H:%M %Z} in "
+            "this home; give a later one, or none"
+        )
     signal = _signal(desk, message, person)
     assessment = assess(desk)
     before = desk.history.open_cycle or desk.history.training

@@ -80,7 +80,8 @@ def assess(measures: Iterable[Measure], score: Score, grid: Grid, retrain_hours:
         fresh=combine({name: levels[name] for name in score.cured_by(Cure.LEARN)}, score, course.pressure)[0],
         sustained=course.sustained,
         jumps=jumps(heard, score),
-        labeled=any(course_of[score.counted(each)].measured for each in (Family.PERFORMANCE, Family.CALIBRATION)),
+        # An estimate tells that labels are worth collecting, and takes the place of none.
+        labeled=any(each in heard.shares for each in (Family.PERFORMANCE, Family.CALIBRATION)),
         broken=tuple(sorted(f"{family.value}:{name}" for family, name in heard.broken)),
         findings=(*_findings(course_of, heard, score), *heard.findings),
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from hpcretrain.priority import BUILT_IN, PriorityClass
+from hpcretrain.table import Table
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -19,10 +20,8 @@ Alpha = Annotated[float, Field(gt=0, lt=0.5)]
 Reason = Annotated[str, Field(min_length=1, max_length=400)]
 
 
-class Rules(BaseModel):
-    """A table whose keys are all known."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Rules(Table):
+    """A table of a policy."""
 
 
 class ByClass(Rules):
