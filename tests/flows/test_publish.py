@@ -20,7 +20,7 @@ import pytest
 from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect_server import surroundings
+from prefect_server import FLUSHES_S, surroundings
 from replays import replay
 from tables import configure, orders
 
@@ -124,7 +124,7 @@ def events(home: Home) -> list[dict[str, Any]]:
     asked = {"filter": {"resource": {"labels": {"hpcretrain.home": home_id(home.path)}}}, "limit": 50}
     found: list[dict[str, Any]] = []
     came = time.monotonic()
-    while time.monotonic() < came + (0.8 if found else 10):
+    while time.monotonic() < came + (1.5 * FLUSHES_S if found else 10):
         before = len(found)
         with get_client(sync_client=True) as client:
             page = client.request("POST", "/events/filter", json=asked).json()
@@ -133,7 +133,7 @@ def events(home: Home) -> list[dict[str, Any]]:
                 page = client._client.get(page["next_page"]).json()
                 found += page["events"]
         came = time.monotonic() if len(found) > before else came
-        time.sleep(0.1)
+        time.sleep(0.3)
     return found[::-1]
 
 
