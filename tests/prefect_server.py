@@ -22,8 +22,8 @@ from hpcretrain.adapters.prefect_server import PrefectServer, start, stop
 SRC = Path(__file__).parents[1] / "src"
 
 FLUSHES_S = 2.0
-"""How often the server writes down the events that it took: more often, and the requests that it refuses meanwhile, each
-of which the client repeats after 2 s, cost more than what waits for events."""
+"""How often the server writes down the events that it took: more often, and the requests that it refuses meanwhile,
+each of which the client repeats after 2 s, cost more than what waits for events."""
 
 FAST = {
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": str(FLUSHES_S),
