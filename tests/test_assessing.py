@@ -71,6 +71,15 @@ def test_the_order_of_lines_and_lines_that_come_twice_change_no_byte(signals: Pa
     assert assess(tmp_path / "mixed.jsonl", *NOW, "--json").stdout == assess(signals, *NOW, "--json").stdout
 
 
+@pytest.mark.parametrize(("name", "action"), [("estimated_auc", "collect_labels"), ("auc", "retrain")])
+def test_an_estimate_without_labels_asks_for_labels_and_takes_the_place_of_none(name: str, action: str) -> None:
+    (only,) = told(
+        assess("-", *NOW, "--json", given="\n".join(line(day, "performance", 0.5, name) for day in range(1, 7)))
+    )
+    assert only["action"] == action
+    assert only["score"] > 300
+
+
 def test_each_model_has_its_own_release_and_what_came_before_is_left_out_and_counted(signals: Path) -> None:
     first, second = told(
         assess(signals, *NOW, "--json", "--released", "m=2026-03-06", "--released", "quiet=2026-03-01")
